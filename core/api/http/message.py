@@ -1,0 +1,79 @@
+"""Requests and responses as values, and what a handler is given to answer with.
+
+A handler is a plain synchronous function called on the loop. It answers by calling exactly one method of its
+`Reply`, exactly once: at once, or later from a completion callback. Streams and long polls ask for a task of their own.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import msgspec
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who is at the other end, as far as the connection proves it."""
+
+    address: str
+    """`127.0.0.1:4711`, or `unix`."""
+    local: bool = False
+    """True on the node's own unix socket when peer credentials are root or the daemon's own user."""
+    certificate: bytes | None = None
+    """The verified client certificate, DER, or None."""
+
+
+class Request(msgspec.Struct, frozen=True, gc=False):
+    """One whole request. `target` is split at the first `?`; neither part is percent-decoded."""
+
+    method: bytes
+    path: bytes
+    query: bytes
+    headers: Headers
+    """Lower-case names, values as sent."""
+    body: bytes
+    caller: Caller
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first header of that lower-case name."""
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
+
+
+class Response(msgspec.Struct, frozen=True, gc=False):
+    """A whole response. The front end adds `Content-Length`, `Date` and, where due, `Connection: close`."""
+
+    status: int
+    headers: bytes
+    """Header lines ready for the wire, each ended by CRLF."""
+    body: bytes
+
+
+class Outlet(Protocol):
+    """The sending half of a response that is made piece by piece, in a task of its own."""
+
+    async def start(self, status: int, headers: bytes) -> None:
+        """Send the head at once (chunked encoding is added)."""
+        ...
+
+    async def send(self, piece: bytes) -> None:
+        """Send one piece as one HTTP chunk; waits while the client reads slowly."""
+        ...
+
+
+class Reply(Protocol):
+    """The one answer to one request."""
+
+    def send(self, response: Response) -> None: ...
+
+    def stream(self, produce: Callable[[Outlet], Awaitable[None]]) -> None:
+        """Run `produce` in a task of its own; it is cancelled when the client goes or the server drains.
+
+        When it returns, the response is ended properly and the connection serves further requests.
+        """
+        ...
+
+
+Handler = Callable[[Request, Reply], None]

@@ -1,0 +1,196 @@
+"""The commands of the replicated state machine, as they rest in the log.
+
+Each is a msgspec Struct encoded as a tagged MessagePack array, so decoding checks every type. A field may only be
+added at the end with a default, and a tag is never used twice: logs written by a released version must decode for ever.
+Paths are clean (`core.kv.paths`); keys are any bytes.
+"""
+
+import msgspec
+
+
+class _Command(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Common form of all commands."""
+
+
+# The tree operations of the v2 dialect. `ttl` is in whole seconds; None means for ever, 0 due at once.
+
+
+class Set(_Command, frozen=True, array_like=True, gc=False, tag=1):
+    """Create or replace a file, or with `directory` make a directory (replacing a file)."""
+
+    path: bytes
+    value: bytes = b""
+    directory: bool = False
+    ttl: int | None = None
+    refresh: bool = False
+    """Keep the value, change only the TTL, wake no watcher."""
+
+
+class Create(_Command, frozen=True, array_like=True, gc=False, tag=2):
+    """Create a file or directory that must not exist.
+
+    `in_order` names it below `path` by the index it gets, 20 digits.
+    """
+
+    path: bytes
+    value: bytes = b""
+    directory: bool = False
+    ttl: int | None = None
+    in_order: bool = False
+
+
+class Update(_Command, frozen=True, array_like=True, gc=False, tag=3):
+    """Give an existing file a new value and TTL, or an existing directory a new TTL."""
+
+    path: bytes
+    value: bytes = b""
+    ttl: int | None = None
+    refresh: bool = False
+
+
+class CompareAndSwap(_Command, frozen=True, array_like=True, gc=False, tag=4):
+    """Replace a file if its value and index are as given (None, 0: not asked)."""
+
+    path: bytes
+    value: bytes = b""
+    ttl: int | None = None
+    previous_value: bytes | None = None
+    previous_index: int = 0
+    refresh: bool = False
+
+
+class Delete(_Command, frozen=True, array_like=True, gc=False, tag=5):
+    """Delete a file, an empty directory (`directory`) or a whole tree (`recursive`)."""
+
+    path: bytes
+    directory: bool = False
+    recursive: bool = False
+
+
+class CompareAndDelete(_Command, frozen=True, array_like=True, gc=False, tag=6):
+    """Delete a file if its value and index are as given (None, 0: not asked)."""
+
+    path: bytes
+    previous_value: bytes | None = None
+    previous_index: int = 0
+
+
+class Expire(_Command, frozen=True, array_like=True, gc=False, tag=7):
+    """Remove what is due at the cluster time of this entry, at most `limit` files, directories and leases."""
+
+    limit: int
+
+
+# The operations of the v3 dialect.
+
+
+class Put(_Command, frozen=True, array_like=True, gc=False, tag=16):
+    """Store a value; `lease` 0 means none."""
+
+    key: bytes
+    value: bytes = b""
+    lease: int = 0
+    ignore_value: bool = False
+    ignore_lease: bool = False
+
+
+class DeleteRange(_Command, frozen=True, array_like=True, gc=False, tag=17):
+    """Delete key, or start <= key < end; end `\\0` means all from `key` on."""
+
+    key: bytes
+    end: bytes | None = None
+
+
+class Range(_Command, frozen=True, array_like=True, gc=False, tag=18):
+    """Read inside a transaction. `revision` 0 means now; `limit` 0 means all."""
+
+    key: bytes
+    end: bytes | None = None
+    revision: int = 0
+    limit: int = 0
+
+
+class Compare(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One condition: `target` of every key in the range stands in `relation` to `operand`."""
+
+    key: bytes
+    target: str
+    """`value`, `version`, `create`, `mod` or `lease`."""
+    relation: str
+    """`=`, `!=`, `<` or `>`."""
+    operand: int | bytes
+    end: bytes | None = None
+
+
+class Txn(_Command, frozen=True, array_like=True, gc=False, tag=19):
+    """If every compare holds do `success`, else `failure`; all of it at one revision."""
+
+    compare: tuple[Compare, ...] = ()
+    success: tuple["Operation", ...] = ()
+    failure: tuple["Operation", ...] = ()
+
+
+class LeaseGrant(_Command, frozen=True, array_like=True, gc=False, tag=20):
+    """Make a lease of `ttl` seconds under a positive id."""
+
+    id: int
+    ttl: int
+
+
+class LeaseRevoke(_Command, frozen=True, array_like=True, gc=False, tag=21):
+    """End a lease and delete its keys."""
+
+    id: int
+
+
+class LeaseKeepAlive(_Command, frozen=True, array_like=True, gc=False, tag=22):
+    """Start the lease's time anew."""
+
+    id: int
+
+
+class Compact(_Command, frozen=True, array_like=True, gc=False, tag=23):
+    """Forget what `revision` no longer shows; older revisions cannot be read from then on."""
+
+    revision: int
+
+
+Operation = Put | DeleteRange | Range | Txn
+Command = (
+    Set
+    | Create
+    | Update
+    | CompareAndSwap
+    | Delete
+    | CompareAndDelete
+    | Expire
+    | Put
+    | DeleteRange
+    | Txn
+    | LeaseGrant
+    | LeaseRevoke
+    | LeaseKeepAlive
+    | Compact
+)
+
+
+class Batch(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One log entry: commands in order, and the cluster time at which they happen."""
+
+    time: int
+    """Cluster time in nanoseconds; never less than that of the entry before."""
+    commands: tuple[Command, ...]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Batch)
+
+
+def encode(batch: Batch) -> bytes:
+    """The bytes of a log entry."""
+    return _encoder.encode(batch)
+
+
+def decode(data: bytes) -> Batch:
+    """The batch in a log entry; msgspec.ValidationError or DecodeError if it is none."""
+    return _decoder.decode(data)

@@ -1,0 +1,52 @@
+"""Why the state machine refuses a command. A refusal changes nothing and consumes no revision."""
+
+
+class KeyspaceError(Exception):
+    """Any refusal by the state machine."""
+
+
+class TreeError(KeyspaceError):
+    """A refusal in the words of the v2 dialect: its code, cause, and the index at that moment."""
+
+    KEY_NOT_FOUND = 100
+    COMPARE_FAILED = 101
+    NOT_A_FILE = 102
+    NOT_A_DIRECTORY = 104
+    KEY_EXISTS = 105
+    ROOT_READ_ONLY = 107
+    DIRECTORY_NOT_EMPTY = 108
+    HISTORY_CLEARED = 401
+
+    def __init__(self, code: int, cause: str, index: int) -> None:
+        super().__init__(code, cause, index)
+        self.code = code
+        self.cause = cause
+        self.index = index
+
+
+class CompactedError(KeyspaceError):
+    """The revision asked for is older than what compaction kept; `.floor` is the oldest still readable."""
+
+    def __init__(self, floor: int) -> None:
+        super().__init__(floor)
+        self.floor = floor
+
+
+class FutureRevisionError(KeyspaceError):
+    """The revision asked for has not been reached."""
+
+
+class KeyNotFoundError(KeyspaceError):
+    """`ignore_value` or `ignore_lease` on a key that is not there."""
+
+
+class LeaseNotFoundError(KeyspaceError):
+    """No lease of that id."""
+
+
+class LeaseExistsError(KeyspaceError):
+    """The id of a new lease is taken."""
+
+
+class ReservedKeyError(KeyspaceError):
+    """A key of the system records, which only their own operations may write."""
