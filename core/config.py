@@ -1,0 +1,199 @@
+"""The configuration of a node: flags before `CORENODE_*` variables before the file before defaults.
+
+What is given wrongly is refused with a sentence that names the place it was given at. Nothing is silently ignored.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+
+from core.addresses import Url
+from core.settings import BY_NAME, SETTINGS, Setting
+
+MAX_SOCKET_PATH = 107
+"""Bytes of a unix socket's path that the kernel takes (`sun_path` less its final zero)."""
+
+
+class ConfigError(Exception):
+    """A setting that cannot be used. The text says which, why, and what to do."""
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings of a node, checked. `core.settings` says what each means."""
+
+    name: str
+    data_dir: Path
+    socket: Path
+    listen_client_urls: tuple[Url, ...]
+    advertise_client_urls: tuple[Url, ...]
+    """Empty: what was bound (see `advertised`)."""
+    allow_plain_http: bool
+    cors: tuple[str, ...]
+    max_request_bytes: int
+    cert_file: Path | None
+    key_file: Path | None
+    trusted_ca_file: Path | None
+    client_cert_auth: bool
+    listen_peer_urls: tuple[Url, ...]
+    initial_advertise_peer_urls: tuple[Url, ...]
+    initial_cluster: tuple[str, ...]
+    initial_cluster_state: str
+    initial_cluster_token: str
+    quota_backend_bytes: int
+    auto_compaction_retention: float
+    """Seconds; 0: never by age."""
+    history_revisions: int
+    log_format: str
+    log_level: str
+    flags: dict[str, str]
+    """What the command line gave, so that a reload can put it before the file again."""
+    file: Path | None
+
+    def advertised(self, bound: Sequence[Url]) -> tuple[Url, ...]:
+        """What to tell clients, once the listening sockets are bound and port 0 has become a number."""
+        return self.advertise_client_urls or tuple(bound)
+
+    def reload(self, environ: Mapping[str, str] = os.environ) -> tuple[Self, list[str]]:
+        """Read file and environment again: the configuration to go on with, and the names of changed settings
+        that only a restart takes up. ConfigError leaves everything as it was."""
+        fresh = load(self.flags, self.file, environ)
+        changed = [s for s in SETTINGS if getattr(fresh, s.field) != getattr(self, s.field)]
+        taken = {s.field: getattr(fresh, s.field) for s in changed if s.live}
+        return msgspec.structs.replace(self, **taken), [s.name for s in changed if not s.live]
+
+
+class _Given(msgspec.Struct, frozen=True):
+    """The text of a setting and the place it was given at."""
+
+    text: str
+    place: str
+
+
+def load(flags: Mapping[str, str], file: Path | None = None, environ: Mapping[str, str] = os.environ) -> Config:
+    """The configuration from command line flags (by setting name), environment and file; ConfigError if unusable."""
+    given = _from_file(file) if file is not None else {}
+    given |= {s.name: _Given(environ[s.variable], s.variable) for s in SETTINGS if s.variable in environ}
+    given |= {name: _Given(text, f"--{name}") for name, text in flags.items()}
+    values: dict[str, Any] = {}
+    for setting in SETTINGS:
+        values[setting.field] = _value(setting, given.get(setting.name))
+    values["data_dir"] = values["data_dir"] or Path(f"{values['name']}.corenode")
+    values["socket"] = values["socket"] or values["data_dir"] / "corenode.sock"
+    config = Config(**values, flags=dict(flags), file=file)
+    _check_clients(config)
+    _check_tls(config)
+    _check_cluster(config)
+    return config
+
+
+def unknown_variables(environ: Mapping[str, str], known: frozenset[str]) -> list[str]:
+    """`CORENODE_*` variables that mean nothing: a spelling mistake, or another program's (Kubernetes makes some)."""
+    mine = known | {setting.variable for setting in SETTINGS}
+    return sorted(name for name in environ if name.startswith("CORENODE_") and name not in mine)
+
+
+def _value(setting: Setting, given: _Given | None) -> Any:
+    if given is None:
+        return setting.read(setting.default)
+    try:
+        return setting.read(given.text)
+    except ValueError as error:
+        raise ConfigError(f"{given.place}: {error}.") from None
+
+
+def _from_file(file: Path) -> dict[str, _Given]:
+    try:
+        content = tomllib.loads(file.read_text())
+    except OSError as error:
+        raise ConfigError(f"The configuration file {file} cannot be read: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The configuration file {file} is not valid TOML: {error}.") from None
+    return {name: _Given(_text(file, name, value), f"{file}, {name}") for name, value in content.items()}
+
+
+def _text(file: Path, name: str, value: object) -> str:
+    if name not in BY_NAME:
+        near = difflib.get_close_matches(name.replace("_", "-").lower(), BY_NAME, n=1)
+        hint = f"; did you mean {near[0]}?" if near else "; `corenode up --help` lists them."
+        raise ConfigError(f"{file}: there is no setting {name!r}{hint}")
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str() | int():
+            return str(value)
+        case list() if all(isinstance(part, str) for part in value):
+            return ",".join(value)
+    raise ConfigError(f"{file}, {name}: a text, a number, true, false or a list of texts is expected.")
+
+
+def _check_clients(config: Config) -> None:
+    if not config.listen_client_urls:
+        raise ConfigError("--listen-client-urls is empty; the default is http://127.0.0.1:2379.")
+    for url in config.listen_client_urls:
+        if not url.bindable:
+            raise ConfigError(
+                f"--listen-client-urls: {url} has a host name, but a node listens on addresses; "
+                "write the address, 0.0.0.0 for all, or localhost."
+            )
+        if not url.secure and not url.loopback and not config.allow_plain_http:
+            raise ConfigError(
+                f"--listen-client-urls: other hosts can reach {url}, and without TLS each of them reads and writes "
+                "every key. Use https:// with --cert-file and --key-file, or add --allow-plain-http if you mean it."
+            )
+        if url.port and config.listen_client_urls.count(url) > 1:
+            raise ConfigError(f"--listen-client-urls: {url} is there twice.")
+        if url.wildcard and not config.advertise_client_urls:
+            raise ConfigError(
+                f"--listen-client-urls: clients cannot be told to connect to {url}; "
+                "add --advertise-client-urls with an address or name of this host."
+            )
+    for url in config.advertise_client_urls:
+        if url.wildcard or url.port == 0:
+            raise ConfigError(f"--advertise-client-urls: nobody can connect to {url}; write a real address and port.")
+    if len(os.fsencode(config.socket)) > MAX_SOCKET_PATH:
+        raise ConfigError(
+            f"The socket path {config.socket} is longer than the {MAX_SOCKET_PATH} bytes the kernel takes; "
+            "give a shorter one with --socket."
+        )
+
+
+def _check_tls(config: Config) -> None:
+    secure = any(url.secure for url in config.listen_client_urls)
+    if secure and not (config.cert_file and config.key_file):
+        raise ConfigError("An https:// URL needs a certificate and its key: add --cert-file and --key-file.")
+    if not secure and (config.cert_file or config.key_file):
+        raise ConfigError("--cert-file and --key-file are given, but no --listen-client-urls URL begins with https://.")
+    if not secure and config.client_cert_auth:
+        raise ConfigError("--client-cert-auth needs an https:// URL in --listen-client-urls.")
+    if config.client_cert_auth and not config.trusted_ca_file:
+        raise ConfigError("--client-cert-auth needs --trusted-ca-file, the authority that signs the clients.")
+    for name in ("cert-file", "key-file", "trusted-ca-file"):
+        file: Path | None = getattr(config, BY_NAME[name].field)
+        if file is not None:
+            try:
+                file.open("rb").close()
+            except OSError as error:
+                raise ConfigError(f"--{name}: {file} cannot be read: {error.strerror}.") from None
+
+
+def _check_cluster(config: Config) -> None:
+    alone = "this version runs a cluster of one member"
+    if config.listen_peer_urls:
+        raise ConfigError(f"--listen-peer-urls: {alone} and opens no peer port; leave the flag out.")
+    if config.initial_cluster_state == "existing":
+        raise ConfigError(f"--initial-cluster-state existing: {alone}, so there is none to join; leave the flag out.")
+    if not config.initial_cluster_token:
+        raise ConfigError("--initial-cluster-token is empty; leave the flag out or give a word of your own.")
+    if not config.initial_advertise_peer_urls:
+        raise ConfigError("--initial-advertise-peer-urls is empty; leave the flag out.")
+    own = {f"{config.name}={url}" for url in config.initial_advertise_peer_urls}
+    if config.initial_cluster and {member.rstrip("/") for member in config.initial_cluster} != own:
+        raise ConfigError(
+            f"--initial-cluster: {alone}, so only {','.join(sorted(own))} fits "
+            "(from --name and --initial-advertise-peer-urls); leave the flag out or write that."
+        )

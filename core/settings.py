@@ -1,0 +1,208 @@
+"""Every setting of a node, once: its flag, its default, how its text is read, what it means.
+
+The command line, the environment (`CORENODE_` and the name in capitals) and the configuration file are all made
+from this table. Names that etcd has are etcd's.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from core.addresses import Url, parse
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One setting. `read` turns its text into the value and raises ValueError with a sentence for people."""
+
+    name: str
+    """As on the command line, without the dashes in front."""
+    group: str
+    """The heading it stands under in `corenode up --help`."""
+    read: Callable[[str], Any]
+    default: str
+    """As text; empty: none."""
+    help: str
+    live: bool = False
+    """Whether a reload (SIGHUP) takes up a new value."""
+    metavar: str = "TEXT"
+
+    @property
+    def field(self) -> str:
+        """Its name in `Config`."""
+        return self.name.replace("-", "_")
+
+    @property
+    def variable(self) -> str:
+        """Its environment variable."""
+        return f"CORENODE_{self.field.upper()}"
+
+    @property
+    def flag(self) -> bool:
+        """Whether it is a switch that needs no value."""
+        return self.read is boolean
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(part for part in (piece.strip() for piece in text.split(",")) if part)
+
+
+def urls(text: str) -> tuple[Url, ...]:
+    """A list of URLs, separated by commas."""
+    return tuple(parse(part) for part in _list(text))
+
+
+def boolean(text: str) -> bool:
+    """`true` or `false`."""
+    if text.lower() in ("true", "1"):
+        return True
+    if text.lower() in ("false", "0"):
+        return False
+    raise ValueError(f"{text!r} is neither true nor false")
+
+
+def path(text: str) -> Path | None:
+    """A path; None if empty."""
+    return Path(text) if text else None
+
+
+def name(text: str) -> str:
+    """A member's name: it stands before the `=` of --initial-cluster."""
+    if not text or len(text) > 255 or not text.isprintable() or any(mark in text for mark in "=,/ "):
+        raise ValueError(f"{text!r} is no name: 1 to 255 printable characters without space, comma, slash or =")
+    return text
+
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def duration(text: str) -> float:
+    """Seconds in a duration such as `24h`, `1h30m` or `500ms`; a bare number counts hours, as in etcd."""
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text) * 3600
+    if not re.fullmatch(rf"(?:{_DURATION.pattern})+", text):
+        raise ValueError(f"{text!r} is no duration; write it like 24h, 1h30m or 90s")
+    return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(text))
+
+
+_SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+
+
+def size(text: str) -> int:
+    """Bytes in a size such as `8589934592`, `512MiB` or `8GiB`; at least 1."""
+    match = re.fullmatch(r"(\d+)\s*(?:([kmgt])i?b?)?", text.lower())
+    if match is None or int(match[1]) == 0:
+        raise ValueError(f"{text!r} is no size; write the number of bytes, or like 512MiB or 8GiB")
+    return int(match[1]) * _SIZES[match[2] or ""]
+
+
+def count(text: str) -> int:
+    """A whole number of at least 1."""
+    if not re.fullmatch(r"\d+", text) or int(text) == 0:
+        raise ValueError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _choice(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text.lower() not in words:
+            raise ValueError(f"{text!r} is not one of {', '.join(words)}")
+        return text.lower()
+
+    return read
+
+
+_NODE, _CLIENTS, _TLS = "Node", "Client traffic", "TLS for clients"
+_CLUSTER, _STORE, _LOG = "Cluster (of one, in this version)", "Store", "Log"
+
+SETTINGS = (
+    Setting("name", _NODE, name, "default", "Name of this member."),
+    Setting("data-dir", _NODE, path, "", "Directory of the data.  [default: NAME.corenode]", metavar="DIR"),
+    Setting(
+        "socket",
+        _NODE,
+        path,
+        "",
+        "Unix socket for root and the node's own user.  [default: DATA-DIR/corenode.sock]",
+        metavar="PATH",
+    ),
+    Setting(
+        "listen-client-urls",
+        _CLIENTS,
+        urls,
+        "http://127.0.0.1:2379",
+        "Where to listen for clients, separated by commas. Port 0 takes any free port; add port 4001 for old clients.",
+        metavar="URLS",
+    ),
+    Setting(
+        "advertise-client-urls",
+        _CLIENTS,
+        urls,
+        "",
+        "What clients are told to connect to.  [default: the listening URLs]",
+        metavar="URLS",
+    ),
+    Setting(
+        "allow-plain-http",
+        _CLIENTS,
+        boolean,
+        "false",
+        "Allow http:// URLs that other hosts can reach: anyone there reads and writes every key.",
+    ),
+    Setting("cors", _CLIENTS, _list, "", "Origins whose web pages may call, or *.", live=True, metavar="ORIGINS"),
+    Setting("max-request-bytes", _CLIENTS, size, "1572864", "Largest request body that is accepted.", metavar="BYTES"),
+    Setting("cert-file", _TLS, path, "", "Certificate for https:// URLs, PEM.", metavar="FILE"),
+    Setting("key-file", _TLS, path, "", "Private key of the certificate, PEM.", metavar="FILE"),
+    Setting("trusted-ca-file", _TLS, path, "", "Authority that signs client certificates, PEM.", metavar="FILE"),
+    Setting("client-cert-auth", _TLS, boolean, "false", "Refuse clients without a certificate of that authority."),
+    Setting("listen-peer-urls", _CLUSTER, urls, "", "Refused: a cluster of one opens no peer port.", metavar="URLS"),
+    Setting(
+        "initial-advertise-peer-urls",
+        _CLUSTER,
+        urls,
+        "http://localhost:2380",
+        "Peer URLs that the member list shows.",
+        metavar="URLS",
+    ),
+    Setting(
+        "initial-cluster",
+        _CLUSTER,
+        _list,
+        "",
+        "NAME=URL of this member alone.  [default: from --name and --initial-advertise-peer-urls]",
+        metavar="MEMBERS",
+    ),
+    Setting("initial-cluster-state", _CLUSTER, _choice("new", "existing"), "new", "Only 'new'.", metavar="STATE"),
+    Setting("initial-cluster-token", _CLUSTER, str, "corenode", "Makes the cluster's id differ from another's."),
+    Setting("quota-backend-bytes", _STORE, size, "8589934592", "Above this size new data is refused.", metavar="BYTES"),
+    Setting(
+        "auto-compaction-retention",
+        _STORE,
+        duration,
+        "24h",
+        "How long history is kept; 0 keeps it whatever its age. A bare number counts hours.",
+        metavar="TIME",
+    ),
+    Setting("history-revisions", _STORE, count, "1000000", "How many revisions are kept.", metavar="NUMBER"),
+    Setting(
+        "log-format",
+        _LOG,
+        _choice("text", "json", "auto"),
+        "auto",
+        "text, json, or auto: text in the form that suits where standard error goes.",
+        metavar="FORMAT",
+    ),
+    Setting(
+        "log-level",
+        _LOG,
+        _choice("debug", "info", "warning", "error"),
+        "info",
+        "debug, info, warning or error.",
+        live=True,
+        metavar="LEVEL",
+    ),
+)
+BY_NAME = {setting.name: setting for setting in SETTINGS}
