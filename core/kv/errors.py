@@ -50,3 +50,7 @@ class LeaseExistsError(KeyspaceError):
 
 class ReservedKeyError(KeyspaceError):
     """A key of the system records, which only their own operations may write."""
+
+
+class DuplicateKeyError(KeyspaceError):
+    """A transaction writes one key twice, or deletes a key that it puts."""

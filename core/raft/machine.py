@@ -34,41 +34,33 @@ class Raft:
     """One member. The loop that drives it is described in the package docstring."""
 
     def __init__(
-        self, member: int, voters: Sequence[int], hard_state: HardState, last_index: int, last_term: int, applied: int
+        self, member: int, voters: Sequence[int], hard_state: HardState, applied: int, tail: Sequence[Entry]
     ) -> None:
-        """`last_index` and `last_term` are the end of the durable log (or of the snapshot it follows), `applied`
-        the last entry the state machine has."""
+        """`applied` is the last entry the state machine has, `tail` the durable entries behind it."""
         if tuple(voters) != (member,):
             raise ValueError("this member must be the only voter")
-        if applied > last_index:
-            raise ValueError(f"applied index {applied} is ahead of the log, which ends at {last_index}")
+        for expected, entry in enumerate(tail, applied + 1):
+            if entry.index != expected:
+                raise ValueError(f"the log has entry {entry.index} where {expected} is due")
         self.member = member
         self.voters = tuple(voters)
         self.role = Role.FOLLOWER
         self.term = hard_state.term
         self.vote = hard_state.vote
-        self.commit = max(hard_state.commit, applied)
+        self.commit = applied
+        """Highest committed index. Invariant: commit <= _saved_index <= last_index."""
         self.leader = 0
         """Member id of the leader of this term, 0 if unknown."""
-        self._last_index = last_index
-        self._last_term = last_term
-        self._saved_index = last_index
-        """End of what is durable here. Invariant: commit <= _saved_index <= _last_index."""
-        self._handed_out = last_index
-        """End of what a `Ready` carried."""
+        self.last_index = applied + len(tail)
+        """End of the log, saved or not."""
+        self._saved_index = self.last_index
+        """End of what is durable here."""
         self._term_start = 0
         """Index of the first entry of the own term as leader."""
         self._waiting: list[Entry] = []
         """Entries that no `Ready` carried yet."""
-        self._uncommitted: list[Entry] = []
-        """Entries behind the commit index that were made in this run, oldest first."""
-        self._returned = applied
-        """End of what `committed` returned."""
-
-    @property
-    def last_index(self) -> int:
-        """End of the log, saved or not."""
-        return self._last_index
+        self._uncommitted: list[Entry] = list(tail)
+        """Entries that `committed` did not return yet, oldest first."""
 
     def campaign(self) -> None:
         """Stand for leader in a new term. A quorum of one is won by the own vote, which is durable with the first
@@ -77,7 +69,7 @@ class Raft:
         self.vote = self.member
         self.role = Role.LEADER
         self.leader = self.member
-        self._term_start = self._last_index + 1
+        self._term_start = self.last_index + 1
         self._append(Kind.COMMANDS, b"")
 
     def propose(self, data: bytes, kind: Kind = Kind.COMMANDS) -> int:
@@ -90,7 +82,6 @@ class Raft:
         """What is to be saved now; false if nothing. Each entry is handed out once."""
         entries = tuple(self._waiting)
         self._waiting.clear()
-        self._handed_out = self._last_index
         return Ready(entries, HardState(self.term, self.vote, self.commit))
 
     def saved(self, ready: Ready) -> None:
@@ -104,26 +95,23 @@ class Raft:
         if not ready.entries:
             return
         first = ready.entries[0]
-        if self._last_index != ready.entries[-1].index or first.index <= self._saved_index:
+        if self.last_index != ready.entries[-1].index or first.index <= self._saved_index:
             raise ValueError("only the last entries, unsaved, can be withdrawn")
         self._uncommitted = [entry for entry in self._uncommitted if entry.index < first.index]
-        self._last_index = self._handed_out = first.index - 1
+        self.last_index = first.index - 1
         if first.index == self._term_start:
             self.role = Role.FOLLOWER
             self.leader = 0
 
     def committed(self) -> tuple[Entry, ...]:
-        """The entries of this run that became committed since the last call, in order."""
+        """The entries that became committed since the last call, in order; each is returned once."""
         ready = [entry for entry in self._uncommitted if entry.index <= self.commit]
         del self._uncommitted[: len(ready)]
-        if ready:
-            self._returned = ready[-1].index
         return tuple(ready)
 
     def _append(self, kind: Kind, data: bytes) -> int:
-        entry = Entry(self._last_index + 1, self.term, kind, data)
-        self._last_index = entry.index
-        self._last_term = entry.term
+        entry = Entry(self.last_index + 1, self.term, kind, data)
+        self.last_index = entry.index
         self._waiting.append(entry)
         self._uncommitted.append(entry)
         return entry.index

@@ -1,0 +1,237 @@
+"""The operations of the v3 dialect: single keys, ranges and transactions over the flat keyspace.
+
+A clean path that v3 writes gets its directories, so that v2 can walk to it. Keys of the system records are left out
+of every range and refused to every write.
+"""
+
+from collections.abc import Iterator
+
+from core.kv import paths, rows
+from core.kv.commands import Compare, DeleteRange, Operation, Put, Range, Txn
+from core.kv.errors import (
+    DuplicateKeyError,
+    FutureRevisionError,
+    KeyNotFoundError,
+    LeaseNotFoundError,
+    ReservedKeyError,
+)
+from core.kv.ledger import Ledger
+from core.kv.outcomes import DeleteDone, PutDone, RangeDone, TxnDone
+from core.kv.records import Action, Record
+from core.kv.transaction import Table
+
+SYSTEM_PREFIX = b"\0corenode/"
+"""Where the system records live."""
+
+_ALL = b"\0"
+
+
+def put(ledger: Ledger, command: Put) -> PutDone:
+    """Store a value."""
+    _check_put(ledger, command)
+    return _put(ledger, command)
+
+
+def delete_range(ledger: Ledger, command: DeleteRange) -> DeleteDone:
+    """Delete keys; deleting nothing consumes no revision."""
+    first_event = len(ledger.events)
+    ledger.begin_group()
+    done = _delete_range(ledger, command)
+    ledger.end_group(first_event)
+    return done
+
+
+def range_(ledger: Ledger, command: Range) -> RangeDone:
+    """Read keys, now or at a revision that is still kept."""
+    _check_revision(ledger, command.revision)
+    found: list[Record] = []
+    count = 0
+    for _, position in _positions(ledger, command.key, command.end, command.revision or None):
+        count += 1
+        if not command.limit or len(found) < command.limit:
+            record = ledger.record(position)
+            if record is not None:
+                found.append(record)
+    return RangeDone(ledger.revision, tuple(found), count)
+
+
+def txn(ledger: Ledger, command: Txn) -> TxnDone:
+    """Compare, then do one branch whole. What could be refused is looked for before the first write."""
+    check_duplicates(command)
+    branches: dict[int, bool] = {}
+    _choose(ledger, command, branches)
+    first_event = len(ledger.events)
+    ledger.begin_group()
+    done = _run(ledger, command, branches)
+    ledger.end_group(first_event)
+    return done if done.revision == ledger.revision else _with_revision(done, ledger.revision)
+
+
+def check_duplicates(command: Txn) -> None:
+    """DuplicateKeyError if a branch writes one key twice, or deletes what it puts."""
+    for branch in (command.success, command.failure):
+        puts, deletes = _writes(branch)
+        if len(set(puts)) != len(puts):
+            raise DuplicateKeyError
+        if any(_covers(deletion, key) for deletion in deletes for key in puts):
+            raise DuplicateKeyError
+
+
+def _writes(branch: tuple[Operation, ...]) -> tuple[list[bytes], list[DeleteRange]]:
+    """Every put key and deletion that a branch may come to, whichever way its inner transactions go."""
+    puts: list[bytes] = []
+    deletes: list[DeleteRange] = []
+    for operation in branch:
+        if isinstance(operation, Put):
+            puts.append(operation.key)
+        elif isinstance(operation, DeleteRange):
+            deletes.append(operation)
+        elif isinstance(operation, Txn):
+            check_duplicates(operation)
+            either: set[bytes] = set()
+            for inner in (operation.success, operation.failure):
+                inner_puts, inner_deletes = _writes(inner)
+                either.update(inner_puts)
+                deletes.extend(inner_deletes)
+            puts.extend(either)
+    return puts, deletes
+
+
+def _covers(deletion: DeleteRange, key: bytes) -> bool:
+    if deletion.end is None:
+        return key == deletion.key
+    return key >= deletion.key and (deletion.end == _ALL or key < deletion.end)
+
+
+def _choose(ledger: Ledger, command: Txn, branches: dict[int, bool]) -> None:
+    """Decide the branch of each transaction from the state before all of them, and check what they will do."""
+    succeeded = all(_holds(ledger, compare) for compare in command.compare)
+    branches[id(command)] = succeeded
+    for operation in command.success if succeeded else command.failure:
+        if isinstance(operation, Txn):
+            _choose(ledger, operation, branches)
+        elif isinstance(operation, Put):
+            _check_put(ledger, operation)
+        elif isinstance(operation, Range):
+            _check_revision(ledger, operation.revision)
+
+
+def _run(ledger: Ledger, command: Txn, branches: dict[int, bool]) -> TxnDone:
+    succeeded = branches[id(command)]
+    responses: list[PutDone | DeleteDone | RangeDone | TxnDone] = []
+    for operation in command.success if succeeded else command.failure:
+        if isinstance(operation, Put):
+            responses.append(_put(ledger, operation))
+        elif isinstance(operation, DeleteRange):
+            responses.append(_delete_range(ledger, operation))
+        elif isinstance(operation, Range):
+            responses.append(range_(ledger, operation))
+        else:
+            responses.append(_run(ledger, operation, branches))
+    return TxnDone(ledger.revision, succeeded, tuple(responses))
+
+
+def _with_revision(done: TxnDone, revision: int) -> TxnDone:
+    return TxnDone(revision, done.succeeded, done.responses)
+
+
+def _holds(ledger: Ledger, compare: Compare) -> bool:
+    """Whether a comparison holds for every key of its range; a key that is not there has zeros and no value."""
+    if compare.end is None:
+        return _holds_for(ledger.live(Table.KEY, compare.key), compare)
+    return all(
+        _holds_for(ledger.record(position), compare)
+        for _, position in _positions(ledger, compare.key, compare.end, None)
+    )
+
+
+def _holds_for(record: Record | None, compare: Compare) -> bool:
+    found: int | bytes
+    match compare.target:
+        case "value":
+            if record is None:
+                return False
+            found = record.value
+        case "version":
+            found = record.version if record else 0
+        case "create":
+            found = record.create_revision if record else 0
+        case "mod":
+            found = record.revision if record else 0
+        case _:
+            found = record.lease if record else 0
+    operand = compare.operand
+    if isinstance(found, bytes) != isinstance(operand, bytes):
+        return False
+    match compare.relation:
+        case "=":
+            return found == operand
+        case "!=":
+            return found != operand
+        case "<":
+            return found < operand  # type: ignore[operator]
+        case _:
+            return found > operand  # type: ignore[operator]
+
+
+def _put(ledger: Ledger, command: Put) -> PutDone:
+    key = command.key
+    previous = ledger.live(Table.KEY, key)
+    index = ledger.revision + 1
+    if paths.is_clean(key):
+        ledger.make_parents(key, index, 1)
+    record = ledger.write(
+        Table.KEY,
+        key,
+        index,
+        0,
+        Action.SET,
+        previous.value if command.ignore_value and previous else command.value,
+        previous=previous,
+        lease=previous.lease if command.ignore_lease and previous else command.lease,
+        deadline=previous.deadline if command.ignore_lease and previous else 0,
+    )
+    ledger.tell(record, previous)
+    return PutDone(ledger.revision, previous)
+
+
+def _delete_range(ledger: Ledger, command: DeleteRange) -> DeleteDone:
+    found = [ledger.record(position) for _, position in _positions(ledger, command.key, command.end, None)]
+    deleted = tuple(record for record in found if record is not None)
+    for record in deleted:
+        ledger.tell(ledger.remove(Table.KEY, record, ledger.revision + 1, 0, Action.DELETE), record)
+    return DeleteDone(ledger.revision, deleted)
+
+
+def _positions(ledger: Ledger, key: bytes, end: bytes | None, at: int | None) -> Iterator[tuple[bytes, bytes]]:
+    """(key, position) of each version in a range, in key order, as of revision `at` or now."""
+    if end is None:
+        row = ledger.rows.get(Table.KEY, key)
+        position = ledger.shown(row, at) if row is not None and not key.startswith(SYSTEM_PREFIX) else None
+        if position is not None:
+            yield key, position
+        return
+    start = b"" if key == _ALL else key
+    for found, row in ledger.rows.scan(Table.KEY, start, None if end == _ALL else end):
+        if not found.startswith(SYSTEM_PREFIX):
+            position = ledger.shown(row, at)
+            if position is not None:
+                yield found, position
+
+
+def _check_put(ledger: Ledger, command: Put) -> None:
+    if command.key.startswith(SYSTEM_PREFIX):
+        raise ReservedKeyError("keys below \\0corenode/ are written by their own operations only")
+    if command.lease and ledger.rows.get(Table.LEASE, command.lease.to_bytes(8, "big")) is None:
+        raise LeaseNotFoundError
+    if command.ignore_value or command.ignore_lease:
+        row = ledger.rows.get(Table.KEY, command.key)
+        if rows.newest_live(row) is None:
+            raise KeyNotFoundError
+
+
+def _check_revision(ledger: Ledger, revision: int) -> None:
+    if revision > ledger.revision:
+        raise FutureRevisionError
+    if revision:
+        ledger.check_readable(revision)

@@ -1,0 +1,151 @@
+"""The state machine: batches of commands in, outcomes and events out; and the reads of both dialects."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from core.kv import compaction, flat, leases, records, tree
+from core.kv.commands import (
+    Batch,
+    Command,
+    Compact,
+    CompareAndDelete,
+    CompareAndSwap,
+    Create,
+    Delete,
+    DeleteRange,
+    Expire,
+    LeaseGrant,
+    LeaseKeepAlive,
+    LeaseRevoke,
+    Put,
+    Range,
+    Set,
+    Txn,
+    Update,
+)
+from core.kv.errors import KeyspaceError
+from core.kv.ledger import Ledger
+from core.kv.outcomes import Compacted, DeleteDone, Expired, LeaseDone, PutDone, RangeDone, TxnDone
+from core.kv.records import POSITION, Event, Record
+from core.kv.transaction import Table, Transaction
+
+Outcome = Event | PutDone | DeleteDone | RangeDone | TxnDone | LeaseDone | Compacted | Expired | KeyspaceError
+
+_OPERATIONS: dict[type, Any] = {
+    Set: tree.set_,
+    Create: tree.create,
+    Update: tree.update,
+    CompareAndSwap: tree.compare_and_swap,
+    Delete: tree.delete,
+    CompareAndDelete: tree.compare_and_delete,
+    Expire: leases.expire,
+    Put: flat.put,
+    DeleteRange: flat.delete_range,
+    Txn: flat.txn,
+    LeaseGrant: leases.grant,
+    LeaseRevoke: leases.revoke,
+    LeaseKeepAlive: leases.keep_alive,
+    Compact: compaction.compact,
+}
+
+
+class Keyspace:
+    """One member's copy of the keyspace, over the maps of a transaction that it alone writes."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._ledger = Ledger(transaction)
+
+    @property
+    def applied(self) -> tuple[int, int]:
+        """Index and term of the last log entry applied."""
+        return self._ledger.applied_index, self._ledger.applied_term
+
+    @property
+    def revision(self) -> int:
+        """The last index consumed; 1 in an empty keyspace."""
+        return self._ledger.revision
+
+    @property
+    def floor(self) -> int:
+        """The oldest revision that can be read."""
+        return self._ledger.floor
+
+    @property
+    def time(self) -> int:
+        """Cluster time of the last batch, in ns."""
+        return self._ledger.time
+
+    def apply(self, index: int, term: int, batch: Batch | None) -> tuple[list[Outcome], Sequence[Event]]:
+        """Apply the log entry at `index`: what each command came to, and the visible changes in order.
+
+        An entry already applied must not come again, and none may be left out: ValueError.
+        """
+        ledger = self._ledger
+        if index != ledger.applied_index + 1:
+            raise ValueError(f"entry {index} cannot follow entry {ledger.applied_index}")
+        events: list[Event] = []
+        ledger.events = events
+        outcomes: list[Outcome] = []
+        if batch is not None:
+            ledger.time = max(ledger.time, batch.time)
+            for command in batch.commands:
+                outcomes.append(self._do(command))
+            compaction.note_time(ledger)
+        ledger.applied_index = index
+        ledger.applied_term = term
+        ledger.save_numbers()
+        return outcomes, events
+
+    def _do(self, command: Command) -> Outcome:
+        try:
+            outcome: Outcome = _OPERATIONS[type(command)](self._ledger, command)
+        except KeyspaceError as refusal:
+            return refusal
+        return outcome
+
+    def sweep(self, limit: int = 500) -> int:
+        """Remove a slice of what the compaction floor hides; 0 when there is nothing left to do."""
+        walked = compaction.sweep(self._ledger, limit)
+        if walked:
+            self._ledger.save_numbers()
+        return walked
+
+    def node(self, path: bytes) -> Record:
+        """The file or directory at a clean path other than the root; TreeError 100 or 104."""
+        return tree.find(self._ledger, path)
+
+    def children(self, path: bytes, after: bytes = b"", limit: int = 1000, at: int | None = None) -> list[Record]:
+        """Files and directories directly in a directory, by path; CompactedError if revision `at` is gone."""
+        return tree.children(self._ledger, path, after, limit, at)
+
+    def range(self, command: Range) -> RangeDone:
+        """Read keys as v3 sees them; CompactedError, FutureRevisionError."""
+        return flat.range_(self._ledger, command)
+
+    def record(self, position: bytes) -> Record | None:
+        """The record at a position of history, or None if it was compacted."""
+        return self._ledger.record(position)
+
+    def history(self, start: int) -> Iterator[Record]:
+        """Every record from index `start` on, silent parts (sub-number above 0) included; good until the next
+        write. CompactedError if `start` is below the floor."""
+        self._ledger.check_readable(start)
+        for position, row in self._ledger.rows.scan(Table.REVISION, POSITION.pack(start, 0)):
+            yield records.decode(position, row)
+
+    def deadline(self, record: Record) -> int:
+        """Cluster time in ns when a record expires by its own TTL or its lease; 0: never."""
+        return leases.deadline(self._ledger, record)
+
+    def lease(self, lease: int) -> tuple[leases.Lease, list[bytes]] | None:
+        """The terms and keys of a lease."""
+        found = leases.find(self._ledger, lease)
+        return None if found is None else (found, leases.attached(self._ledger, lease))
+
+    def next_deadline(self) -> int | None:
+        """Cluster time in ns when something expires next."""
+        return leases.next_deadline(self._ledger)
+
+    def revision_at(self, time: int) -> int:
+        """The last noted revision that was reached by cluster time `time`; 0 if none is noted."""
+        return compaction.revision_at(self._ledger, time)

@@ -1,0 +1,128 @@
+"""Leases, and everything that ends with time: keys and directories with a TTL, leases with their keys.
+
+Time is the cluster time of the batch. What is due is found in the EXPIRY table, earliest first.
+"""
+
+import msgspec
+
+from core.kv import tree
+from core.kv.commands import Expire, LeaseGrant, LeaseKeepAlive, LeaseRevoke
+from core.kv.errors import LeaseExistsError, LeaseNotFoundError
+from core.kv.ledger import EXPIRES_DIRECTORY, EXPIRES_LEASE, Ledger
+from core.kv.outcomes import Expired, LeaseDone
+from core.kv.records import Action, Record
+from core.kv.transaction import Table
+
+_SECOND = 1_000_000_000
+
+
+class Lease(msgspec.Struct, frozen=True, array_like=True):
+    """The terms of a lease; `ttl` in seconds, `deadline` in ns of cluster time."""
+
+    ttl: int
+    deadline: int
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Lease)
+
+
+def find(ledger: Ledger, lease: int) -> Lease | None:
+    """The lease of that id."""
+    row = ledger.rows.get(Table.LEASE, _id(lease))
+    return None if row is None else _decoder.decode(row)
+
+
+def deadline(ledger: Ledger, record: Record) -> int:
+    """Cluster time in ns when a record expires by its own TTL or its lease; 0: never."""
+    if record.lease:
+        lease = find(ledger, record.lease)
+        return lease.deadline if lease else 0
+    return record.deadline
+
+
+def attached(ledger: Ledger, lease: int) -> list[bytes]:
+    """The keys of a lease, in order."""
+    if lease + 1 == 1 << 63:
+        return [name[8:] for name, _ in ledger.rows.scan(Table.ATTACHED, _id(lease))]
+    return [name[8:] for name, _ in ledger.rows.scan(Table.ATTACHED, _id(lease), _id(lease + 1))]
+
+
+def grant(ledger: Ledger, command: LeaseGrant) -> LeaseDone:
+    """Make a lease."""
+    if find(ledger, command.id) is not None:
+        raise LeaseExistsError
+    _write(ledger, command.id, command.ttl)
+    return LeaseDone(ledger.revision, command.id, command.ttl)
+
+
+def keep_alive(ledger: Ledger, command: LeaseKeepAlive) -> LeaseDone:
+    """Start a lease's time anew."""
+    lease = find(ledger, command.id)
+    if lease is None:
+        raise LeaseNotFoundError
+    ledger.rows.delete(Table.EXPIRY, _expiry(lease.deadline, command.id))
+    _write(ledger, command.id, lease.ttl)
+    return LeaseDone(ledger.revision, command.id, lease.ttl)
+
+
+def revoke(ledger: Ledger, command: LeaseRevoke) -> LeaseDone:
+    """End a lease and delete its keys, as one command."""
+    lease = find(ledger, command.id)
+    if lease is None:
+        raise LeaseNotFoundError
+    _end(ledger, command.id, lease, Action.DELETE)
+    return LeaseDone(ledger.revision, command.id, 0)
+
+
+def expire(ledger: Ledger, command: Expire) -> Expired:
+    """Remove what is due, each as a change of its own, earliest first."""
+    count = 0
+    while count < command.limit:
+        due = next(ledger.rows.scan(Table.EXPIRY, b"", (ledger.time + 1).to_bytes(8, "big")), None)
+        if due is None:
+            break
+        count += 1
+        kind, name = due[0][8:9], due[0][9:]
+        if kind == EXPIRES_LEASE:
+            lease = find(ledger, int.from_bytes(name, "big"))
+            if lease is not None:
+                _end(ledger, int.from_bytes(name, "big"), lease, Action.EXPIRE)
+        else:
+            record = ledger.live(Table.DIRECTORY if kind == EXPIRES_DIRECTORY else Table.KEY, name)
+            if record is not None:
+                tree.take(ledger, record, Action.EXPIRE)
+        ledger.rows.delete(Table.EXPIRY, due[0])
+    return Expired(count)
+
+
+def next_deadline(ledger: Ledger) -> int | None:
+    """Cluster time in ns of the next expiry, if there is any."""
+    first = next(ledger.rows.scan(Table.EXPIRY), None)
+    return None if first is None else int.from_bytes(first[0][:8], "big")
+
+
+def _end(ledger: Ledger, lease_id: int, lease: Lease, action: Action) -> None:
+    first_event = len(ledger.events)
+    ledger.begin_group()
+    for key in attached(ledger, lease_id):
+        record = ledger.live(Table.KEY, key)
+        if record is not None:
+            tree.take(ledger, record, action)
+    ledger.end_group(first_event)
+    ledger.rows.delete(Table.LEASE, _id(lease_id))
+    ledger.rows.delete(Table.EXPIRY, _expiry(lease.deadline, lease_id))
+
+
+def _write(ledger: Ledger, lease_id: int, ttl: int) -> None:
+    lease = Lease(ttl, ledger.time + ttl * _SECOND)
+    ledger.rows.put(Table.LEASE, _id(lease_id), _encoder.encode(lease))
+    ledger.rows.put(Table.EXPIRY, _expiry(lease.deadline, lease_id), b"")
+
+
+def _expiry(due: int, lease_id: int) -> bytes:
+    return due.to_bytes(8, "big") + EXPIRES_LEASE + _id(lease_id)
+
+
+def _id(lease: int) -> bytes:
+    return lease.to_bytes(8, "big")

@@ -1,0 +1,284 @@
+"""The rows of the keyspace and the few numbers that go with them: how versions are written, found and forgotten.
+
+Everything that changes a row goes through here, so that the tables agree with each other:
+- a live version of a key or directory is the newest of its row and has a record in the revision table;
+- a record with a deadline has a row in EXPIRY, a record with a lease one in ATTACHED, while it is live.
+"""
+
+import struct
+
+from core.kv import paths, records, rows
+from core.kv.errors import CompactedError
+from core.kv.records import DIRECTORY, GONE, NOWHERE, POSITION, SPILLED, Action, Event, Record
+from core.kv.transaction import Table, Transaction
+
+_APPLIED = b"applied"
+_APPLIED_ROW = struct.Struct(">QQQQQ12s")
+_KNOWN_DIRECTORIES = 4096
+
+EXPIRES_KEY = b"k"
+EXPIRES_DIRECTORY = b"d"
+EXPIRES_LEASE = b"l"
+
+
+class Ledger:
+    """Owner of the rows. `time` is the cluster time of the batch that is being applied, in ns."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self.rows = transaction
+        self.applied_index = 0
+        self.applied_term = 0
+        self.revision = 1
+        """Last index consumed. An empty keyspace is at 1."""
+        self.time = 1
+        self.floor = 1
+        """Oldest revision that can be read."""
+        self.swept = bytes(12)
+        """Position up to which compaction has removed what the floor hides."""
+        self.events: list[Event] = []
+        """Visible changes of the batch in progress."""
+        self._group: list[tuple[Table, Record]] | None = None
+        self._open_directories: set[bytes] = set()
+        """Directories known to be live with no file at or above them; forgotten whole when in doubt. With a directory
+        all those above it are in the set."""
+        row = transaction.get(Table.META, _APPLIED)
+        if row is not None:
+            (self.applied_index, self.applied_term, self.revision, self.time, self.floor, self.swept) = (
+                _APPLIED_ROW.unpack(row)
+            )
+
+    def save_numbers(self) -> None:
+        """Write the numbers beside the rows, so that both rest in one transaction."""
+        self.rows.put(
+            Table.META,
+            _APPLIED,
+            _APPLIED_ROW.pack(
+                self.applied_index, self.applied_term, self.revision, self.time, self.floor, self.swept
+            ),
+        )
+
+    # Finding
+
+    def record(self, position: bytes) -> Record | None:
+        """The record at a position, or None if it was compacted."""
+        row = self.rows.get(Table.REVISION, position)
+        return None if row is None else records.decode(position, row)
+
+    def live(self, table: Table, key: bytes) -> Record | None:
+        """The current version of a key or directory."""
+        position = rows.newest_live(self.rows.get(table, key))
+        return None if position is None else self._must_be(position)
+
+    def is_live(self, table: Table, key: bytes) -> bool:
+        """Whether a key or directory is there."""
+        return rows.newest_live(self.rows.get(table, key)) is not None
+
+    def shown(self, row: bytes, at: int | None) -> bytes | None:
+        """Position of the version of a row that revision `at` (None: now) shows."""
+        if at is None:
+            return rows.newest_live(row)
+        position, older = rows.find(row, at)
+        while older is not None:
+            chunk = self.rows.get(Table.OLDER, older)
+            if chunk is None:
+                return None
+            position, older = rows.find(chunk, at)
+        return position
+
+    def check_readable(self, at: int) -> None:
+        """CompactedError if revision `at` can no longer be read."""
+        if at < self.floor:
+            raise CompactedError(self.floor)
+
+    def _must_be(self, position: bytes) -> Record:
+        record = self.record(position)
+        if record is None:
+            index, part = POSITION.unpack(position)
+            raise LookupError(f"the revision table has no record {index}.{part}, which a live row names")
+        return record
+
+    # Directories
+
+    def file_above(self, path: bytes) -> bytes | None:
+        """The first ancestor of `path` that is a file, if any."""
+        if self.knows_open(paths.parent(path)):
+            return None
+        for directory in paths.ancestors(path):
+            if self.is_live(Table.KEY, directory):
+                return directory
+        return None
+
+    def knows_open(self, directory: bytes) -> bool:
+        """Whether the directory is known to be live with no file at or above it. False says nothing."""
+        return directory in self._open_directories or directory == paths.ROOT
+
+    def make_parents(self, path: bytes, index: int, part: int) -> int:
+        """Make the missing directories above a clean path, silently, as parts of the change `index` from sub-number
+        `part` on; the next free sub-number."""
+        if self.knows_open(paths.parent(path)):
+            return part
+        above = paths.ancestors(path)
+        if len(self._open_directories) + len(above) > _KNOWN_DIRECTORIES:
+            self._open_directories.clear()
+        no_file = True
+        for directory in above:
+            no_file = no_file and not self.is_live(Table.KEY, directory)
+            if not self.is_live(Table.DIRECTORY, directory):
+                self.write(Table.DIRECTORY, directory, index, part, Action.CREATE, flags=DIRECTORY)
+                part += 1
+            if no_file:
+                self._open_directories.add(directory)
+        return part
+
+    # Writing
+
+    def write(
+        self,
+        table: Table,
+        key: bytes,
+        index: int,
+        part: int,
+        action: Action,
+        value: bytes = b"",
+        *,
+        flags: int = 0,
+        previous: Record | None = None,
+        keep_created: bool = False,
+        keep_modified: bool = False,
+        lease: int = 0,
+        deadline: int = 0,
+    ) -> Record:
+        """Add a version to `key` at position (index, part).
+
+        `previous` is what it replaces, in this table or the other. `keep_created` leaves v2's createdIndex as it was,
+        `keep_modified` its modifiedIndex.
+        """
+        position = POSITION.pack(index, part)
+        row = self.rows.get(table, key) or rows.EMPTY
+        if rows.is_full(row):
+            row = rows.pruned(row, self.floor)
+            if rows.is_full(row):
+                self.rows.put(Table.OLDER, position, row)
+                row = rows.pointing_to(position)
+                flags |= SPILLED
+        same_kind = previous is not None and previous.directory == bool(flags & DIRECTORY)
+        record = Record(
+            position,
+            key,
+            value,
+            action,
+            flags,
+            index,
+            previous.modified if keep_modified and previous is not None else index,
+            previous.created if keep_created and previous is not None else index,
+            previous.create_revision if same_kind and previous is not None else index,
+            previous.version + 1 if same_kind and previous is not None else 1,
+            lease,
+            deadline,
+            NOWHERE if previous is None else previous.position,
+        )
+        self._store(table, record, rows.appended(row, position, index, gone=False))
+        if previous is not None and previous.deadline | previous.lease:
+            self._unschedule(previous)
+        if deadline:
+            kind = EXPIRES_DIRECTORY if flags & DIRECTORY else EXPIRES_KEY
+            self.rows.put(Table.EXPIRY, _expiry(deadline, kind, key), b"")
+        if lease:
+            self.rows.put(Table.ATTACHED, lease.to_bytes(8, "big") + key, b"")
+        if table is Table.KEY and key in self._open_directories:
+            self._open_directories.clear()
+        return record
+
+    def remove(self, table: Table, previous: Record, index: int, part: int, action: Action) -> Record:
+        """End a key or directory with a deletion at position (index, part)."""
+        key = previous.key
+        position = POSITION.pack(index, part)
+        row = self.rows.get(table, key) or rows.EMPTY
+        record = Record(
+            position,
+            key,
+            b"",
+            action,
+            GONE | (previous.flags & DIRECTORY),
+            index,
+            index,
+            previous.created,
+            0,
+            0,
+            0,
+            0,
+            previous.position,
+        )
+        self._store(table, record, rows.appended(row, position, index, gone=True))
+        if previous.deadline | previous.lease:
+            self._unschedule(previous)
+        if table is Table.DIRECTORY:
+            self._open_directories.clear()
+        return record
+
+    def tell(self, record: Record, previous: Record | None) -> Event:
+        """Count the change as visible: it consumes its index and goes to the watchers."""
+        self.revision = record.index
+        event = Event(record, previous)
+        self.events.append(event)
+        return event
+
+    def begin_group(self) -> None:
+        """Begin a command of several changes, which share the mod revision of the last of them."""
+        self._group = []
+
+    def end_group(self, first_event: int) -> None:
+        """Give every version written since `begin_group` the revision of the last change; `first_event` is where
+        the group's events begin in `events`."""
+        group, self._group = self._group or [], None
+        last = self.revision
+        moved: dict[bytes, Record] = {}
+        for table, record in group:
+            if record.revision == last:
+                continue
+            updated = _at_revision(record, last)
+            moved[record.position] = updated
+            self.rows.put(Table.REVISION, record.position, records.encode(updated))
+            row = self.rows.get(table, record.key) or rows.EMPTY
+            self.rows.put(table, record.key, rows.with_newest_revision(row, last))
+        for place in range(first_event, len(self.events)):
+            event = self.events[place]
+            if event.record.position in moved:
+                self.events[place] = Event(moved[event.record.position], event.previous)
+
+    def _store(self, table: Table, record: Record, row: bytes) -> None:
+        self.rows.put(Table.REVISION, record.position, records.encode(record))
+        self.rows.put(table, record.key, row)
+        if self._group is not None:
+            self._group.append((table, record))
+
+    def _unschedule(self, record: Record) -> None:
+        if record.deadline:
+            kind = EXPIRES_DIRECTORY if record.directory else EXPIRES_KEY
+            self.rows.delete(Table.EXPIRY, _expiry(record.deadline, kind, record.key))
+        if record.lease:
+            self.rows.delete(Table.ATTACHED, record.lease.to_bytes(8, "big") + record.key)
+
+
+def _expiry(deadline: int, kind: bytes, name: bytes) -> bytes:
+    return deadline.to_bytes(8, "big") + kind + name
+
+
+def _at_revision(record: Record, revision: int) -> Record:
+    """The record as part of a command whose last change is `revision`."""
+    return Record(
+        record.position,
+        record.key,
+        record.value,
+        record.action,
+        record.flags,
+        revision,
+        record.modified,
+        record.created,
+        revision if record.version == 1 else record.create_revision,
+        record.version,
+        record.lease,
+        record.deadline,
+        record.previous,
+    )
+

@@ -1,0 +1,60 @@
+"""What a command came to. Tree writes come to an `Event`; a refusal to an exception of `core.kv.errors`."""
+
+import msgspec
+
+from core.kv.records import Record
+
+
+class PutDone(msgspec.Struct, frozen=True, gc=False):
+    """A v3 put; `previous` is the version it replaced."""
+
+    revision: int
+    previous: Record | None
+
+
+class DeleteDone(msgspec.Struct, frozen=True, gc=False):
+    """A v3 delete range; `deleted` are the versions it ended, by key."""
+
+    revision: int
+    deleted: tuple[Record, ...]
+
+
+class RangeDone(msgspec.Struct, frozen=True, gc=False):
+    """A read; `count` counts all keys in the range, `records` stops at the limit."""
+
+    revision: int
+    records: tuple[Record, ...]
+    count: int
+
+    @property
+    def more(self) -> bool:
+        return self.count > len(self.records)
+
+
+class TxnDone(msgspec.Struct, frozen=True, gc=False):
+    """A transaction: which branch, and what each of its operations came to."""
+
+    revision: int
+    succeeded: bool
+    responses: "tuple[PutDone | DeleteDone | RangeDone | TxnDone, ...]"
+
+
+class LeaseDone(msgspec.Struct, frozen=True, gc=False):
+    """A lease granted or kept alive (`ttl` in seconds), or revoked (`ttl` 0)."""
+
+    revision: int
+    id: int
+    ttl: int
+
+
+class Compacted(msgspec.Struct, frozen=True, gc=False):
+    """Compaction was accepted; space follows."""
+
+    revision: int
+    floor: int
+
+
+class Expired(msgspec.Struct, frozen=True, gc=False):
+    """How many files, directories and leases were due and removed."""
+
+    count: int
