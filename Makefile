@@ -1,0 +1,55 @@
+# Every target ends with one line that says what it did, in figures.
+# PYTHON is only asked to create .venv; everything else runs in there.
+
+PYTHON ?= python3
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+# Half of the tests wait for processes and disks, so two workers a core are worth it.
+WORKERS ?= 4
+READY := .venv/ready
+
+.PHONY: help up test quick check fix build bench lock clean
+
+help: ## say what each target does
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+up: $(READY) ## start a node on 127.0.0.1:2379, its data under ./data
+	@exec $(BIN)/corenode up --data-dir data
+
+test: lint ## everything CI runs
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+quick: $(READY) ## the fast tests, under a minute
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q -m 'not slow'
+
+check: lint ## look, change nothing: lint, format, types, layers, sizes
+	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/rules
+
+.PHONY: lint
+lint: $(READY)
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet || { echo "check: not formatted: run make fix"; exit 1; }
+	@$(BIN)/mypy
+
+fix: $(READY) ## repair what can be repaired: format, import order, lint
+	@$(BIN)/ruff check --fix --quiet || true
+	@$(BIN)/ruff format
+	@$(BIN)/ruff check
+
+build: $(READY) ## write dist/corenode, the whole program as one file
+	@$(BIN)/python tools/onefile.py dist/corenode
+
+bench: $(READY) ## this node beside Debian's etcd, in alternation
+	@$(BIN)/python bench/run.py
+
+lock: $(READY) ## pin the newest dependencies that pyproject.toml allows
+	@tools/lock.sh
+
+clean: ## remove what was built, but never ./data
+	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@echo "clean: environment, build and caches removed; ./data kept"
+
+$(READY): requirements-dev.lock pyproject.toml tools/environment.sh
+	@PYTHON=$(PYTHON) tools/environment.sh
