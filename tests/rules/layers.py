@@ -1,0 +1,185 @@
+"""The floors of the house and the edges between its rooms, as data, and the check that holds imports to them.
+
+A room is a package or module. `ROOMS` gives its floor, the rooms it may import and the libraries it may import; an
+import that is not listed is an error. A room named deeper wins: `core.api.v2` before `core.api`.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tests.rules.source import Source
+
+
+@dataclass(frozen=True)
+class Room:
+    """Where a room stands, and what it may use of the project and of other people's libraries."""
+
+    floor: int
+    rooms: str = ""
+    libraries: str = ""
+
+
+ROOMS = {
+    # 0 rules: nothing but themselves
+    "core.raft": Room(0, libraries="msgspec"),
+    "core.kv": Room(0, libraries="msgspec"),
+    "core.version": Room(0),
+    "core.addresses": Room(0, libraries="msgspec"),
+    # 1 drivers: plain synchronous code
+    "core.store_lmdb": Room(1, "core.raft core.kv", "lmdb msgspec sortedcontainers"),
+    "core.tls": Room(1, "", "cryptography"),
+    # 2 tasks
+    "core.watch": Room(2, "core.kv", "trio msgspec"),
+    "core.node": Room(2, "core.raft core.kv core.store_lmdb core.watch", "trio msgspec"),
+    # 3 services
+    "core.api.http": Room(3, "", "trio h11 msgspec"),
+    "core.api": Room(3, "core.kv core.api.http", "msgspec"),
+    "core.api.v2": Room(3, "core.kv core.api core.api.http", "trio msgspec"),
+    "core.api.ops": Room(3, "core.kv core.api core.api.http", "msgspec prometheus_client"),
+    "core.client": Room(3, "", "trio h11 httpcore msgspec"),
+    # 4 wiring
+    "core.settings": Room(4, "core.addresses", "msgspec"),
+    "core.config": Room(4, "core.addresses core.settings", "msgspec"),
+    "core.daemon": Room(
+        4,
+        "core.version core.addresses core.settings core.config core.tls core.raft core.kv core.store_lmdb core.watch"
+        " core.node core.api core.api.http core.api.v2 core.api.ops",
+        "trio prometheus_client",
+    ),
+    "core.commands": Room(
+        4,
+        "core.version core.addresses core.client core.settings core.config core.daemon core.store_lmdb",
+        "click rich trio msgspec",
+    ),
+    "cli": Room(4, "core.version core.commands", "click"),
+    "core": Room(0),
+}
+
+SAME_FLOOR = {
+    ("core.node", "core.watch"): "the drive loop publishes what it has applied",
+}
+"""Edges between neighbours below the wiring, each with its reason."""
+
+PURE = """
+    __future__ abc bisect collections contextlib copy dataclasses enum functools hashlib heapq ipaddress itertools math
+    operator re string struct types typing urllib.parse zlib
+"""
+"""What the rules on floor 0 may take from the standard library: nothing with files, clocks, chance or tasks in it."""
+
+PURE_NAMES = {"random": {"Random"}}
+"""Generators are passed in; only their type may be named."""
+
+IMPURE_CALLS = frozenset({"open", "print", "input", "breakpoint", "exec", "eval"})
+
+TASK_MODULES = frozenset({"asyncio", "threading", "concurrent.futures", "multiprocessing"})
+"""Nothing runs beside Trio but what the disk thread of decision 9 needs, which lives in `core.node`."""
+
+
+def room_of(module: str, rooms: dict[str, Room]) -> str | None:
+    """The room that holds a module, or None if it is none of the project's."""
+    while module:
+        if module in rooms:
+            return module
+        module = module.rpartition(".")[0]
+    return None
+
+
+def imports(source: Source) -> Iterator[tuple[int, str, str]]:
+    """Line, module and name of everything a file imports, wherever in it; the name is empty for `import module`."""
+    package = source.module if source.path.endswith("__init__.py") else source.module.rpartition(".")[0]
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name, ""
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, *([base] if base else [])])
+            for alias in node.names:
+                yield node.lineno, base, alias.name
+
+
+def _target(module: str, name: str, modules: frozenset[str]) -> str:
+    """`from core.api import store` imports the module core.api.store; `from core.api.store import Store` as well."""
+    deeper = f"{module}.{name}"
+    return deeper if deeper in modules else module
+
+
+def _library_problem(floor: int, room: Room, module: str, name: str) -> str | None:
+    top = module.partition(".")[0]
+    if top not in sys.stdlib_module_names:
+        return None if top in room.libraries.split() else f"library {top} is not listed for this room"
+    pure = module in PURE.split() or top in PURE.split() or name in PURE_NAMES.get(module, ())
+    if floor == 0 and not pure:
+        return f"{module}{'.' + name if name else ''} is not for rules: no I/O, clock, chance or tasks on floor 0"
+    if floor < 2 and (top in TASK_MODULES or module in TASK_MODULES):
+        return f"{module}: drivers are plain synchronous code"
+    return None
+
+
+def violations(files: list[Source], rooms: dict[str, Room]) -> list[str]:
+    """Every import that the table does not list, each as `path:line: from -> to: why`."""
+    modules = frozenset(file.module for file in files)
+    found = []
+    for file in files:
+        name = room_of(file.module, rooms)
+        if name is None or (name == "core" and file.module != "core"):
+            found.append(f"{file.path}: belongs to no room of the table")
+            continue
+        room = rooms[name]
+        for line, module, part in imports(file):
+            target = _target(module, part, modules)
+            other = room_of(target, rooms)
+            if other is None:
+                problem = _library_problem(room.floor, room, module, part)
+                if problem is not None:
+                    found.append(f"{file.path}:{line}: {problem}")
+            elif other not in (name, *room.rooms.split()):
+                found.append(f"{file.path}:{line}: {name} -> {other} ({target}) is not listed")
+        if room.floor == 0:
+            found += _impure_calls(file)
+    return found
+
+
+def _impure_calls(file: Source) -> list[str]:
+    return [
+        f"{file.path}:{node.lineno}: {node.func.id}() is not for rules"
+        for node in ast.walk(file.tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in IMPURE_CALLS
+    ]
+
+
+def upward_edges(rooms: dict[str, Room], same_floor: dict[tuple[str, str], str]) -> list[str]:
+    """Edges of the table itself that do not go down: a floor may use only floors below it.
+
+    The parts of one service may use each other, and so may the parts of the wiring.
+    """
+    found = []
+    for name, room in rooms.items():
+        for other in room.rooms.split():
+            below = rooms[other].floor < room.floor
+            wiring = room.floor == rooms[other].floor == 4
+            one_service = room.floor == rooms[other].floor and name.split(".")[:2] == other.split(".")[:2]
+            if not (below or wiring or one_service or (name, other) in same_floor):
+                found.append(f"{name} (floor {room.floor}) -> {other} (floor {rooms[other].floor})")
+    return found
+
+
+def unused_edges(files: list[Source], rooms: dict[str, Room]) -> list[str]:
+    """Rooms and libraries the table allows although nothing imports them: permissions nobody needs."""
+    modules = frozenset(file.module for file in files)
+    used: dict[str, set[str]] = {name: set() for name in rooms}
+    for file in files:
+        name = room_of(file.module, rooms)
+        if name is not None:
+            for _, module, part in imports(file):
+                used[name].add(room_of(_target(module, part, modules), rooms) or module.partition(".")[0])
+    return [
+        f"{name} -> {other}"
+        for name, room in rooms.items()
+        for other in (*room.rooms.split(), *room.libraries.split())
+        if other not in used[name]
+    ]
