@@ -1,0 +1,127 @@
+"""Nodes and events as v2 JSON.
+
+Strings hold bytes that are UTF-8 as they are; each byte that is not becomes U+FFFD, as Go writes it.
+"""
+
+import codecs
+from datetime import UTC, datetime
+
+import msgspec
+
+from core.api.store import Store
+from core.kv.records import Action, Event, Record
+
+_SECOND = 1_000_000_000
+
+
+class Node(msgspec.Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
+    """A node in etcd's field order; what is at its default is left out."""
+
+    key: str = ""
+    value: str | None = None
+    dir: bool = False
+    expiration: str | None = None
+    ttl: int = 0
+    modified_index: int = 0
+    created_index: int = 0
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
+    """The body of a success."""
+
+    action: str
+    node: Node | None = None
+    prev_node: Node | None = None
+
+
+encode = msgspec.json.Encoder().encode
+
+
+def _replace_one_byte(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return "\ufffd", error.start + 1
+
+
+codecs.register_error("v2-replace-each-byte", _replace_one_byte)
+
+
+def text(raw: bytes) -> str:
+    """Bytes as a JSON string can hold them."""
+    return raw.decode("utf-8", "v2-replace-each-byte")
+
+
+def event_body(store: Store, event: Event) -> bytes:
+    """One event as a JSON line."""
+    record = event.record
+    before = event.previous
+    expired = record.action is Action.EXPIRE
+    return b"%b\n" % encode(
+        Answer(
+            record.action.word,
+            changed(store, record),
+            None if before is None else present(store, before, ttl=not expired),
+        )
+    )
+
+
+def quiet_body(action: Action) -> bytes:
+    """The JSON line of a write whose client wants no nodes."""
+    return encode(Answer(action.word)) + b"\n"
+
+
+def node_body(store: Store, record: Record) -> bytes:
+    """The answer to a GET of a file."""
+    return b"%b\n" % encode(Answer("get", present(store, record)))
+
+
+def changed(store: Store, record: Record) -> Node:
+    """The node of an event: the index of the change, and no content if it is gone."""
+    if record.gone:
+        return Node(
+            text(record.key),
+            dir=record.directory,
+            modified_index=record.index,
+            created_index=record.created,
+        )
+    return _node(store, record, record.index, ttl=True)
+
+
+def present(store: Store, record: Record, *, ttl: bool = True) -> Node:
+    """A node as it stands, or stood before an event; a directory without its children."""
+    return _node(store, record, record.modified, ttl=ttl)
+
+
+def _node(store: Store, record: Record, modified: int, *, ttl: bool) -> Node:
+    value = None if record.directory else text(record.value)
+    if not record.deadline and not record.lease:
+        return Node(text(record.key), value, record.directory, None, 0, modified, record.created)
+    expiration, remaining = _expiry(store, record)
+    return Node(
+        text(record.key),
+        value,
+        record.directory,
+        expiration,
+        remaining if ttl else 0,
+        modified,
+        record.created,
+    )
+
+
+def _expiry(store: Store, record: Record) -> tuple[str | None, int]:
+    """When it expires, RFC 3339 in UTC, and in how many seconds, rounded up; (None, 0) for never.
+
+    Both are of now: an event of the past shows what is left, not what there was.
+    """
+    deadline = store.deadline(record)
+    if not deadline:
+        return None, 0
+    remaining = -((store.clock.now() - deadline) // _SECOND)
+    return rfc3339(store.clock.wall(deadline)), max(remaining, 0)
+
+
+def rfc3339(wall: float) -> str:
+    """A Unix time as Go prints it: UTC, no trailing zeros in the fraction."""
+    moment = datetime.fromtimestamp(wall, UTC)
+    fraction = f".{moment.microsecond:06d}".rstrip("0") if moment.microsecond else ""
+    return f"{moment:%Y-%m-%dT%H:%M:%S}{fraction}Z"

@@ -1,0 +1,50 @@
+"""Long polls and streams of `/v2/keys`."""
+
+from core.api.http.message import Outlet
+from core.api.store import Store
+from core.api.v2.errors import refusal
+from core.api.v2.form import Parameters
+from core.api.v2.head import Head
+from core.api.v2.render import event_body
+from core.kv.errors import TreeError
+
+
+class Watching:
+    """One watch: 200 and the head at once, then one event, or with `stream` every event, a JSON line each.
+
+    `start` is fixed when the request arrives, so that no change falls between the arrival and the task that waits.
+    """
+
+    def __init__(self, store: Store, head: Head, key: bytes, parameters: Parameters) -> None:
+        self._store = store
+        self._head = head
+        self._key = key
+        self._recursive = parameters.recursive
+        self._stream = parameters.stream
+        self._index = store.revision
+        self._start = parameters.wait_index or store.revision + 1
+
+    async def produce(self, outlet: Outlet) -> None:
+        """Serve the watch until it is answered or cancelled.
+
+        Nobody may be told of history that is gone: if that is known before the first byte, it is a 401 of the
+        dialect; later, the answer ends and the client, asking again, gets the 401.
+        """
+        try:
+            watch = self._store.watch(self._key, recursive=self._recursive, start=self._start)
+        except TreeError as error:
+            answer = refusal(error, self._store.revision)
+            await outlet.start(answer.status, self._head.error(answer.index))
+            await outlet.send(answer.body())
+            return
+        with watch:
+            await outlet.start(200, self._head.success(self._index))
+            while True:
+                try:
+                    events = await watch.next()
+                except TreeError:
+                    return
+                if not self._stream:
+                    await outlet.send(event_body(self._store, events[0]))
+                    return
+                await outlet.send(b"".join([event_body(self._store, event) for event in events]))
