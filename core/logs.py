@@ -32,12 +32,8 @@ _MAX_KINDS = 512
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _SECRET = re.compile(r"password|secret|token|authorization|private|cookie", re.IGNORECASE)
 _PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
-_COLOUR = {
-    logging.DEBUG: "\x1b[2m",
-    logging.WARNING: "\x1b[33m",
-    logging.ERROR: "\x1b[31m",
-    logging.CRITICAL: "\x1b[31m",
-}
+_YELLOW, _RED, _FAINT, _PLAIN = "\x1b[33m", "\x1b[31m", "\x1b[2m", "\x1b[0m"
+_COLOUR = {logging.DEBUG: _FAINT, logging.WARNING: _YELLOW, logging.ERROR: _RED, logging.CRITICAL: _RED}
 
 
 def fields(record: logging.LogRecord) -> dict[str, object]:
