@@ -6,8 +6,8 @@ All of it is plain synchronous code for one thread; a call that writes has writt
 What is durable before what
 1. `LogStore.append` is one commit of the log. When it returns, entries and hard state are on the disk; before, none of
    them is. Nothing may be answered, and no vote or acknowledgement sent, on the strength of it earlier.
-2. `StateStore.put` and `delete` go to memory, where reads see them at once. `StateStore.flush` brings all of them to the
-   disk in one commit: data, history and the applied position together.
+2. `StateStore.put` and `delete` go to memory, where reads see them at once. `StateStore.flush` brings all of them to
+   the disk in one commit: data, history and the applied position together.
 3. So the state on the disk is that after some whole batch, and never ahead of the durable log: the node applies only
    what is committed, and flushes after the log. What the state lacks after a crash is replayed from the log.
 4. The log forgets entries only when a flushed state (or an installed snapshot) contains them.

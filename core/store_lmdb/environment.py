@@ -20,6 +20,8 @@ def open_environment(path: Path, tables: int, *, create: bool = False) -> lmdb.E
     LMDB's default sync stays: a commit writes its pages, syncs them, and then writes and syncs the meta page.
     """
     with translated(path / DATA, "open"):
+        if create:
+            path.mkdir(mode=0o700, exist_ok=True)
         environment = lmdb.open(
             str(path),
             map_size=MAP_SIZE,
@@ -33,7 +35,6 @@ def open_environment(path: Path, tables: int, *, create: bool = False) -> lmdb.E
             lib_version=_ENGINE,
         )
     if create:
-        os.chmod(path, 0o700)
         sync_directory(path)
         sync_directory(path.parent)
     return environment
