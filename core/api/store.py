@@ -7,26 +7,7 @@ from typing import Protocol, Self
 from core.kv.commands import Command
 from core.kv.errors import KeyspaceError
 from core.kv.records import Event, Record
-
-
-class ProposalError(Exception):
-    """The node did not carry out a command. The text says why and what to do."""
-
-
-class OverloadedError(ProposalError):
-    """The queue is full; nothing was proposed. Try again later."""
-
-
-class NoSpaceError(ProposalError):
-    """The disk or the quota is full; nothing was proposed."""
-
-
-class NoLeaderError(ProposalError):
-    """No leader is known; nothing was proposed."""
-
-
-class OutcomeUnknownError(ProposalError):
-    """Leadership or time ran out in between: the command may or may not take effect. Nobody repeats it."""
+from core.node.errors import NoLeaderError, NoSpaceError, OutcomeUnknownError, OverloadedError, ProposalError
 
 
 Outcome = object

@@ -1,0 +1,102 @@
+"""What time brings: expiry, compaction, flushes, a look at the disk. The leader proposes, nobody acts by himself."""
+
+import logging
+from typing import Any
+
+import trio
+
+from core.kv.commands import Command, Compact, Expire
+from core.kv.outcomes import Expired
+from core.node.errors import ProposalError
+from core.node.node import Node
+
+TICK_SECONDS = 0.1
+EXPIRE_AT_ONCE = 500
+"""What one entry removes at most; the next follows at once."""
+CLOCK_SECONDS = 10
+"""While something waits to expire, cluster time is logged at least so often: a crash extends a TTL by no more."""
+COMPACT_SECONDS = 5
+"""How often to see whether history may be shortened."""
+RETRY_SECONDS = 1
+SWEEP_CHANGES = 200
+"""Changes swept between two checkpoints: about a millisecond."""
+KEPT_WHEN_FULL = 10_000
+"""Revisions of history that stay when room is short."""
+SLOW_SECONDS = 0.5
+
+_logger = logging.getLogger(__name__)
+
+
+class Keeper:
+    """Housekeeping of one node, in a task of its own."""
+
+    def __init__(self, node: Node, *, retention: float, revisions: int) -> None:
+        """`retention` in seconds of history (0: not by age), `revisions` of history kept at most."""
+        self._node = node
+        self._retention = int(retention * 1e9)
+        self._revisions = revisions
+        self._expiring = False
+        self._compacting = False
+
+    async def run(self) -> None:
+        """Tick until cancelled."""
+        node = self._node
+        tick = 0
+        due = trio.current_time()
+        while True:
+            due = max(due + TICK_SECONDS, trio.current_time())
+            await trio.sleep_until(due)
+            self._note_lag(trio.current_time() - due)
+            tick += 1
+            if tick % round(RETRY_SECONDS / TICK_SECONDS) == 0:
+                node.clock.follow_wall()
+                node.headroom.look()
+                if not node.leads:
+                    await node.start()
+            if node.leads:
+                self._expire_if_due()
+                if tick % round(COMPACT_SECONDS / TICK_SECONDS) == 0:
+                    self._compact_if_due()
+            while node.keyspace.sweep(SWEEP_CHANGES):
+                node.flush_if_due()
+                await trio.lowlevel.checkpoint()
+            node.flush_if_due()
+
+    def _note_lag(self, seconds: float) -> None:
+        self._node.timings.lag.add(seconds)
+        if seconds > SLOW_SECONDS:
+            _logger.warning("the loop was late", extra={"cause": "cpu", "seconds": round(seconds, 3)})
+
+    def _expire_if_due(self) -> None:
+        node = self._node
+        due = node.keyspace.next_deadline()
+        if due is None or self._expiring:
+            return
+        now = node.clock.now()
+        if due <= now or now - node.keyspace.time >= CLOCK_SECONDS * 10**9:
+            self._expiring = self._propose(Expire(EXPIRE_AT_ONCE), self._expired)
+
+    def _expired(self, outcome: object) -> None:
+        self._expiring = False
+        if isinstance(outcome, Expired) and outcome.count == EXPIRE_AT_ONCE:
+            self._expire_if_due()
+
+    def _compact_if_due(self) -> None:
+        node = self._node
+        keyspace = node.keyspace
+        kept = KEPT_WHEN_FULL if node.headroom.nearly_gone else self._revisions
+        target = keyspace.revision - kept
+        if self._retention:
+            target = max(target, keyspace.revision_at(node.clock.now() - self._retention))
+        if target > keyspace.floor and not self._compacting:
+            self._compacting = self._propose(Compact(target), self._compacted)
+
+    def _compacted(self, _: object) -> None:
+        self._compacting = False
+
+    def _propose(self, command: Command, done: Any) -> bool:
+        try:
+            self._node.propose_always(command, done)
+        except ProposalError:
+            return False  # the next tick tries again
+        return True

@@ -1,0 +1,79 @@
+"""Commands that wait for the next turn: bounded in number and bytes, each with whoever waits for its outcome."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from core.kv.commands import Command, CompareAndSwap, Create, LeaseGrant, Operation, Put, Set, Txn, Update
+
+QUEUE_COMMANDS = 8192
+QUEUE_BYTES = 64 << 20
+BATCH_COMMANDS = 1024
+BATCH_BYTES = 4 << 20
+
+Done = Callable[[Any], None]
+
+
+class Proposal(msgspec.Struct, gc=False):
+    """A command and whom to tell."""
+
+    command: Command
+    done: Done
+    size: int
+
+
+class ProposalQueue:
+    """First in, first out. `put` says no rather than wait."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Proposal] = deque()
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, command: Command, done: Done) -> bool:
+        """Queue a command; False if the queue is full."""
+        size = size_of(command)
+        if len(self._waiting) >= QUEUE_COMMANDS or self.bytes + size > QUEUE_BYTES:
+            return False
+        self._waiting.append(Proposal(command, done, size))
+        self.bytes += size
+        return True
+
+    def take(self) -> list[Proposal]:
+        """The next batch: at least one command if any waits, then as many as fit."""
+        waiting = self._waiting
+        if len(waiting) <= BATCH_COMMANDS and self.bytes <= BATCH_BYTES:
+            batch = list(waiting)
+            waiting.clear()
+            self.bytes = 0
+            return batch
+        batch = []
+        size = 0
+        while waiting and len(batch) < BATCH_COMMANDS and (not batch or size + waiting[0].size <= BATCH_BYTES):
+            proposal = waiting.popleft()
+            size += proposal.size
+            batch.append(proposal)
+        self.bytes -= size
+        return batch
+
+
+def size_of(command: Command | Operation) -> int:
+    """About how many bytes a command holds."""
+    if isinstance(command, Set | Create | Update | CompareAndSwap):
+        return 128 + len(command.path) + len(command.value)
+    if isinstance(command, Put):
+        return 128 + len(command.key) + len(command.value)
+    if isinstance(command, Txn):
+        return 128 + sum(size_of(operation) for operation in (*command.success, *command.failure))
+    return 128
+
+
+def adds_data(command: Command | Operation) -> bool:
+    """Whether a command may make the state larger, so that it is refused when space is short."""
+    if isinstance(command, Txn):
+        return any(adds_data(operation) for operation in (*command.success, *command.failure))
+    return isinstance(command, Set | Create | Update | CompareAndSwap | Put | LeaseGrant)
