@@ -1,0 +1,67 @@
+"""TLS as bytes in, bytes out: an `SSLObject` over two memory buffers. No sockets."""
+
+import contextlib
+import ssl
+
+READ_SIZE = 65536
+
+
+class TlsFailedError(Exception):
+    """The handshake or a record failed. `outgoing` of the layer may still hold an alert to send."""
+
+
+class TlsLayer:
+    """The server's end of one TLS connection. `begun` says that bytes came, `finished` that the handshake is done,
+    `ended` that the peer sent its last byte."""
+
+    __slots__ = ("_incoming", "_object", "_outgoing", "begun", "ended", "finished")
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self.begun = False
+        self.finished = False
+        self.ended = False
+
+    @property
+    def certificate(self) -> bytes | None:
+        """The client's verified certificate, DER, once the handshake is done; None if it sent none."""
+        return self._object.getpeercert(binary_form=True)
+
+    def outgoing(self) -> bytes:
+        """What must be sent now."""
+        return self._outgoing.read()
+
+    def decrypt(self, data: bytes) -> bytes:
+        """Take received bytes; returns the plain bytes they complete, maybe none. Raises TlsFailedError."""
+        self.begun = True
+        self._incoming.write(data)
+        plain = b""
+        try:
+            if not self.finished:
+                self._object.do_handshake()
+                self.finished = True
+            while piece := self._object.read(READ_SIZE):
+                plain += piece
+            self.ended = True
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            self.ended = True
+        except ssl.SSLError as error:
+            raise TlsFailedError(error.reason or str(error)) from error
+        return plain
+
+    def encrypt(self, data: bytes) -> bytes:
+        """The records that carry these plain bytes."""
+        view = memoryview(data)
+        while view:  # OpenSSL may take one record at a time
+            view = view[self._object.write(view) :]
+        return self._outgoing.read()
+
+    def close(self) -> bytes:
+        """The record that says no more will come."""
+        with contextlib.suppress(ssl.SSLError):  # the peer has not said it yet, or the connection is broken
+            self._object.unwrap()
+        return self._outgoing.read()
