@@ -28,6 +28,10 @@ class CorruptError(StoreError):
         self.file = file
 
 
+class SnapshotError(StoreError):
+    """A file is no whole snapshot, or cannot be used as asked."""
+
+
 class DiskFullError(StoreError):
     """No room for a commit. Nothing of it was written that counts; it may be tried again when there is room."""
 

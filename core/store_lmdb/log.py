@@ -23,11 +23,11 @@ _ENTRY = struct.Struct("<QBI")
 """Term, kind, length of the data that follows."""
 _PLACE = struct.Struct("<QQ")
 _HARD = struct.Struct("<QQQ")
-_POINTER = struct.Struct("<QQQ")
+_ORIGIN_HEAD = struct.Struct("<QQQ")
 
 _HARD_STATE = b"hard"
 _FLOOR = b"floor"
-_SNAPSHOT = b"snapshot"
+_ORIGIN = b"origin"
 
 _DROP_AT_ONCE = 64
 """Records that one append removes at most, so that forgetting a long prefix delays no single append much."""
@@ -40,7 +40,7 @@ class Place(msgspec.Struct, frozen=True):
     term: int
 
 
-class Snapshot(msgspec.Struct, frozen=True):
+class Origin(msgspec.Struct, frozen=True):
     """What the state of this member began from."""
 
     index: int
@@ -59,7 +59,7 @@ class LogStore:
         """Open the log in directory `path` and read all of it once. CorruptError if it has a gap or damage."""
         self.file = path / DATA
         self.hard_state = HardState()
-        self.snapshot = Snapshot(0, 0, 1, b"")
+        self.origin = Origin(0, 0, 1, b"")
         self.floor = Place(0, 0)
         """The place before the first entry that is here."""
         self.last = Place(0, 0)
@@ -100,17 +100,17 @@ class LogStore:
         """Entries up to and with `index` are no longer needed. The next appends remove them, in whole records."""
         self._unwanted = max(self._unwanted, index)
 
-    def install(self, snapshot: Snapshot, hard_state: HardState) -> None:
+    def install(self, origin: Origin, hard_state: HardState) -> None:
         """Begin anew from a snapshot whose state is durable already: one commit records it and drops every entry."""
-        place = Place(snapshot.index, snapshot.term)
+        place = Place(origin.index, origin.term)
         with translated(self.file, "commit"), self._environment.begin(write=True) as transaction:
             transaction.drop(self._entries, delete=False)
-            body = _POINTER.pack(snapshot.index, snapshot.term, snapshot.generation) + snapshot.members
-            self._put_meta(transaction, _SNAPSHOT, body)
+            body = _ORIGIN_HEAD.pack(origin.index, origin.term, origin.generation) + origin.members
+            self._put_meta(transaction, _ORIGIN, body)
             self._put_meta(transaction, _FLOOR, _PLACE.pack(place.index, place.term))
             hard = _HARD.pack(hard_state.term, hard_state.vote, hard_state.commit)
             self._put_meta(transaction, _HARD_STATE, hard)
-        self.snapshot, self.hard_state, self.floor, self.last = snapshot, hard_state, place, place
+        self.origin, self.hard_state, self.floor, self.last = origin, hard_state, place, place
 
     def read(self, first: int, last: int, size: int = 1 << 20) -> list[Entry]:
         """Entries first <= index <= last, fewer when their data exceed `size` bytes but at least one.
@@ -199,9 +199,9 @@ class LogStore:
             self.hard_state = HardState(*_HARD.unpack(body))
         if body := self._get_meta(transaction, _FLOOR):
             self.floor = Place(*_PLACE.unpack(body))
-        if body := self._get_meta(transaction, _SNAPSHOT):
-            index, term, generation = _POINTER.unpack_from(body)
-            self.snapshot = Snapshot(index, term, generation, body[_POINTER.size :])
+        if body := self._get_meta(transaction, _ORIGIN):
+            index, term, generation = _ORIGIN_HEAD.unpack_from(body)
+            self.origin = Origin(index, term, generation, body[_ORIGIN_HEAD.size :])
         index, term = self.floor.index, self.floor.term
         with transaction.cursor(self._entries) as cursor:
             for name, row in cursor.iternext():

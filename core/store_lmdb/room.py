@@ -5,7 +5,7 @@ from pathlib import Path
 
 from core.store_lmdb.errors import DiskFullError, translated
 
-RESERVE = 32 << 20
+RESERVE_SIZE = 32 << 20
 LOW_WATER = 64 << 20
 
 
@@ -16,7 +16,7 @@ class Room:
     be given up when even deletes fail, and is made again when there is room.
     """
 
-    def __init__(self, file: Path, *, reserve: int = RESERVE, low_water: int = LOW_WATER) -> None:
+    def __init__(self, file: Path, *, reserve: int = RESERVE_SIZE, low_water: int = LOW_WATER) -> None:
         """`file` is the reserve's. It is not made yet."""
         self._file = file
         self._size = reserve
@@ -39,8 +39,8 @@ class Room:
         except FileNotFoundError:
             return False
 
-    def make_reserve(self) -> bool:
-        """Make the reserve if it is not there and leaves the low-water mark free; whether it is there now."""
+    def restore_reserve(self) -> bool:
+        """Make the reserve if it is not there and would leave the low-water mark free; whether it is there now."""
         if self.has_reserve():
             return True
         if self.free() < self._size + self._low_water:
@@ -58,7 +58,11 @@ class Room:
             return False
         return True
 
-    def release_reserve(self) -> None:
-        """Give the reserve's room to the next commits."""
+    def release_reserve(self) -> bool:
+        """Give the reserve's room to the next commits; False if it was given already."""
         with translated(self._file, "give up the reserve"):
-            self._file.unlink(missing_ok=True)
+            try:
+                self._file.unlink()
+            except FileNotFoundError:
+                return False
+        return True

@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import lmdb
 from sortedcontainers import SortedList
 
-from core.kv.transaction import Table
+from core.kv.transaction import Reader, Table
 from core.store_lmdb.environment import DATA, open_environment
 from core.store_lmdb.errors import translated
 from core.store_lmdb.layout import Layout, name_of, row_of
@@ -137,6 +138,19 @@ class StateStore:
             size += counts["psize"] * (counts["branch_pages"] + counts["leaf_pages"] + counts["overflow_pages"])
         return size
 
+    @contextmanager
+    def frozen(self) -> Iterator[Reader]:
+        """Flush, then read the state as it is now however it is written to meanwhile.
+
+        Until the end LMDB cannot reuse pages that are freed meanwhile, so the file may grow.
+        """
+        self.flush()
+        transaction = self._begin()
+        try:
+            yield _Frozen(self._layouts, transaction)
+        finally:
+            transaction.abort()
+
     def count(self) -> dict[str, int]:
         """Rows on the disk by table, each read and checked. CorruptError at the first that is damaged."""
         return {
@@ -152,6 +166,23 @@ class StateStore:
         """Let go of the files. What was not flushed is forgotten; the log has it."""
         self._reading.abort()
         self._environment.close()
+
+
+class _Frozen:
+    """The rows on the disk at one moment."""
+
+    def __init__(self, layouts: dict[Table, Layout], transaction: "lmdb.Transaction[bytes]") -> None:
+        self._layouts = layouts
+        self._transaction = transaction
+
+    def get(self, table: Table, key: bytes) -> bytes | None:
+        return self._layouts[table].get(self._transaction, key)
+
+    def scan(
+        self, table: Table, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        layout = self._layouts[table]
+        return (layout.scan_back if reverse else layout.scan)(self._transaction, start, end)
 
 
 def _merged(

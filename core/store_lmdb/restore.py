@@ -1,0 +1,40 @@
+"""A new data directory from a snapshot file."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from core.raft.messages import HardState
+from core.store_lmdb.creation import LOCK, LOG, Identity, begin, finish, is_made, prepare, state_path
+from core.store_lmdb.errors import DirectoryError, translated
+from core.store_lmdb.lock import DirectoryLock
+from core.store_lmdb.log import LogStore, Origin
+from core.store_lmdb.snapshot import PIECE, Header, Summary, fill, verify
+from core.store_lmdb.state import StateStore
+
+
+def restore(file: Path, path: Path, identity: Identity, created_by: str) -> Iterator[Header | Summary]:
+    """Make the data directory `path` for `identity` from a snapshot, step by step; the last step yields its summary.
+
+    The file is checked whole first. A crash in between leaves a directory that counts as never made. SnapshotError if
+    the file is not whole, DirectoryError unless `path` is empty or absent, DiskFullError.
+    """
+    header = verify(file).header
+    path = prepare(path, create=True)
+    if is_made(path):
+        raise DirectoryError(f"{path}: holds a node's data already; restore to an empty or new directory")
+    lock = DirectoryLock(path / LOCK)
+    try:
+        begin(path, identity, created_by)
+        with (
+            closing(StateStore(state_path(path, 1), create=True)) as state,
+            translated(file, "read"),
+            file.open("rb") as stream,
+        ):
+            yield from fill(state, str(file), iter(lambda: stream.read(PIECE), b""))
+        with closing(LogStore(path / LOG, create=True)) as log:
+            origin = Origin(header.index, header.term, 1, bytes.fromhex(header.members))
+            log.install(origin, HardState(header.term, 0, header.index))
+        finish(path)
+    finally:
+        lock.release()
