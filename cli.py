@@ -1,0 +1,76 @@
+"""The command line: `corenode VERB...`. Verbs are loaded when they are called, so that help is there at once."""
+
+import os
+import signal
+import sys
+from typing import NoReturn
+
+import click
+
+from core.commands import lazy
+from core.version import VERSION
+
+VERBS = {
+    "Run a node": {
+        "up": lazy.Verb("core.commands.up", "Run this host's node in the foreground."),
+    },
+    "Use the store": {
+        "kv": lazy.Verb("core.commands.kv", "Read, write and watch keys."),
+    },
+    "Look after it": {
+        "status": lazy.Verb("core.commands.status", "Show how nodes are: revision, size, leader, alarms."),
+        "health": lazy.Verb("core.commands.health", "Say whether nodes are healthy; exit 1 if one is not."),
+        "snapshot": lazy.Verb("core.commands.snapshot", "Save, verify and restore the whole store."),
+    },
+    "About": {
+        "version": lazy.Verb("core.commands.version", "Show the versions of this program and of a node."),
+        "completion": lazy.Verb("core.commands.completion", "Print the script for completion in bash, zsh or fish."),
+    },
+}
+
+HELP = """A set of Linux machines as one: a replicated store that everyone can read and watch.
+
+\b
+Examples:
+  corenode up --data-dir data
+  corenode kv put /greeting 'hello, world'
+  corenode kv watch --recursive /
+  corenode status
+"""
+
+
+@click.group(cls=lazy.LazyGroup, verbs=VERBS, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, "--version", prog_name="corenode")
+def cli() -> None:
+    """Replaced by HELP."""
+
+
+def main() -> NoReturn:
+    """Run a verb and end the process: 0 done, 1 failed, 2 wrong usage."""
+    try:
+        code = cli.main(prog_name="corenode", standalone_mode=False)
+        sys.stdout.flush()
+    except click.UsageError as error:
+        error.show()
+        code = error.exit_code
+    except click.ClickException as error:
+        click.echo(f"corenode: {error.format_message()}", err=True)
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        _die_of_interrupt()
+    except BrokenPipeError:
+        # Who read our output has gone: nothing more to say, and nothing for Python to flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _die_of_interrupt() -> NoReturn:
+    """End by the signal itself, so that a shell's loop around this program ends as well."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGINT)
+    sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""The operations endpoints: how a node is, a snapshot of it, compaction."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from core.client.errors import StrangeAnswerError
+from core.client.transport import CALL_SECONDS, Answer, Stream, Transport
+from core.client.tree import refusal
+
+
+class Health(msgspec.Struct, frozen=True):
+    """A node's own judgement of itself."""
+
+    healthy: bool
+    reason: str
+    """Why not, in etcd's words such as `ALARM NOSPACE`; empty if healthy."""
+
+
+class _HealthReply(msgspec.Struct, frozen=True):
+    health: str | bool
+    reason: str = ""
+
+
+class Operations:
+    """Each call asks one node: the first endpoint that can be connected to."""
+
+    def __init__(self, transport: Transport, seconds: float = CALL_SECONDS) -> None:
+        self._transport = transport
+        self._seconds = seconds
+
+    async def status(self) -> dict[str, Any]:
+        """What `GET /corenode/status` tells."""
+        answer = await self._transport.call("GET", "/corenode/status", seconds=self._seconds)
+        if answer.status != 200:
+            raise refusal(answer)
+        try:
+            return msgspec.json.decode(answer.body, type=dict[str, Any])
+        except msgspec.DecodeError as error:
+            raise StrangeAnswerError(f"the answer is not the JSON of a node's status: {error}") from None
+
+    async def health(self) -> Health:
+        """What `GET /health` tells; a node that calls itself unhealthy does so with HTTP 503."""
+        answer = await self._transport.call("GET", "/health", seconds=self._seconds)
+        try:
+            reply = msgspec.json.decode(answer.body, type=_HealthReply)
+        except msgspec.DecodeError:
+            raise refusal(answer) from None
+        return Health(answer.status == 200 and str(reply.health).lower() == "true", reply.reason)
+
+    async def compact(self, revision: int) -> None:
+        """Forget history before `revision`."""
+        answer = await self._transport.call("POST", f"/corenode/compact?revision={revision}", seconds=self._seconds)
+        if not 200 <= answer.status < 300:
+            raise refusal(answer)
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Stream]:
+        """The store at one revision, as a snapshot file piece by piece. The trailer proves that it is whole."""
+        async with self._transport.stream("/corenode/snapshot") as stream:
+            if stream.status != 200:
+                body = b"".join([piece async for piece in stream.pieces])
+                raise refusal(Answer(stream.status, stream.headers, body))
+            yield stream

@@ -1,0 +1,189 @@
+"""One request, one answer, over the first endpoint that can be connected to.
+
+httpcore brings what is easy to get wrong by hand: a pool that survives cancellation at any await, TLS, unix sockets and
+h11's judgement of what the server sends. Its retries and timeouts are not used: whether a request may be repeated is
+decided here, and Trio's cancel scopes bound the time.
+"""
+
+import math
+import socket
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from types import TracebackType
+from typing import Self
+
+import httpcore
+import msgspec
+import trio
+
+from core.client.endpoints import Endpoint
+from core.client.errors import ClientError, ConnectionLostError, OutcomeUnknownError, UnreachableError
+
+CONNECT_SECONDS = 2.0
+"""How long one endpoint may take to accept, before the next is tried."""
+CALL_SECONDS = 10.0
+"""How long a whole call may take, unless told otherwise."""
+
+_READS = frozenset({"GET", "HEAD"})
+_KEEPALIVE = (  # a watch may be silent for days: notice within a minute that the other host is gone
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 20),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
+)
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A whole answer."""
+
+    status: int
+    headers: dict[str, str]
+    """By lower-case name."""
+    body: bytes
+
+
+class Stream(msgspec.Struct, frozen=True):
+    """An answer whose body is still coming."""
+
+    status: int
+    headers: dict[str, str]
+    pieces: AsyncIterator[bytes]
+    """Raises ConnectionLostError if the body breaks off."""
+
+
+class _Attempt:
+    """One try at one endpoint: whether any of the request can have left this host."""
+
+    sent = False
+
+    async def trace(self, event: str, _: object) -> None:
+        if event.endswith("send_request_headers.started"):
+            self.sent = True
+
+
+class Transport:
+    """Connections to some endpoints of one cluster; the one that answered last is asked first."""
+
+    def __init__(
+        self, endpoints: Sequence[Endpoint], tls: ssl.SSLContext | None = None, authorization: str | None = None
+    ) -> None:
+        self._endpoints = list(endpoints)
+        self._tls = tls
+        self._headers = [] if authorization is None else [(b"Authorization", authorization.encode("latin-1"))]
+        self._pools: dict[Endpoint, httpcore.AsyncConnectionPool] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with trio.CancelScope(shield=True):
+            for pool in self._pools.values():
+                await pool.aclose()
+
+    async def call(
+        self,
+        method: str,
+        target: str,
+        body: bytes = b"",
+        headers: Sequence[tuple[bytes, bytes]] = (),
+        seconds: float = CALL_SECONDS,
+    ) -> Answer:
+        """Send a request and read its answer within `seconds`.
+
+        `target` is the path and query, percent-encoded. Raises UnreachableError, ConnectionLostError (reads) or
+        OutcomeUnknownError (writes); any HTTP status is an answer.
+        """
+        attempt = _Attempt()
+        try:
+            with trio.fail_after(seconds):
+                async with self._open(attempt, method, target, body, headers) as stream:
+                    content = b"".join([piece async for piece in stream.pieces])
+                    return Answer(stream.status, stream.headers, content)
+        except trio.TooSlowError:
+            raise _broken(method, attempt, f"no answer within {seconds:g} s") from None
+
+    @asynccontextmanager
+    async def stream(self, target: str) -> AsyncIterator[Stream]:
+        """GET with an answer that is read piece by piece, without a deadline."""
+        async with self._open(_Attempt(), "GET", target, b"", ()) as stream:
+            yield stream
+
+    @asynccontextmanager
+    async def _open(
+        self, attempt: _Attempt, method: str, target: str, body: bytes, headers: Sequence[tuple[bytes, bytes]]
+    ) -> AsyncIterator[Stream]:
+        async with AsyncExitStack() as stack:
+            reasons: dict[str, str] = {}
+            for endpoint in list(self._endpoints):
+                request = self._pool(endpoint).stream(
+                    method,
+                    endpoint.origin + target,
+                    content=body or None,
+                    headers=[*self._headers, *headers],
+                    extensions={"timeout": {"connect": CONNECT_SECONDS}, "trace": attempt.trace},
+                )
+                try:
+                    response = await stack.enter_async_context(request)
+                    break
+                except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError) as error:
+                    why = _why(error, endpoint)
+                    if attempt.sent:
+                        raise _broken(method, attempt, f"{endpoint.text}: {why}") from None
+                    reasons[endpoint.text] = why
+            else:
+                raise UnreachableError(reasons)
+            self._endpoints.sort(key=lambda each: each != endpoint)
+            found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+            yield Stream(response.status, found, _pieces(response, method, attempt, endpoint))
+
+    def _pool(self, endpoint: Endpoint) -> httpcore.AsyncConnectionPool:
+        if endpoint not in self._pools:
+            self._pools[endpoint] = httpcore.AsyncConnectionPool(
+                ssl_context=self._tls,
+                uds=endpoint.socket,
+                keepalive_expiry=30.0,
+                socket_options=None if endpoint.socket else _KEEPALIVE,
+            )
+        return self._pools[endpoint]
+
+
+async def _pieces(
+    response: httpcore.Response, method: str, attempt: _Attempt, endpoint: Endpoint
+) -> AsyncIterator[bytes]:
+    try:
+        async for piece in response.aiter_stream():
+            yield piece
+    except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError) as error:
+        raise _broken(method, attempt, f"{endpoint.text}: {_why(error, endpoint)}") from None
+
+
+def _why(error: Exception, endpoint: Endpoint) -> str:
+    """The innermost reason that says something to people."""
+    if isinstance(error, httpcore.ConnectTimeout):
+        return f"no connection within {CONNECT_SECONDS:g} s"
+    words = str(error) or ("the TLS connection broke" if endpoint.secure else "the connection broke")
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, BaseExceptionGroup):  # Trio tried several addresses of a name
+            inner = inner.exceptions[0]
+        if isinstance(inner, ssl.SSLCertVerificationError):
+            words = f"TLS: {inner.verify_message}"
+        elif isinstance(inner, ssl.SSLError):
+            words = f"TLS: {inner.reason or 'the other side broke off the handshake; perhaps it speaks plain http'}"
+        elif isinstance(inner, OSError) and inner.strerror:
+            words = inner.strerror
+        inner = inner.__cause__ or inner.__context__
+    return words
+
+
+def _broken(method: str, attempt: _Attempt, why: str) -> ClientError:
+    if method in _READS or not attempt.sent:
+        return ConnectionLostError(why)
+    return OutcomeUnknownError(f"{why}: whether it took effect is not known")
+
+
+NO_DEADLINE = math.inf
+"""For `seconds`, where waiting is what is wanted."""
