@@ -164,6 +164,7 @@ class FakeOutlet:
     def __init__(self, on_send: Callable[[], None] = lambda: None) -> None:
         self.status = 0
         self.headers = b""
+        self.aborted = False
         self.pieces: list[bytes] = []
         self._on_send = on_send
 
@@ -177,6 +178,10 @@ class FakeOutlet:
         await trio.lowlevel.checkpoint()
         self.pieces.append(piece)
         self._on_send()
+
+    async def abort(self) -> None:
+        self.aborted = True
+        await trio.lowlevel.checkpoint()
 
     @property
     def body(self) -> bytes:

@@ -62,6 +62,10 @@ class Outlet(Protocol):
         """Send one piece as one HTTP chunk; waits while the client reads slowly."""
         ...
 
+    async def abort(self) -> None:
+        """Break the connection, so that nobody takes what was sent for the whole; it does not return."""
+        ...
+
 
 class Reply(Protocol):
     """The one answer to one request."""

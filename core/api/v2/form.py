@@ -26,8 +26,8 @@ MAX_KEY = 64 * 1024
 """Bytes of a key."""
 MAX_DEPTH = 256
 """Components of a key: a write makes every directory above it, so depth times length is what one request can cost."""
-MAX_TTL = 9_000_000_000
-"""Seconds, 285 years; a deadline in nanoseconds of more than twice that would not fit 64 bits."""
+MAX_TTL = 9_223_372_036
+"""Seconds, 292 years; a deadline in nanoseconds of twice that would not fit 64 bits."""
 MAX_PARAMETERS = 256
 MAX_NUMBER = 2**64 - 1
 
@@ -105,7 +105,10 @@ def _is_form(content_type: bytes | None) -> bool:
         return False
     if content_type == b"application/x-www-form-urlencoded":
         return True
-    return content_type.partition(b";")[0].strip().lower() == b"application/x-www-form-urlencoded"
+    media_type = content_type.partition(b";")[0].strip().lower()
+    if content_type and not media_type:
+        raise RequestError(INVALID_FORM, "mime: no media type")
+    return media_type == b"application/x-www-form-urlencoded"
 
 
 def _collect(text: bytes, fields: dict[bytes, bytes]) -> None:

@@ -8,7 +8,6 @@ from time import perf_counter_ns
 import trio
 
 from core.api.http.message import Outlet, Reply, Request, Response
-from core.api.ops.latency import Latency
 from core.api.plain import method_not_allowed, plain
 from core.api.store import Outcome, ProposalError, Store
 from core.api.v2.counters import Counters, Operation
@@ -20,7 +19,7 @@ from core.api.v2.render import event_body, node_body, quiet_body
 from core.api.v2.watching import Watching
 from core.kv import paths
 from core.kv.commands import Command, CompareAndDelete, CompareAndSwap, Create, Delete, Set, Update
-from core.kv.errors import TreeError
+from core.kv.errors import CompactedError, TreeError
 from core.kv.records import Action, Event, Record
 
 METHODS = (b"HEAD", b"GET", b"PUT", b"POST", b"DELETE")
@@ -34,12 +33,10 @@ _WORDY = frozenset((Action.SET, Action.CREATE, Action.UPDATE, Action.COMPARE_AND
 class Keys:
     """The handler of `/v2/keys` and all below it."""
 
-    def __init__(self, store: Store, cluster_id: str, counters: Counters, reads: Latency, writes: Latency) -> None:
+    def __init__(self, store: Store, cluster_id: str, counters: Counters) -> None:
         self._store = store
         self._head = Head(store, cluster_id)
         self._counters = counters
-        self._reads = reads
-        self._writes = writes
 
     def __call__(self, request: Request, reply: Reply) -> None:
         """Answer one request; its path begins with `/v2/keys`."""
@@ -52,7 +49,7 @@ class Keys:
             key = key_of(request.path)
             parameters = parameters_of(request)
             if method == b"GET" or method == b"HEAD":
-                self._read(request, reply, key, parameters, began)
+                self._read(method, reply, key, parameters, began)
             else:
                 self._write(method, reply, key, parameters, began)
         except RequestError as error:
@@ -70,7 +67,7 @@ class Keys:
             self._written(reply, operation, False, began, error)
 
     def _written(self, reply: Reply, operation: Operation, quiet: bool, began: int, outcome: Outcome) -> None:
-        self._writes.observe(perf_counter_ns() - began)
+        self._counters.writes.observe(perf_counter_ns() - began)
         if not isinstance(outcome, Event):
             self._counters.failed[operation] += 1
             self._refuse(reply, outcome)
@@ -84,13 +81,13 @@ class Keys:
 
     # Reads
 
-    def _read(self, request: Request, reply: Reply, key: bytes, parameters: Parameters, began: int) -> None:
+    def _read(self, method: bytes, reply: Reply, key: bytes, parameters: Parameters, began: int) -> None:
         answer: Callable[[], None]
         if parameters.wait:
             answer = partial(self._wait, reply, key, parameters)
         else:
-            answer = partial(self._get, reply, key, parameters.recursive, request.method == b"HEAD", began)
-        if parameters.quorum and request.method == b"GET":
+            answer = partial(self._get, reply, key, parameters.recursive, began)
+        if parameters.quorum and method == b"GET":
             self._store.confirm(partial(self._confirmed, reply, answer))
         else:
             answer()
@@ -105,7 +102,7 @@ class Keys:
     def _wait(self, reply: Reply, key: bytes, parameters: Parameters) -> None:
         reply.stream(Watching(self._store, self._head, key, parameters).produce)
 
-    def _get(self, reply: Reply, key: bytes, recursive: bool, head_only: bool, began: int) -> None:
+    def _get(self, reply: Reply, key: bytes, recursive: bool, began: int) -> None:
         store = self._store
         try:
             record = None if key == paths.ROOT else store.node(key)
@@ -115,12 +112,12 @@ class Keys:
             return
         self._counters.succeeded[Operation.GETS] += 1
         if record is None or record.directory:
-            self._list(reply, record, recursive, head_only)
+            self._list(reply, record, recursive)
         else:
             reply.send(Response(200, self._head.success(store.revision), node_body(store, record)))
-        self._reads.observe(perf_counter_ns() - began)
+        self._counters.reads.observe(perf_counter_ns() - began)
 
-    def _list(self, reply: Reply, directory: Record | None, recursive: bool, head_only: bool) -> None:
+    def _list(self, reply: Reply, directory: Record | None, recursive: bool) -> None:
         listing = Listing(self._store, directory, recursive=recursive)
         head = self._head.success(listing.index)
         slices = listing.slices()
@@ -128,7 +125,7 @@ class Keys:
         if listing.complete:
             reply.send(Response(200, head, b"".join(pieces)))
         else:
-            reply.stream(partial(_send_slices, head, pieces, None if head_only else slices))
+            reply.stream(partial(_send_slices, head, pieces, slices))
 
     # Errors
 
@@ -137,16 +134,17 @@ class Keys:
         reply.send(Response(answer.status, self._head.error(answer.index), answer.body()))
 
 
-async def _send_slices(head: bytes, pieces: list[bytes], rest: Iterator[bytes] | None, outlet: Outlet) -> None:
-    """Send a long listing; an error in the middle breaks the connection, which is what the client must see."""
+async def _send_slices(head: bytes, pieces: list[bytes], rest: Iterator[bytes], outlet: Outlet) -> None:
+    """Send a long listing. If its index is compacted away in the middle there is no whole to send."""
     await outlet.start(200, head)
-    if rest is None:
-        return
     await outlet.send(b"".join(pieces))
-    for piece in rest:
-        if piece:
-            await outlet.send(piece)
-        await trio.lowlevel.checkpoint()
+    try:
+        for piece in rest:
+            if piece:
+                await outlet.send(piece)
+            await trio.lowlevel.checkpoint()
+    except CompactedError:
+        await outlet.abort()
 
 
 def chosen(method: bytes, key: bytes, parameters: Parameters) -> tuple[Operation, Command]:

@@ -1,0 +1,62 @@
+"""Cross-origin requests of browsers, for the origins an operator lists (`--cors`)."""
+
+from collections.abc import Awaitable, Callable
+
+from core.api.http.message import Handler, Outlet, Reply, Request, Response
+
+ANY = "*"
+
+
+class Cors:
+    """A handler in front of another: answers OPTIONS, and adds etcd's headers where the origin is listed."""
+
+    def __init__(self, handler: Handler, origins: frozenset[str]) -> None:
+        self._handler = handler
+        self._any = ANY in origins
+        self._origins = frozenset(origin.encode() for origin in origins)
+
+    def __call__(self, request: Request, reply: Reply) -> None:
+        origin = b"*" if self._any else request.header(b"origin") or b""
+        if self._any or origin in self._origins:
+            headers = (
+                b"Access-Control-Allow-Methods: POST, GET, OPTIONS, PUT, DELETE\r\n"
+                b"Access-Control-Allow-Origin: %b\r\n"
+                b"Access-Control-Allow-Headers: accept, content-type, authorization\r\n" % origin
+            )
+            reply = _MarkedReply(reply, headers)
+        if request.method == b"OPTIONS":
+            reply.send(Response(200, b"", b""))
+        else:
+            self._handler(request, reply)
+
+
+class _MarkedReply:
+    """A reply with header lines of its own."""
+
+    def __init__(self, reply: Reply, headers: bytes) -> None:
+        self._reply = reply
+        self._headers = headers
+
+    def send(self, response: Response) -> None:
+        self._reply.send(Response(response.status, response.headers + self._headers, response.body))
+
+    def stream(self, produce: Callable[[Outlet], Awaitable[None]]) -> None:
+        async def marked(outlet: Outlet) -> None:
+            await produce(_MarkedOutlet(outlet, self._headers))
+
+        self._reply.stream(marked)
+
+
+class _MarkedOutlet:
+    def __init__(self, outlet: Outlet, headers: bytes) -> None:
+        self._outlet = outlet
+        self._headers = headers
+
+    async def start(self, status: int, headers: bytes) -> None:
+        await self._outlet.start(status, headers + self._headers)
+
+    async def send(self, piece: bytes) -> None:
+        await self._outlet.send(piece)
+
+    async def abort(self) -> None:
+        await self._outlet.abort()

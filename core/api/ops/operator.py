@@ -1,0 +1,144 @@
+"""`/corenode/status`, `/corenode/snapshot` and `/corenode/compact`: for the operator beside the node."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import msgspec
+
+from core.api.http.message import Outlet, Reply, Request, Response
+from core.api.plain import json_answer, message, method_not_allowed
+from core.api.router import Route
+from core.api.store import NoLeaderError, NoSpaceError, Outcome, OutcomeUnknownError, OverloadedError, Store
+from core.api.trust import UNTRUSTED, trusted
+from core.kv.commands import Compact
+from core.kv.errors import CompactedError, FutureRevisionError
+from core.kv.outcomes import Compacted
+
+_log = logging.getLogger(__name__)
+
+_BINARY = b"Content-Type: application/octet-stream\r\n"
+_MAX_REVISION = 2**63 - 1
+
+
+class CommitTimes(msgspec.Struct, frozen=True):
+    """How long durable commits took lately, in milliseconds."""
+
+    count: int
+    median_ms: float
+    p99_ms: float
+    worst_ms: float
+
+
+class Status(msgspec.Struct, frozen=True):
+    """What `/corenode/status` shows. Ids are hexadecimal; sizes are in bytes."""
+
+    name: str
+    member_id: str
+    cluster_id: str
+    leader_id: str | None
+    version: str
+    revision: int
+    raft_index: int
+    raft_term: int
+    compaction_floor: int
+    """The oldest revision that can still be read."""
+    log_bytes: int
+    state_bytes: int
+    alarms: tuple[str, ...]
+    uptime_seconds: float
+    commits: CommitTimes
+
+
+class Node(Protocol):
+    """The node as its operator sees it. The daemon fulfils it."""
+
+    def status(self) -> Status: ...
+
+    def snapshot(self) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """A snapshot file of the state at this moment, in pieces; leaving the context frees what it holds.
+
+        An exception in the middle breaks the connection: a file without its end is recognised as such.
+        """
+        ...
+
+
+class Operator:
+    """The three handlers. Anybody but the trusted gets 403."""
+
+    def __init__(self, store: Store, node: Node) -> None:
+        self._store = store
+        self._node = node
+
+    def routes(self) -> list[Route]:
+        """The paths."""
+        return [
+            Route(b"/corenode/status", self._status),
+            Route(b"/corenode/snapshot", self._snapshot),
+            Route(b"/corenode/compact", self._compact),
+        ]
+
+    def _status(self, request: Request, reply: Reply) -> None:
+        if _admits(request, reply, b"GET"):
+            reply.send(json_answer(self._node.status(), end=b"\n"))
+
+    def _snapshot(self, request: Request, reply: Reply) -> None:
+        if _admits(request, reply, b"GET"):
+            reply.stream(self._send_snapshot)
+
+    async def _send_snapshot(self, outlet: Outlet) -> None:
+        await outlet.start(200, _BINARY)
+        try:
+            async with self._node.snapshot() as pieces:
+                async for piece in pieces:
+                    if piece:
+                        await outlet.send(piece)
+        except Exception:  # whatever the disk says, the node goes on
+            _log.exception("the snapshot asked for by an operator could not be read")
+            await outlet.abort()
+
+    def _compact(self, request: Request, reply: Reply) -> None:
+        if not _admits(request, reply, b"POST"):
+            return
+        name, _, digits = request.query.partition(b"=")
+        if name != b"revision" or not digits.isdigit() or len(digits) > 19 or int(digits) > _MAX_REVISION:
+            reply.send(message(400, "say up to which revision: POST /corenode/compact?revision=N"))
+            return
+
+        def compacted(outcome: Outcome) -> None:
+            reply.send(_compaction(outcome))
+
+        try:
+            self._store.propose(Compact(int(digits)), compacted)
+        except (OverloadedError, NoSpaceError, NoLeaderError) as error:
+            compacted(error)
+
+
+def _admits(request: Request, reply: Reply, method: bytes) -> bool:
+    """Whether to go on; if not, the request is answered."""
+    if request.method != method:
+        reply.send(method_not_allowed((method,)))
+        return False
+    if not trusted(request.caller):
+        reply.send(message(403, UNTRUSTED))
+        return False
+    return True
+
+
+def _compaction(outcome: Outcome) -> Response:
+    match outcome:
+        case Compacted():
+            return json_answer({"revision": outcome.revision, "floor": outcome.floor}, end=b"\n")
+        case CompactedError():
+            return message(400, f"already compacted: the oldest revision kept is {outcome.floor}")
+        case FutureRevisionError():
+            return message(400, "this revision has not been reached yet; /corenode/status shows the present one")
+        case OutcomeUnknownError():
+            return message(504, f"the outcome is unknown: {outcome}")
+        case NoSpaceError():
+            return message(507, str(outcome))
+        case OverloadedError() | NoLeaderError():
+            return message(503, str(outcome))
+        case _:
+            return message(500, str(outcome) or type(outcome).__name__)

@@ -1,0 +1,23 @@
+"""Everything of operations, by path."""
+
+from collections.abc import Sequence
+
+from core.api.figures import Source
+from core.api.ops.health import LIVEZ, READYZ, Health, HealthHandler, livez, readyz
+from core.api.ops.metrics import Metrics
+from core.api.ops.operator import Node, Operator
+from core.api.ops.version import version_handler
+from core.api.router import Route
+from core.api.store import Store
+
+
+def routes(store: Store, health: Health, node: Node, sources: Sequence[Source], version: str) -> list[Route]:
+    """The routes; `sources` are asked for `/metrics`, `version` is the node's own."""
+    return [
+        Route(b"/version", version_handler(version)),
+        Route(b"/health", HealthHandler(store, health)),
+        Route(LIVEZ, livez(store), below=True),
+        Route(READYZ, readyz(store, health), below=True),
+        Route(b"/metrics", Metrics(sources)),
+        *Operator(store, node).routes(),
+    ]

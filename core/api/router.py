@@ -1,0 +1,48 @@
+"""Which handler answers which path. The keys of v2 come first: they are nearly every request."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from core.api.http.message import Handler, Reply, Request
+from core.api.plain import not_found
+
+_KEYS = b"/v2/keys"
+_SLASH = ord("/")
+
+
+class Route(msgspec.Struct, frozen=True):
+    """A path and its handler; with `below` also every path beneath it, where nothing deeper is listed."""
+
+    path: bytes
+    handler: Handler
+    below: bool = False
+
+
+class Router:
+    """A handler that hands on by path; what nobody serves is a 404."""
+
+    def __init__(self, keys: Handler, routes: Iterable[Route]) -> None:
+        self._keys = keys
+        self._exact: dict[bytes, Handler] = {}
+        below: list[Route] = []
+        for route in routes:
+            if route.path in self._exact:
+                raise ValueError(f"two handlers for {route.path.decode()}")
+            self._exact[route.path] = route.handler
+            if route.below:
+                below.append(Route(route.path + b"/", route.handler))
+        self._below = sorted(below, key=lambda route: len(route.path), reverse=True)
+
+    def __call__(self, request: Request, reply: Reply) -> None:
+        path = request.path
+        if path.startswith(_KEYS) and (len(path) == len(_KEYS) or path[len(_KEYS)] == _SLASH):
+            self._keys(request, reply)
+            return
+        handler = self._exact.get(path)
+        if handler is None:
+            handler = next((route.handler for route in self._below if path.startswith(route.path)), None)
+        if handler is None:
+            reply.send(not_found())
+        else:
+            handler(request, reply)
