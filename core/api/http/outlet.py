@@ -49,6 +49,11 @@ class StreamOutlet:
         connection.transmit(chunk(piece) if connection.http_1_1 else piece)
         await self._wait()
 
+    async def abort(self) -> None:
+        """Break the connection."""
+        self.scope.cancel()
+        await trio.lowlevel.checkpoint()
+
     def resume(self) -> None:
         """All that was sent is taken."""
         if self._drained is not None:
