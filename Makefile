@@ -39,7 +39,7 @@ fix: $(READY) ## repair what can be repaired: format, import order, lint
 	@$(BIN)/ruff check
 
 build: $(READY) ## write dist/corenode, the whole program as one file
-	@$(BIN)/python tools/onefile.py dist/corenode
+	@$(BIN)/python tools/onefile/build.py dist/corenode
 
 bench: $(READY) ## this node beside Debian's etcd, in alternation
 	@$(BIN)/python bench/run.py
@@ -51,5 +51,5 @@ clean: ## remove what was built, but never ./data
 	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@echo "clean: environment, build and caches removed; ./data kept"
 
-$(READY): requirements-dev.lock pyproject.toml tools/environment.sh
+$(READY): requirements-dev.lock tools/environment.sh
 	@PYTHON=$(PYTHON) tools/environment.sh
