@@ -22,6 +22,9 @@ from datetime import UTC, datetime
 
 import msgspec
 
+log = logging.getLogger("corenode")
+"""For what is said by the process as such."""
+
 QUEUE_BYTES = 1 << 20
 FLUSH_SECONDS = 1.0
 REPEATS = 5

@@ -50,6 +50,17 @@ class Operations:
             raise refusal(answer) from None
         return Health(answer.status == 200 and str(reply.health).lower() == "true", reply.reason)
 
+    async def version(self) -> str:
+        """The node's own version, or the etcd version of another server."""
+        answer = await self._transport.call("GET", "/version", seconds=self._seconds)
+        if answer.status != 200:
+            raise refusal(answer)
+        try:
+            found = msgspec.json.decode(answer.body, type=dict[str, str])
+        except msgspec.DecodeError as error:
+            raise StrangeAnswerError(f"the answer is not the JSON of a version: {error}") from None
+        return found.get("corenode") or found.get("etcdserver", "unknown")
+
     async def compact(self, revision: int) -> None:
         """Forget history before `revision`."""
         answer = await self._transport.call("POST", f"/corenode/compact?revision={revision}", seconds=self._seconds)

@@ -1,0 +1,176 @@
+"""`corenode snapshot`: the whole store in one file."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from core.commands import output
+from core.commands.connection import Connection, connection_options
+from core.commands.failure import Failure
+from core.commands.progress import Progress
+
+if TYPE_CHECKING:
+    from core.client.transport import Transport
+    from core.store_lmdb.snapshot import Summary
+
+_file = click.argument("file", type=click.Path(path_type=Path))
+
+
+@click.group()
+def command() -> None:
+    """Save, check and restore the whole store as one file.
+
+    \b
+    Examples:
+      corenode snapshot save backup.snapshot
+      corenode snapshot status backup.snapshot
+      corenode snapshot restore backup.snapshot --data-dir new-data
+    """
+
+
+@command.command()
+@_file
+@connection_options
+def save(file: Path, connection: Connection) -> None:
+    """Save the store of a running node, as it is now, to FILE, which must not exist.
+
+    FILE appears only when all of it has arrived, was checked against its hash and is on the disk. Needs the node's unix
+    socket or a client certificate.
+
+    \b
+    Example:
+      corenode snapshot save /backup/$(date +%F).snapshot
+    """
+    from core.client.operations import Operations
+    from core.store_lmdb.snapshot import verify
+
+    if file.exists():
+        raise Failure(f"{file} exists already; choose another name.")
+    part = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
+
+    try:
+        with _explained(file):
+            with open(part, "xb", opener=_private) as out, Progress("receiving") as progress:
+
+                async def receive(transport: "Transport") -> None:
+                    async with Operations(transport, connection.timeout).snapshot() as stream:
+                        async for piece in stream.pieces:
+                            out.write(piece)
+                            progress.advance(len(piece))
+
+                connection.run(receive)
+                out.flush()
+                os.fsync(out.fileno())
+            summary = verify(part)
+            part.rename(file)
+            _sync(file.parent)
+    finally:
+        part.unlink(missing_ok=True)
+    output.note(f"{file}: revision {summary.header.revision}, {summary.size} bytes, SHA-256 {summary.sha256}")
+
+
+@command.command()
+@_file
+@click.option("--data-dir", type=click.Path(path_type=Path), required=True, metavar="DIR", help="New or empty.")
+def restore(file: Path, data_dir: Path) -> None:
+    """Make the data directory of a new cluster of one from FILE.
+
+    The cluster gets an id of its own, so that members of the old one cannot take it for theirs.
+
+    \b
+    Example:
+      corenode snapshot restore backup.snapshot --data-dir data && corenode up --data-dir data
+    """
+    from core.store_lmdb.creation import Identity
+    from core.store_lmdb.restore import restore as steps
+    from core.store_lmdb.snapshot import Summary
+    from core.version import VERSION
+
+    identity = Identity(cluster=secrets.randbits(63) | 1, member=secrets.randbits(63) | 1)
+    revision = 0
+    with _explained(file), Progress("restoring") as progress:
+        for step in steps(file, data_dir, identity, f"corenode {VERSION}"):
+            if isinstance(step, Summary):
+                revision = step.header.revision
+            progress.advance(0)
+    output.note(f"{data_dir}: revision {revision}. Start it with: corenode up --data-dir {data_dir}")
+
+
+@command.command()
+@_file
+@output.format_option(output.TABLE, output.JSON)
+def status(file: Path, output_: str) -> None:
+    """Check FILE whole against its hash, and show what it holds. Exit 1 if it is damaged.
+
+    \b
+    Example:
+      corenode snapshot status -o json backup.snapshot
+    """
+    summary = _verified(file)
+    if output_ == output.JSON:
+        output.json(summary)
+        return
+    header = summary.header
+    rows = " ".join(f"{table}={count}" for table, count in summary.rows.items() if count)
+    output.table(
+        ("CLUSTER", "REVISION", "RAFT", "BYTES", "ROWS", "SHA-256"),
+        [(header.cluster, header.revision, f"{header.term}/{header.index}", summary.size, rows, summary.sha256)],
+    )
+
+
+@command.command()
+@_file
+def verify(file: Path) -> None:
+    """Check FILE whole against its hash. Exit 1 if it is damaged.
+
+    \b
+    Example:
+      corenode snapshot verify backup.snapshot
+    """
+    summary = _verified(file)
+    output.note(f"{file}: whole, revision {summary.header.revision}, {summary.size} bytes")
+
+
+def _verified(file: Path) -> "Summary":
+    from core.store_lmdb.snapshot import verify
+
+    with _explained(file):
+        return verify(file)
+
+
+@contextmanager
+def _explained(file: Path) -> Iterator[None]:
+    """Turn what disk and file can be expected to say into a Failure."""
+    from core.store_lmdb.errors import StoreError
+
+    try:
+        yield
+    except StoreError as error:
+        raise Failure(_sentence(str(error))) from None
+    except OSError as error:
+        _refuse(file, error)
+
+
+def _refuse(file: Path, error: OSError) -> NoReturn:
+    raise Failure(f"{error.filename or file}: {error.strerror}.") from None
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."
+
+
+def _private(name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_CLOEXEC, 0o600)
+
+
+def _sync(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

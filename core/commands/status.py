@@ -1,0 +1,103 @@
+"""`corenode status`."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from core.commands import output
+from core.commands.connection import Connection, connection_options
+
+if TYPE_CHECKING:
+    from core.client.transport import Transport
+
+
+@click.command()
+@output.format_option(output.TABLE, output.JSON)
+@connection_options
+def command(output_: str, connection: Connection) -> None:
+    """Show how each endpoint's node is. Exit 1 if one does not answer.
+
+    Needs the node's unix socket (taken by itself on the node's host) or a client certificate.
+
+    \b
+    Examples:
+      corenode status
+      corenode status -o json --endpoints unix:///var/lib/corenode/corenode.sock
+    """
+    from core.client.errors import ClientError
+    from core.client.operations import Operations
+    from core.commands.survey import reason, survey
+
+    async def ask(transport: "Transport") -> dict[str, Any]:
+        return await Operations(transport, connection.timeout).status()
+
+    answers = survey(connection, ask)
+    good = [(endpoint, found) for endpoint, found in answers if not isinstance(found, ClientError)]
+    bad = [(endpoint, reason(error)) for endpoint, error in answers if isinstance(error, ClientError)]
+    if output_ == output.JSON:
+        output.json(
+            [{"endpoint": endpoint, "status": found} for endpoint, found in good]
+            + [{"endpoint": endpoint, "error": why} for endpoint, why in bad]
+        )
+    elif good:
+        output.table(_HEADINGS, [_row(endpoint, found) for endpoint, found in good])
+    for endpoint, why in bad:
+        output.note(f"corenode: {endpoint}: {why}.")
+    if bad:
+        click.get_current_context().exit(1)
+
+
+_HEADINGS = (
+    "ENDPOINT",
+    "NAME",
+    "MEMBER",
+    "VERSION",
+    "LEADER",
+    "REVISION",
+    "RAFT",
+    "DATA",
+    "COMMIT P99",
+    "UP",
+    "ALARMS",
+)
+
+
+def _row(endpoint: str, found: dict[str, Any]) -> tuple[object, ...]:
+    def get(name: str) -> Any:
+        return found.get(name, "?")
+
+    leader = "itself" if get("leader_id") == get("member_id") else get("leader_id") or "none"
+    data = found.get("state_bytes", 0) + found.get("log_bytes", 0)
+    return (
+        endpoint,
+        get("name"),
+        get("member_id"),
+        get("version"),
+        leader,
+        get("revision"),
+        f"{get('raft_term')}/{get('raft_index')}",
+        size(data),
+        f"{found.get('commits', {}).get('p99_ms', 0):.1f} ms",
+        _age(found.get("uptime_seconds", 0)),
+        " ".join(found.get("alarms", ())) or "none",
+    )
+
+
+def size(count: float) -> str:
+    """Bytes for people: `12.3 MiB`."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def _age(seconds: float) -> str:
+    days, rest = divmod(int(seconds), 86400)
+    hours, rest = divmod(rest, 3600)
+    minutes, rest = divmod(rest, 60)
+    if days:
+        return f"{days}d{hours}h"
+    if hours:
+        return f"{hours}h{minutes}m"
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"

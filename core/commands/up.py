@@ -1,0 +1,85 @@
+"""`corenode up`: this host's node, in the foreground."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from core.commands.connection import VARIABLES
+from core.commands.failure import Failure
+from core.settings import SETTINGS, Setting
+
+_HELP = """Run this host's node in the foreground until SIGTERM or Ctrl-C.
+
+SIGHUP reads configuration and certificates anew.
+
+Every setting can also be a line of the configuration file (TOML: listen-client-urls = "http://127.0.0.1:2379") or a
+variable (CORENODE_LISTEN_CLIENT_URLS). Flags come before variables before the file.
+
+\b
+Examples:
+  corenode up --data-dir data
+  corenode up --config /etc/corenode.toml --log-format json
+  corenode up --listen-client-urls http://127.0.0.1:2379,http://127.0.0.1:4001
+  corenode up --listen-client-urls https://10.0.0.5:2379 --cert-file node.pem --key-file node.key
+"""
+
+
+class _UpCommand(click.Command):
+    """Shows its options under the headings of the settings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        records = {option.name: option.get_help_record(ctx) for option in self.get_params(ctx)}
+        headings = list(dict.fromkeys(setting.group for setting in SETTINGS))
+        names = {heading: [s.field for s in SETTINGS if s.group == heading] for heading in headings}
+        names[headings[0]] = ["config", *names[headings[0]]]
+        names["Help"] = ["help"]
+        for heading, fields in names.items():
+            with formatter.section(heading):
+                formatter.write_dl([record for field in fields if (record := records[field]) is not None])
+
+
+def _option(setting: Setting) -> click.Option:
+    # The text is read by `core.config`, which reads the same text from a file and the environment.
+    switch: dict[str, Any] = {"is_flag": False, "flag_value": "true", "metavar": "[true]"} if setting.flag else {}
+    shown = f"{setting.help}  [default: {setting.default}]" if setting.default and not setting.flag else setting.help
+    return click.Option([f"--{setting.name}", setting.field], help=shown, **{"metavar": setting.metavar, **switch})
+
+
+def _up(config: Path | None, **given: str | None) -> None:
+    from core import logs
+    from core.config import ConfigError, load, unknown_variables
+
+    if config is None and "CORENODE_CONFIG" in os.environ:
+        config = Path(os.environ["CORENODE_CONFIG"])
+    flags = {s.name: text for s in SETTINGS if (text := given[s.field]) is not None}
+    try:
+        settings = load(flags, config)
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from None
+    handler = logs.setup(settings.log_format, settings.log_level)
+    for name in unknown_variables(os.environ, VARIABLES | {"CORENODE_CONFIG"}):
+        logs.log.warning("this environment variable means nothing to corenode", extra={"variable": name})
+
+    from core import daemon
+    from core.service import StartError
+    from core.store_lmdb.errors import StoreError
+
+    try:
+        daemon.run(settings)
+    except (StartError, StoreError) as error:
+        raise Failure(str(error)) from None
+    finally:
+        handler.flush()
+
+
+command = _UpCommand(
+    "up",
+    callback=_up,
+    help=_HELP,
+    params=[
+        click.Option(["--config"], type=click.Path(path_type=Path), metavar="FILE", help="Configuration file, TOML."),
+        *(_option(setting) for setting in SETTINGS),
+    ],
+)
