@@ -44,7 +44,8 @@ class Watch(Protocol):
 class Store(Protocol):
     """The replicated store as one node offers it to the dialects. All but the watch is synchronous, on the loop."""
 
-    clock: Clock
+    @property
+    def clock(self) -> Clock: ...
 
     @property
     def revision(self) -> int:

@@ -60,11 +60,12 @@ def txn(ledger: Ledger, command: Txn) -> TxnDone:
     check_duplicates(command)
     branches: dict[int, bool] = {}
     _choose(ledger, command, branches)
+    before = ledger.revision
     first_event = len(ledger.events)
     ledger.begin_group()
     done = _run(ledger, command, branches)
-    ledger.end_group(first_event)
-    return done if done.revision == ledger.revision else _with_revision(done, ledger.revision)
+    moved = ledger.end_group(first_event)
+    return _settled_txn(done, before, ledger.revision, moved)
 
 
 def check_duplicates(command: Txn) -> None:
@@ -131,8 +132,29 @@ def _run(ledger: Ledger, command: Txn, branches: dict[int, bool]) -> TxnDone:
     return TxnDone(ledger.revision, succeeded, tuple(responses))
 
 
-def _with_revision(done: TxnDone, revision: int) -> TxnDone:
-    return TxnDone(revision, done.succeeded, done.responses)
+def _settled_txn(done: TxnDone, before: int, last: int, moved: dict[bytes, Record]) -> TxnDone:
+    """The answer as of the whole transaction. Its operations were answered while it ran, when the revision that all its
+    changes share was not known yet."""
+    if last == before:
+        return done
+    responses = tuple(_settled(response, before, last, moved) for response in done.responses)
+    return TxnDone(last if done.revision > before else before, done.succeeded, responses)
+
+
+def _settled(
+    done: PutDone | DeleteDone | RangeDone | TxnDone, before: int, last: int, moved: dict[bytes, Record]
+) -> PutDone | DeleteDone | RangeDone | TxnDone:
+    if done.revision == before:
+        return done
+    match done:
+        case PutDone():
+            return PutDone(last, done.previous)
+        case DeleteDone():
+            return DeleteDone(last, done.deleted)
+        case RangeDone():
+            found = tuple(moved.get(record.position, record) for record in done.records)
+            return RangeDone(last, found, done.count)
+    return _settled_txn(done, before, last, moved)
 
 
 def _holds(ledger: Ledger, compare: Compare) -> bool:

@@ -75,6 +75,11 @@ class Keyspace:
         """Cluster time of the last batch, in ns."""
         return self._ledger.time
 
+    @property
+    def expired(self) -> int:
+        """How many files, directories and leases expired since this object was made."""
+        return self._ledger.expired
+
     def apply(self, index: int, term: int, batch: Batch | None) -> tuple[list[Outcome], Sequence[Event]]:
         """Apply the log entry at `index`: what each command came to, and the visible changes in order.
 

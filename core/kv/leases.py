@@ -83,6 +83,7 @@ def expire(ledger: Ledger, command: Expire) -> Expired:
         if due is None:
             break
         count += 1
+        ledger.expired += 1
         kind, name = due[0][8:9], due[0][9:]
         if kind == EXPIRES_LEASE:
             lease = find(ledger, int.from_bytes(name, "big"))

@@ -35,6 +35,8 @@ class Ledger:
         """Oldest revision that can be read."""
         self.swept = bytes(12)
         """Position up to which compaction has removed what the floor hides."""
+        self.expired = 0
+        """What expired since the ledger was opened, for statistics."""
         self.events: list[Event] = []
         """Visible changes of the batch in progress."""
         self._group: list[tuple[Table, Record]] | None = None
@@ -227,9 +229,9 @@ class Ledger:
         """Begin a command of several changes, which share the mod revision of the last of them."""
         self._group = []
 
-    def end_group(self, first_event: int) -> None:
+    def end_group(self, first_event: int) -> dict[bytes, Record]:
         """Give every version written since `begin_group` the revision of the last change; `first_event` is where
-        the group's events begin in `events`."""
+        the group's events begin in `events`. The records this changed, by position."""
         group, self._group = self._group or [], None
         last = self.revision
         moved: dict[bytes, Record] = {}
@@ -245,6 +247,7 @@ class Ledger:
             event = self.events[place]
             if event.record.position in moved:
                 self.events[place] = Event(moved[event.record.position], event.previous)
+        return moved
 
     def _store(self, table: Table, record: Record, row: bytes) -> None:
         self.rows.put(Table.REVISION, record.position, records.encode(record))

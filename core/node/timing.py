@@ -1,9 +1,10 @@
-"""How long something takes: count, sum, running average, longest, and a histogram for the metrics."""
+"""How long something takes, for telling the cause of slowness and for the metrics."""
 
-from bisect import bisect_left
+from collections import deque
 
-BOUNDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-"""Upper bounds of the histogram in seconds; what is longer goes into one bucket more."""
+from core.node.latency import Latency
+
+_RECENT = 512
 _WEIGHT = 0.1
 
 
@@ -11,16 +12,22 @@ class Timing:
     """Durations in seconds."""
 
     def __init__(self) -> None:
+        self.histogram = Latency()
         self.count = 0
-        self.total = 0.0
         self.average = 0.0
         """Running average in which the last ten or so weigh most."""
         self.longest = 0.0
-        self.buckets = [0] * (len(BOUNDS) + 1)
+        self._recent: deque[float] = deque(maxlen=_RECENT)
 
     def add(self, seconds: float) -> None:
+        """Count one."""
         self.count += 1
-        self.total += seconds
         self.average += (seconds - self.average) * _WEIGHT
         self.longest = max(self.longest, seconds)
-        self.buckets[bisect_left(BOUNDS, seconds)] += 1
+        self._recent.append(seconds)
+        self.histogram.observe(int(seconds * 1e9))
+
+    def quantile(self, share: float) -> float:
+        """What this share of the last few hundred stayed below; 0 before the first."""
+        ordered = sorted(self._recent)
+        return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else 0.0

@@ -1,0 +1,179 @@
+"""The daemon: one nursery tree from the data directory up to the listeners.
+
+    run
+    ├─ member          opened first, closed last; its loop ends after everything that may propose
+    └─ background      systemd's watchdog, the watch on the loop
+       └─ front end    innermost, with the signals: SIGTERM and SIGINT begin the orderly end, SIGHUP reads the
+                       configuration again
+
+The orderly end: no new connections, requests in flight are finished (DRAIN_SECONDS at most), streams are ended, the
+member carries out what is queued and flushes, then the directory is let go. A second signal cuts the connections
+off at once.
+
+Everything that can be wrong with configuration, directory, addresses or certificates is found before the first
+request is served, and is a `StartError`. An exception in any task after that ends the daemon.
+"""
+
+import logging
+import signal
+import ssl
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+import trio
+
+from core import runtime_dir, slowness, welcome
+from core.addresses import Url
+from core.api.cors import Cors
+from core.api.figures import Source
+from core.api.http import Frontend, Handler, Limits, Listener, ListenError, open_tcp, open_unix
+from core.api.ops import routes as operations
+from core.api.router import Router
+from core.api.v2 import routes as tree
+from core.api.v2.counters import Counters
+from core.api.v2.keys import Keys
+from core.config import Config, ConfigError
+from core.logs import set_level
+from core.member import Member
+from core.node.local import LocalStore
+from core.service import Notifier, StartError
+from core.store_lmdb.errors import StoreError
+from core.tls.contexts import TlsFilesError, server_context
+from core.version import VERSION
+from core.views import View, connection_figures
+
+DRAIN_SECONDS = 10.0
+
+_logger = logging.getLogger(__name__)
+
+
+def run(config: Config) -> None:
+    """Serve until a signal ends it. StartError if it cannot start; the text is for people."""
+    trio.run(_main, config)
+
+
+async def _main(config: Config) -> None:
+    notifier = Notifier()
+    try:
+        member = Member.open(config)
+    except StoreError as error:
+        raise StartError(str(error)) from error
+    try:
+        listeners, bound = _listen(config)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(member.run)
+            await _serve(config, member, notifier, listeners, bound)
+            member.stop()
+    finally:
+        member.close()
+        notifier.close()
+    _logger.info("stopped")
+
+
+async def _serve(
+    config: Config, member: Member, notifier: Notifier, listeners: list[Listener], bound: list[Url]
+) -> None:
+    """Everything above the member, from the listeners to the orderly end."""
+    view = View(config, member)
+    frontend = _frontend(config, member, view)
+    view.client_urls = tuple(str(url) for url in config.advertised(bound))
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async with trio.open_nursery() as background:
+            background.start_soon(slowness.watch_loop)
+            background.start_soon(notifier.feed_watchdog)
+            async with trio.open_nursery() as serving:
+                await serving.start(frontend.serve, listeners)
+                with _announced(config, notifier, bound):
+                    await _obey(signals, config, notifier)
+                notifier.stopping()
+                _logger.info("stopping", extra={"connections": frontend.statistics().connections})
+                frontend.drain(DRAIN_SECONDS)
+                background.start_soon(_cut_short, signals, serving.cancel_scope)
+            background.cancel_scope.cancel()
+
+
+def _frontend(config: Config, member: Member, view: View) -> Frontend:
+    """The front end with everything it serves."""
+    store = LocalStore(member.node)
+    counters = Counters()
+    sources: list[Source] = [view.figures, counters.figures, lambda: connection_figures(frontend)]
+    handler: Handler = Router(
+        Keys(store, view.id, counters),
+        [*tree.routes(view, counters, time.time), *operations.routes(store, view, view, sources, VERSION)],
+    )
+    if config.cors:
+        handler = Cors(handler, frozenset(config.cors))
+    frontend = Frontend(handler, Limits(body_max=config.max_request_bytes))
+    return frontend
+
+
+def _listen(config: Config) -> tuple[list[Listener], list[Url]]:
+    """Open every listener; with them the URLs that were bound. StartError, and then none is open."""
+    listeners: list[Listener] = []
+    bound: list[Url] = []
+    try:
+        context = _tls(config)
+        for url in config.listen_client_urls:
+            opened = open_tcp(url.host, url.port, context if url.secure else None)
+            listeners += opened
+            bound.append(Url(url.scheme, url.host, opened[0].port))
+        listeners.append(open_unix(config.socket))
+    except (ListenError, TlsFilesError) as error:
+        for listener in listeners:
+            listener.close()
+        raise StartError(str(error)) from error
+    return listeners, bound
+
+
+def _tls(config: Config) -> ssl.SSLContext | None:
+    if config.cert_file is None or config.key_file is None:
+        return None
+    return server_context(
+        config.cert_file, config.key_file, config.trusted_ca_file, require_client=config.client_cert_auth
+    )
+
+
+@contextmanager
+def _announced(config: Config, notifier: Notifier, bound: list[Url]) -> Iterator[None]:
+    """Tell the command line, the service manager and people that requests are served."""
+    node_file = None
+    told = runtime_dir.describe(config.name, tuple(str(url) for url in bound), config.socket, config.data_dir)
+    try:
+        node_file = runtime_dir.write_node_file(told)
+    except OSError as error:
+        _logger.warning("the command line will not find this node by itself", extra={"why": str(error)})
+    try:
+        where = ", ".join(str(url) for url in bound)
+        notifier.ready(f"serving {where}")
+        _logger.info("ready", extra={"node": config.name, "endpoints": where, "data_dir": str(config.data_dir)})
+        welcome.show(config, bound)
+        yield
+    finally:
+        if node_file is not None:
+            runtime_dir.remove_node_file(node_file)
+
+
+async def _obey(signals: AsyncIterator[int], config: Config, notifier: Notifier) -> None:
+    """Reload at each SIGHUP; return at the first other signal."""
+    async for number in signals:
+        if number != signal.SIGHUP:
+            return
+        notifier.reloading()
+        try:
+            config, restart = config.reload()
+        except ConfigError as error:
+            _logger.error("configuration not reloaded; going on as before", extra={"why": str(error)})
+        else:
+            set_level(config.log_level)
+            _logger.info("configuration reloaded", extra={"needs_restart": ", ".join(restart) or "nothing"})
+        notifier.ready("serving")
+
+
+async def _cut_short(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    """While requests in flight are finished: a second signal ends that."""
+    async for number in signals:
+        if number != signal.SIGHUP:
+            _logger.warning("second signal: connections are cut off")
+            scope.cancel()
+            return

@@ -1,0 +1,42 @@
+"""The store as the dialects of this member see it: proposals go to the drive loop, reads to the keyspace."""
+
+
+from core.kv.records import Record
+from core.node.node import Node
+from core.watch.hub import Watcher
+
+
+class LocalStore:
+    """Fulfils `core.api.store.Store` on a member. Synchronous, on the loop."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.clock = node.clock
+        # Bound once: each of these is on the way of nearly every request.
+        self.propose = node.propose
+        self.confirm = node.confirm
+        self.node = node.keyspace.node
+        self.record = node.keyspace.record
+        self.deadline = node.keyspace.deadline
+
+    @property
+    def revision(self) -> int:
+        """The last index applied."""
+        return self._node.revision
+
+    @property
+    def raft_index(self) -> int:
+        """The last log entry applied."""
+        return self._node.raft_index
+
+    @property
+    def raft_term(self) -> int:
+        return self._node.raft_term
+
+    def children(self, path: bytes, after: bytes = b"", limit: int = 1000, at: int | None = None) -> list[Record]:
+        """Files and directories directly in a directory; see `Keyspace.children`."""
+        return self._node.keyspace.children(path, after, limit, at)
+
+    def watch(self, path: bytes, *, recursive: bool = False, start: int = 0) -> Watcher:
+        """Watch a path; see `Hub.watch`."""
+        return self._node.hub.watch(path, recursive=recursive, start=start)
