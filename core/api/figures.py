@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
-from core.api.latency import Latency
+from core.node.latency import Latency
 
 
 class Figure(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from enum import IntEnum
 import msgspec
 
 from core.api.figures import Figure
-from core.api.latency import Latency
+from core.node.latency import Latency
 
 
 class Operation(IntEnum):
