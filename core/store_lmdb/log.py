@@ -14,7 +14,7 @@ import msgspec
 
 from core.raft.messages import Entry, HardState
 from core.store_lmdb import checksum
-from core.store_lmdb.environment import DATA, open_environment
+from core.store_lmdb.environment import DATA, committing, open_environment
 from core.store_lmdb.errors import CorruptError, translated
 
 _HEAD = struct.Struct("<IQ")
@@ -84,7 +84,7 @@ class LogStore:
         self._check_place(entries)
         hard = hard_state if hard_state is not None else self.hard_state
         floor, last = self.floor, self.last
-        with translated(self.file, "commit"), self._environment.begin(write=True) as transaction:
+        with committing(self._environment, self.file) as transaction:
             if entries:
                 if entries[0].index <= last.index:
                     self._truncate(transaction, entries[0].index)
@@ -103,7 +103,7 @@ class LogStore:
     def install(self, origin: Origin, hard_state: HardState) -> None:
         """Begin anew from a snapshot whose state is durable already: one commit records it and drops every entry."""
         place = Place(origin.index, origin.term)
-        with translated(self.file, "commit"), self._environment.begin(write=True) as transaction:
+        with committing(self._environment, self.file) as transaction:
             transaction.drop(self._entries, delete=False)
             body = _ORIGIN_HEAD.pack(origin.index, origin.term, origin.generation) + origin.members
             self._put_meta(transaction, _ORIGIN, body)
@@ -135,6 +135,10 @@ class LogStore:
         if index == self.floor.index:
             return self.floor.term
         return self.read(index, index)[0].term
+
+    def size_on_disk(self) -> int:
+        """Bytes of the file."""
+        return self.file.stat().st_size
 
     def close(self) -> None:
         """Let go of the files."""

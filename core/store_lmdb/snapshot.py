@@ -14,7 +14,7 @@ It is written, read and checked in pieces of bounded size; only a single row mus
 import hashlib
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -64,7 +64,7 @@ class Summary(msgspec.Struct, frozen=True):
     sha256: str
 
 
-def pieces(state: StateStore, header: Header) -> Iterator[bytes]:
+def pieces(state: StateStore, header: Header) -> Generator[bytes, None, None]:
     """The snapshot of a state, in pieces of about PIECE bytes.
 
     Flushes at the first piece; all of it is of that moment, whatever is written meanwhile. Until the end (or `close`
@@ -91,7 +91,7 @@ def pieces(state: StateStore, header: Header) -> Iterator[bytes]:
     yield bytes(buffer) + digest.digest()
 
 
-def save(file: Path, content: Iterable[bytes]) -> Iterator[int]:
+def save(file: Path, content: Iterable[bytes]) -> Generator[int]:
     """Write pieces to a new file, step by step; yields the bytes written so far.
 
     The file gets its name when all of it is on the disk; a crash before leaves at most `file` with `.part` behind it.
@@ -125,7 +125,7 @@ def verify(file: Path) -> Summary:
         return reading.summary()
 
 
-def fill(state: StateStore, source: str, content: Iterable[bytes]) -> Iterator[Header | Summary]:
+def fill(state: StateStore, source: str, content: Iterable[bytes]) -> Generator[Header | Summary]:
     """Bring a snapshot into an empty state, step by step: its header, again for each flush, at last its summary.
 
     The state must not be used before the summary came: only then is the hash known to be right, and all of it flushed.
