@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import zipfile
+from dataclasses import dataclass
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
@@ -122,39 +123,59 @@ def archive(files: list[tuple[str, bytes]], compression: int, front: bytes = b""
     return buffer.getvalue()
 
 
-def build(output: Path, root: Path = ROOT) -> str:
-    """Write the file and return the line that tells of it. Raises BuildError."""
-    began = time.monotonic()
-    files = own_files(root)
-    for one in locked(LOCK.read_text()):
-        files += library_files(one)
-    glibc = oldest_glibc(files)
-    files = compiled(files)
+@dataclass(frozen=True)
+class Target:
+    """The systems a file is for."""
+
+    python: str = f"{sys.version_info[0]}.{sys.version_info[1]}{sys.abiflags}"
+    machine: str = platform.machine()
+    glibc: tuple[int, int] = (0, 0)
+    """The oldest that will do."""
+
+    def __str__(self) -> str:
+        return f"CPython {self.python} on {self.machine} with glibc {self.glibc[0]}.{self.glibc[1]} or newer"
+
+
+def assemble(files: list[tuple[str, bytes]], target: Target) -> bytes:
+    """The one file that carries these modules and runs `cli.main` of them."""
     payload = archive(files, zipfile.ZIP_DEFLATED)
-    python = f"{sys.version_info[0]}.{sys.version_info[1]}{sys.abiflags}"
-    facts = (python, platform.machine(), glibc, hashlib.sha256(payload).hexdigest())
+    digest = hashlib.sha256(payload).hexdigest()
     start = (HERE / "start.py").read_text()
     if start.count(BLANKS) != 1:
         raise BuildError("start.py has no single line to fill in: it and build.py must name the same one")
+    filled = f'PYTHON, MACHINE, GLIBC, DIGEST = "{target.python}", "{target.machine}", {target.glibc}, "{digest}"\n'
     (_, cache_code), (_, cache) = compiled([("onefile_cache.py", (HERE / "cache.py").read_bytes())])
-    whole = archive(
-        [
-            ("__main__.py", start.replace(BLANKS, f"PYTHON, MACHINE, GLIBC, DIGEST = {facts!r}\n").encode()),
-            ("onefile_cache.py", cache),
-            ("onefile_cache.pyc", cache_code),
-            ("payload.zip", payload),
-        ],
-        zipfile.ZIP_STORED,
-        START_LINE,
-    )
+    members = [
+        ("__main__.py", start.replace(BLANKS, filled).encode()),
+        ("onefile_cache.py", cache),
+        ("onefile_cache.pyc", cache_code),
+        ("payload.zip", payload),
+    ]
+    return archive(members, zipfile.ZIP_STORED, START_LINE)
+
+
+def write(output: Path, content: bytes) -> None:
+    """Put the file in place, executable, never half of it."""
     output.parent.mkdir(parents=True, exist_ok=True)
     fresh = output.with_name(f".{output.name}.{os.getpid()}")
-    fresh.write_bytes(whole)
+    fresh.write_bytes(content)
     fresh.chmod(0o755)
     fresh.rename(output)
+
+
+def build(output: Path) -> str:
+    """Write the file and return the line that tells of it. Raises BuildError."""
+    began = time.monotonic()
+    files = own_files(ROOT)
+    for one in locked(LOCK.read_text()):
+        files += library_files(one)
+    target = Target(glibc=oldest_glibc(files))
+    files = compiled(files)
+    whole = assemble(files, target)
+    write(output, whole)
     return (
-        f"{output}: {len(whole):,} bytes, {len(files)} files, sha256 {hashlib.sha256(whole).hexdigest()}, for CPython"
-        f" {python} on {facts[1]} with glibc {glibc[0]}.{glibc[1]} or newer, in {time.monotonic() - began:.1f} s"
+        f"{output}: {len(whole):,} bytes, {len(files):,} files, sha256 {hashlib.sha256(whole).hexdigest()},"
+        f" for {target}, in {time.monotonic() - began:.1f} s"
     )
 
 

@@ -20,6 +20,7 @@ SITE = "site"
 SEAL = "seal"
 LOCK = "lock"
 NAME_LENGTH = 32
+NAME = f"[0-9a-f]{{{NAME_LENGTH}}}"
 UNMAPPED_USER = 65534
 """Who root is from inside a user namespace that does not map root."""
 
@@ -153,7 +154,8 @@ def unpack(place: str, version: str, archive: str, digest: str) -> None:
     import tempfile
     import zipfile
 
-    with zipfile.ZipFile(archive) as outer:
+    payload = b""
+    with contextlib.suppress(zipfile.BadZipFile), zipfile.ZipFile(archive) as outer:
         payload = outer.read("payload.zip")
     if os.statvfs(place).f_flag & os.ST_NOEXEC:
         raise RefusedError("programs may not run from that file system")
@@ -180,9 +182,10 @@ def unpack(place: str, version: str, archive: str, digest: str) -> None:
 
 def prune(place: str, current: str) -> None:
     """Remove older versions but the last before this one, and but those that a process runs from."""
+    import re
     import shutil
 
-    names = [name for name in os.listdir(place) if len(name) == NAME_LENGTH and name != current]
+    names = [name for name in os.listdir(place) if name != current and re.fullmatch(NAME, name)]
     names.sort(key=lambda name: os.stat(f"{place}/{name}").st_mtime_ns)
     for name in names[:-1]:
         handle = os.open(f"{place}/{name}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
