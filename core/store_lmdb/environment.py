@@ -1,11 +1,13 @@
 """Opening an LMDB environment: always the same way, and only after a look at its file."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import lmdb
 
-from core.store_lmdb.errors import translated
+from core.store_lmdb.errors import DiskFullError, translated
 
 DATA = "data.mdb"
 MAP_SIZE = 1 << 40
@@ -38,6 +40,24 @@ def open_environment(path: Path, tables: int, *, create: bool = False) -> lmdb.E
         sync_directory(path)
         sync_directory(path.parent)
     return environment
+
+
+@contextmanager
+def committing(environment: lmdb.Environment, file: Path) -> Iterator["lmdb.Transaction[bytes]"]:
+    """One write transaction on this thread, committed durably at the end, or undone by an exception.
+
+    DiskFullError leaves everything as before, the size of the file too.
+    """
+    try:
+        with translated(file, "commit"), environment.begin(write=True) as transaction:
+            yield transaction
+    except DiskFullError:
+        # What the failed commit wrote behind the last page would keep other commits from the room that is left.
+        with translated(file, "truncate"):
+            end = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+            if file.stat().st_size > end:
+                os.truncate(file, end)
+        raise
 
 
 def sync_directory(path: Path) -> None:

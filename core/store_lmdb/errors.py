@@ -42,6 +42,14 @@ class DiskFailedError(StoreError):
 
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_DAMAGE = (
+    lmdb.CorruptedError,
+    lmdb.PageNotFoundError,
+    lmdb.InvalidError,
+    lmdb.VersionMismatchError,
+    lmdb.IncompatibleError,
+    lmdb.NotFoundError,
+)
 _TIGHT = 1 << 20
 """LMDB reports a write that was cut short for want of space as EIO. With less room than this left (bytes) an EIO is
 read so: the transaction was undone, and trying it again writes every page of it again."""
@@ -61,7 +69,7 @@ def translate(error: lmdb.Error | OSError, file: Path, action: str) -> StoreErro
     code = error.code if isinstance(error, lmdb.Error) else error.errno or 0
     if code in _FULL or isinstance(error, lmdb.MapFullError | lmdb.DiskError) or (code == errno.EIO and _tight(file)):
         return DiskFullError(f"{file}: {action}: no space left; free some space on this file system")
-    if isinstance(error, lmdb.CorruptedError | lmdb.PageNotFoundError | lmdb.InvalidError | lmdb.VersionMismatchError):
+    if isinstance(error, _DAMAGE):
         return CorruptError(file, f"{action}: {error}")
     return DiskFailedError(f"{file}: {action}: {error}; check the disk and its cables before starting this node again")
 

@@ -1,6 +1,6 @@
 """A new data directory from a snapshot file."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from core.store_lmdb.snapshot import PIECE, Header, Summary, fill, verify
 from core.store_lmdb.state import StateStore
 
 
-def restore(file: Path, path: Path, identity: Identity, created_by: str) -> Iterator[Header | Summary]:
+def restore(file: Path, path: Path, identity: Identity, created_by: str) -> Generator[Header | Summary]:
     """Make the data directory `path` for `identity` from a snapshot, step by step; the last step yields its summary.
 
     The file is checked whole first. A crash in between leaves a directory that counts as never made. SnapshotError if

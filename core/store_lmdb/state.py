@@ -9,7 +9,7 @@ import lmdb
 from sortedcontainers import SortedList
 
 from core.kv.transaction import Reader, Table
-from core.store_lmdb.environment import DATA, open_environment
+from core.store_lmdb.environment import DATA, committing, open_environment
 from core.store_lmdb.errors import translated
 from core.store_lmdb.layout import Layout, name_of, row_of
 
@@ -115,7 +115,7 @@ class StateStore:
             return
         self._reading.abort()  # or this commit could not reuse the pages that the last one freed
         try:
-            with translated(self.file, "commit"), self._environment.begin(write=True) as transaction:
+            with committing(self._environment, self.file) as transaction:
                 for table, waiting in self._waiting.items():
                     if waiting.rows:
                         with transaction.cursor(self._databases[table]) as cursor:

@@ -1,5 +1,6 @@
 """Snapshots: what is saved is restored, and nothing damaged passes."""
 
+import itertools
 import os
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def test_pieces_may_be_cut_anywhere(file: Path, tmp_path: Path) -> None:
     data = file.read_bytes()
     cuts = [0, 1, 18, 19, 30, 100, 101, 5000, len(data) - 33, len(data) - 1, len(data)]
     state = StateStore(tmp_path / "state", create=True)
-    *_, last = snapshot.fill(state, "a peer", [data[a:b] for a, b in zip(cuts, cuts[1:], strict=False)])
+    *_, last = snapshot.fill(state, "a peer", [data[a:b] for a, b in itertools.pairwise(cuts)])
     assert isinstance(last, snapshot.Summary)
     assert state.get(*ROWS[3][:2]) == ROWS[3][2]
     state.close()
@@ -98,7 +99,7 @@ def test_a_cut_file_is_refused(file: Path, tmp_path: Path, kept: int) -> None:
 def test_every_flipped_bit_is_noticed(file: Path, tmp_path: Path) -> None:
     data = bytearray(file.read_bytes())
     flipped = tmp_path / "flipped"
-    for position in [*range(0, 400), *range(400, len(data), len(data) // 50), *range(len(data) - 40, len(data))]:
+    for position in [*range(400), *range(400, len(data), len(data) // 50), *range(len(data) - 40, len(data))]:
         data[position] ^= 1
         flipped.write_bytes(data)
         with pytest.raises(SnapshotError):

@@ -57,7 +57,7 @@ def test_a_flipped_bit_in_a_row_is_noticed(state: StateStore, key: bytes) -> Non
     state.file.write_bytes(data)
     state = StateStore(state.file.parent)
     for read in (lambda: state.get(Table.KEY, key), lambda: list(state.scan(Table.KEY)), state.count):
-        with pytest.raises(CorruptError, match="table 'key', row .*: wrong checksum") as caught:
+        with pytest.raises(CorruptError, match=r"table 'key', row .*: wrong checksum") as caught:
             read()
         assert str(state.file) in str(caught.value)
     state.close()
