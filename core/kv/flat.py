@@ -158,13 +158,14 @@ def _settled(
 
 
 def _holds(ledger: Ledger, compare: Compare) -> bool:
-    """Whether a comparison holds for every key of its range; a key that is not there has zeros and no value."""
-    if compare.end is None:
-        return _holds_for(ledger.live(Table.KEY, compare.key), compare)
-    return all(
-        _holds_for(ledger.record(position), compare)
-        for _, position in _positions(ledger, compare.key, compare.end, None)
-    )
+    """Whether a comparison holds for every key of its range. If none is there it is made with a key that has zeros and
+    no value, as etcd makes it."""
+    found = False
+    for _, position in _positions(ledger, compare.key, compare.end, None):
+        found = True
+        if not _holds_for(ledger.record(position), compare):
+            return False
+    return found or _holds_for(None, compare)
 
 
 def _holds_for(record: Record | None, compare: Compare) -> bool:
