@@ -71,31 +71,38 @@ def txn(ledger: Ledger, command: Txn) -> TxnDone:
 def check_duplicates(command: Txn) -> None:
     """DuplicateKeyError if a branch writes one key twice, or deletes what it puts."""
     for branch in (command.success, command.failure):
-        puts, deletes = _writes(branch)
-        if len(set(puts)) != len(puts):
-            raise DuplicateKeyError
-        if any(_covers(deletion, key) for deletion in deletes for key in puts):
-            raise DuplicateKeyError
+        _writes(branch)
 
 
-def _writes(branch: tuple[Operation, ...]) -> tuple[list[bytes], list[DeleteRange]]:
+def _writes(branch: tuple[Operation, ...]) -> tuple[set[bytes], list[DeleteRange]]:
     """Every put key and deletion that a branch may come to, whichever way its inner transactions go."""
-    puts: list[bytes] = []
+    puts: set[bytes] = set()
     deletes: list[DeleteRange] = []
     for operation in branch:
-        if isinstance(operation, Put):
-            puts.append(operation.key)
-        elif isinstance(operation, DeleteRange):
-            deletes.append(operation)
-        elif isinstance(operation, Txn):
-            check_duplicates(operation)
-            either: set[bytes] = set()
-            for inner in (operation.success, operation.failure):
-                inner_puts, inner_deletes = _writes(inner)
-                either.update(inner_puts)
-                deletes.extend(inner_deletes)
-            puts.extend(either)
+        more_puts, more_deletes = _writes_of(operation)
+        if puts & more_puts or _covers_any(deletes, more_puts) or _covers_any(more_deletes, puts):
+            raise DuplicateKeyError
+        puts |= more_puts
+        deletes += more_deletes
     return puts, deletes
+
+
+def _writes_of(operation: Operation) -> tuple[set[bytes], list[DeleteRange]]:
+    match operation:
+        case Put():
+            return {operation.key}, []
+        case DeleteRange():
+            return set(), [operation]
+        case Txn():
+            # Only one of the two branches is taken, so they may write the same keys.
+            puts, deletes = _writes(operation.success)
+            other_puts, other_deletes = _writes(operation.failure)
+            return puts | other_puts, deletes + other_deletes
+    return set(), []
+
+
+def _covers_any(deletes: list[DeleteRange], keys: set[bytes]) -> bool:
+    return any(_covers(deletion, key) for deletion in deletes for key in keys)
 
 
 def _covers(deletion: DeleteRange, key: bytes) -> bool:

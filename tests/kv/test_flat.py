@@ -192,3 +192,100 @@ class TestTxn:
     ) -> None:
         refused(trial, c.Txn(success=branch), DuplicateKeyError)
         refused(trial, c.Txn(failure=branch), DuplicateKeyError)
+
+    @pytest.mark.parametrize("put_first", [True, False])
+    def test_branches_of_which_only_one_is_taken_may_write_the_same_key(self, trial: Trial, put_first: bool) -> None:
+        one: tuple[c.Operation, ...] = (put("a"),)
+        other: tuple[c.Operation, ...] = (c.DeleteRange(b"a"),)
+        inner = c.Txn(success=one, failure=other) if put_first else c.Txn(success=other, failure=one)
+        assert trial.step(c.Txn(success=(inner,)))[0][0] == "txn"
+
+    def test_deep_nesting_is_checked_in_linear_time(self, trial: Trial) -> None:
+        txn = c.Txn(success=(put("a"),))
+        for _ in range(60):
+            txn = c.Txn(success=(txn,))
+        done = trial.keyspace.apply(1, 1, c.Batch(0, (txn,)))[0][0]
+        assert isinstance(done, TxnDone)
+
+
+class TestCompare:
+    @pytest.mark.parametrize(
+        ("target", "value"), [("version", 2), ("create", 2), ("mod", 3), ("lease", 7), ("value", b"m")]
+    )
+    def test_relations(self, trial: Trial, target: str, value: int | bytes) -> None:
+        trial.step(c.LeaseGrant(7, 60), put("k"), c.Put(b"k", b"m", lease=7))
+        less, greater = (b"l", b"n") if isinstance(value, bytes) else (value - 1, value + 1)
+        outcomes = {
+            relation: [holds(trial, c.Compare(b"k", target, relation, one)) for one in (less, value, greater)]
+            for relation in ("=", "!=", "<", ">")
+        }
+        assert outcomes == {
+            "=": [False, True, False],
+            "!=": [True, False, True],
+            "<": [False, False, True],
+            ">": [True, False, False],
+        }
+
+    @pytest.mark.parametrize("end", [None, b"l"])
+    @pytest.mark.parametrize("target", ["version", "create", "mod", "lease"])
+    def test_what_is_missing_compares_as_zero(self, trial: Trial, target: str, end: bytes | None) -> None:
+        assert holds(trial, c.Compare(b"k", target, "=", 0, end))
+        assert not holds(trial, c.Compare(b"k", target, ">", 0, end))
+
+    @pytest.mark.parametrize("end", [None, b"l"])
+    @pytest.mark.parametrize("relation", ["=", "!=", "<", ">"])
+    def test_the_value_of_what_is_missing_never_compares(
+        self, trial: Trial, relation: str, end: bytes | None
+    ) -> None:
+        assert not holds(trial, c.Compare(b"k", "value", relation, b"", end))
+
+    def test_a_range_compare_must_hold_for_every_key(self, trial: Trial) -> None:
+        trial.step(put("a"), put("a"), put("b"))
+        assert holds(trial, c.Compare(b"a", "version", ">", 0, b"c"))
+        assert not holds(trial, c.Compare(b"a", "version", "=", 2, b"c"))
+
+    def test_every_compare_must_hold(self, trial: Trial) -> None:
+        trial.step(put("a"))
+        true, false = c.Compare(b"a", "mod", "=", 2), c.Compare(b"a", "mod", "=", 3)
+        assert holds(trial, true, true)
+        assert not holds(trial, true, false)
+        assert holds(trial)
+
+    def test_inner_transactions_look_at_the_state_before_all(self, trial: Trial) -> None:
+        inner = c.Txn((c.Compare(b"a", "version", "=", 0),), success=(put("b"),))
+        trial.step(c.Txn(success=(put("a"), inner)))
+        assert read(trial, "b").count == 1
+
+
+class TestSystemRecords:
+    """What lies below the reserved prefix is not there for v3."""
+
+    @pytest.fixture
+    def trial(self) -> Trial:
+        store = MemoryStore()
+        keyspace = Keyspace(store)
+        keyspace.apply(1, 1, c.Batch(0, (c.Put(b"secret", b"token"),)))
+        row = store.get(Table.KEY, b"secret")
+        assert row is not None
+        store.delete(Table.KEY, b"secret")
+        store.put(Table.KEY, SYSTEM_ROW, row)
+        trial = Trial(MemoryStore())
+        trial.keyspace, trial.store = Keyspace(store), store
+        return trial
+
+    def test_no_range_shows_them(self, trial: Trial) -> None:
+        assert read(trial, "\0", "\0").count == 0
+        assert trial.keyspace.range(c.Range(SYSTEM_ROW)).count == 0
+
+    def test_no_delete_reaches_them(self, trial: Trial) -> None:
+        trial.keyspace.apply(2, 1, c.Batch(0, (c.DeleteRange(b"\0", b"\0"), c.DeleteRange(SYSTEM_ROW))))
+        assert trial.store.get(Table.KEY, SYSTEM_ROW) is not None
+
+    @pytest.mark.parametrize("end", [None, SYSTEM_ROW + b"\0"])
+    @pytest.mark.parametrize("target", ["value", "version", "mod"])
+    def test_no_compare_tells_of_them(self, trial: Trial, target: str, end: bytes | None) -> None:
+        operand = b"" if target == "value" else 0
+        probe = c.Txn((c.Compare(SYSTEM_ROW, target, ">", operand, end),))
+        done = trial.keyspace.apply(2, 1, c.Batch(0, (probe,)))[0][0]
+        assert isinstance(done, TxnDone)
+        assert not done.succeeded
