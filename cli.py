@@ -50,8 +50,12 @@ def main() -> NoReturn:
     try:
         code = cli.main(prog_name="corenode", standalone_mode=False)
         sys.stdout.flush()
-    except click.UsageError as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        code = error.exit_code
+    except click.UsageError as error:
+        asked = error.ctx.command_path if error.ctx else "corenode"
+        click.echo(f"corenode: {error.format_message()}\nHelp: {asked} --help", err=True)
         code = error.exit_code
     except click.ClickException as error:
         click.echo(f"corenode: {error.format_message()}", err=True)

@@ -152,7 +152,7 @@ SETTINGS = (
         "false",
         "Allow http:// URLs that other hosts can reach: anyone there reads and writes every key.",
     ),
-    Setting("cors", _CLIENTS, _list, "", "Origins whose web pages may call, or *.", live=True, metavar="ORIGINS"),
+    Setting("cors", _CLIENTS, _list, "", "Origins whose web pages may call, or *.", metavar="ORIGINS"),
     Setting("max-request-bytes", _CLIENTS, size, "1572864", "Largest request body that is accepted.", metavar="BYTES"),
     Setting("cert-file", _TLS, path, "", "Certificate for https:// URLs, PEM.", metavar="FILE"),
     Setting("key-file", _TLS, path, "", "Private key of the certificate, PEM.", metavar="FILE"),
@@ -176,7 +176,13 @@ SETTINGS = (
         metavar="MEMBERS",
     ),
     Setting("initial-cluster-state", _CLUSTER, _choice("new", "existing"), "new", "Only 'new'.", metavar="STATE"),
-    Setting("initial-cluster-token", _CLUSTER, str, "corenode", "Makes the cluster's id differ from another's."),
+    Setting(
+        "initial-cluster-token",
+        _CLUSTER,
+        str,
+        "corenode",
+        "Accepted; a new cluster chooses a random id, so that two never take each other for the same.",
+    ),
     Setting("quota-backend-bytes", _STORE, size, "8589934592", "Above this size new data is refused.", metavar="BYTES"),
     Setting(
         "auto-compaction-retention",

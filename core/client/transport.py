@@ -6,6 +6,7 @@ decided here, and Trio's cancel scopes bound the time.
 """
 
 import math
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
@@ -174,7 +175,8 @@ def _why(error: Exception, endpoint: Endpoint) -> str:
         elif isinstance(inner, ssl.SSLError):
             words = f"TLS: {inner.reason or 'the other side broke off the handshake; perhaps it speaks plain http'}"
         elif isinstance(inner, OSError) and inner.strerror:
-            words = inner.strerror
+            # Trio puts the address before the system's words; those of a name server have no positive number.
+            words = os.strerror(inner.errno) if inner.errno and inner.errno > 0 else inner.strerror
         inner = inner.__cause__ or inner.__context__
     return words
 

@@ -1,5 +1,6 @@
 """Groups whose verbs are imported when they are called."""
 
+import difflib
 import importlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -36,6 +37,16 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         verb = self._verbs.get(cmd_name)
         return verb.load() if verb is not None else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As ever, but an unknown verb is answered with the nearest ones."""
+        if args and args[0] not in self._verbs and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], self._verbs, n=2)
+            hint = f" Did you mean {' or '.join(near)}?" if near else f" There are: {', '.join(self._verbs)}."
+            raise click.UsageError(f"No such command {args[0]!r}.{hint}", ctx)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The verbs under their headings, without importing any."""

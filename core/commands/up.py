@@ -12,7 +12,7 @@ from core.settings import SETTINGS, Setting
 
 _HELP = """Run this host's node in the foreground until SIGTERM or Ctrl-C.
 
-SIGHUP reads configuration and certificates anew.
+SIGHUP reads the configuration anew.
 
 Every setting can also be a line of the configuration file (TOML: listen-client-urls = "http://127.0.0.1:2379") or a
 variable (CORENODE_LISTEN_CLIENT_URLS). Flags come before variables before the file.
@@ -31,11 +31,10 @@ class _UpCommand(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         records = {option.name: option.get_help_record(ctx) for option in self.get_params(ctx)}
-        headings = list(dict.fromkeys(setting.group for setting in SETTINGS))
-        names = {heading: [s.field for s in SETTINGS if s.group == heading] for heading in headings}
-        names[headings[0]] = ["config", *names[headings[0]]]
-        names["Help"] = ["help"]
-        for heading, fields in names.items():
+        headings = {"Configuration": ["config"]}
+        for setting in SETTINGS:
+            headings.setdefault(setting.group, []).append(setting.field)
+        for heading, fields in headings.items():
             with formatter.section(heading):
                 formatter.write_dl([record for field in fields if (record := records[field]) is not None])
 
