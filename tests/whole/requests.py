@@ -2,8 +2,9 @@
 
 import http.client
 import json
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 from urllib.parse import urlencode
 
 from tests.whole.servers import HOST
@@ -11,7 +12,8 @@ from tests.whole.servers import HOST
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
-class Answer(NamedTuple):
+@dataclass(frozen=True)
+class Answer:
     """Status, headers (lower-case names) and raw body of one response."""
 
     status: int
