@@ -23,38 +23,48 @@ class Room:
 
 ROOMS = {
     # 0 rules: nothing but themselves
-    "core.raft": Room(0, libraries="msgspec"),
-    "core.kv": Room(0, libraries="msgspec"),
+    "core": Room(0),
     "core.version": Room(0),
     "core.addresses": Room(0, libraries="msgspec"),
+    "core.raft": Room(0, libraries="msgspec"),
+    "core.kv": Room(0, libraries="msgspec sortedcontainers"),
     # 1 drivers: plain synchronous code
     "core.store_lmdb": Room(1, "core.raft core.kv", "lmdb msgspec sortedcontainers"),
-    "core.tls": Room(1, "", "cryptography"),
+    "core.tls": Room(1),
     # 2 tasks
-    "core.watch": Room(2, "core.kv", "trio msgspec"),
+    "core.watch": Room(2, "core.kv", "trio"),
     "core.node": Room(2, "core.raft core.kv core.store_lmdb core.watch", "trio msgspec"),
     # 3 services
-    "core.api.http": Room(3, "", "trio h11 msgspec"),
-    "core.api": Room(3, "core.kv core.api.http", "msgspec"),
-    "core.api.v2": Room(3, "core.kv core.api core.api.http", "trio msgspec"),
-    "core.api.ops": Room(3, "core.kv core.api core.api.http", "msgspec prometheus_client"),
-    "core.client": Room(3, "", "trio h11 httpcore msgspec"),
+    "core.api.http": Room(3, libraries="trio h11 msgspec"),
+    "core.api": Room(3, "core.kv core.node core.api.http", "msgspec"),
+    "core.api.v2": Room(3, "core.kv core.node core.api core.api.http", "trio msgspec"),
+    "core.api.ops": Room(3, "core.kv core.node core.api core.api.http", "msgspec prometheus_client"),
+    "core.client": Room(3, "core.addresses", "trio httpcore msgspec"),
     # 4 wiring
     "core.settings": Room(4, "core.addresses", "msgspec"),
     "core.config": Room(4, "core.addresses core.settings", "msgspec"),
+    "core.logs": Room(4, libraries="msgspec"),
+    "core.runtime_dir": Room(4, libraries="msgspec"),
+    "core.service": Room(4, libraries="trio"),
+    "core.slowness": Room(4, libraries="trio msgspec"),
+    "core.welcome": Room(4, "core.addresses core.config core.logs"),
+    "core.member": Room(4, "core.version core.raft core.kv core.store_lmdb core.watch core.node core.config", "trio"),
+    "core.views": Room(
+        4, "core.version core.raft core.api core.api.http core.api.v2 core.api.ops core.config core.member"
+    ),
     "core.daemon": Room(
         4,
-        "core.version core.addresses core.settings core.config core.tls core.raft core.kv core.store_lmdb core.watch"
-        " core.node core.api core.api.http core.api.v2 core.api.ops",
-        "trio prometheus_client",
+        "core.version core.addresses core.store_lmdb core.tls core.node core.api core.api.http core.api.v2 core.api.ops"
+        " core.config core.logs core.runtime_dir core.service core.slowness core.welcome core.member core.views",
+        "trio",
     ),
     "core.commands": Room(
         4,
-        "core.version core.addresses core.client core.settings core.config core.daemon core.store_lmdb",
+        "core.version core.store_lmdb core.client core.settings core.config core.logs core.runtime_dir core.service"
+        " core.daemon",
         "click rich trio msgspec",
     ),
     "cli": Room(4, "core.version core.commands", "click"),
-    "core": Room(0),
 }
 
 SAME_FLOOR = {
@@ -102,7 +112,7 @@ def imports(source: Source) -> Iterator[tuple[int, str, str]]:
                 yield node.lineno, base, alias.name
 
 
-def _target(module: str, name: str, modules: frozenset[str]) -> str:
+def target_of(module: str, name: str, modules: frozenset[str]) -> str:
     """`from core.api import store` imports the module core.api.store; `from core.api.store import Store` as well."""
     deeper = f"{module}.{name}"
     return deeper if deeper in modules else module
@@ -131,7 +141,7 @@ def violations(files: list[Source], rooms: dict[str, Room]) -> list[str]:
             continue
         room = rooms[name]
         for line, module, part in imports(file):
-            target = _target(module, part, modules)
+            target = target_of(module, part, modules)
             other = room_of(target, rooms)
             if other is None:
                 problem = _library_problem(room.floor, room, module, part)
@@ -176,7 +186,7 @@ def unused_edges(files: list[Source], rooms: dict[str, Room]) -> list[str]:
         name = room_of(file.module, rooms)
         if name is not None:
             for _, module, part in imports(file):
-                used[name].add(room_of(_target(module, part, modules), rooms) or module.partition(".")[0])
+                used[name].add(room_of(target_of(module, part, modules), rooms) or module.partition(".")[0])
     return [
         f"{name} -> {other}"
         for name, room in rooms.items()

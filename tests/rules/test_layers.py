@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.rules.layers import ROOMS, SAME_FLOOR, Room, upward_edges, violations
+from tests.rules.layers import ROOMS, SAME_FLOOR, Room, unused_edges, upward_edges, violations
 from tests.rules.source import PRODUCT, Source, sources
 
 HOUSE = {
@@ -19,6 +19,10 @@ def test_the_project_imports_only_what_the_table_lists() -> None:
 
 def test_the_table_itself_only_goes_down() -> None:
     assert upward_edges(ROOMS, SAME_FLOOR) == []
+
+
+def test_the_table_allows_nothing_that_nobody_needs() -> None:
+    assert unused_edges(sources(PRODUCT), ROOMS) == []
 
 
 def test_every_exception_is_an_edge_of_the_table() -> None:
@@ -74,3 +78,9 @@ def test_a_table_that_goes_up_is_found() -> None:
     assert upward_edges(house, {("core.watch", "core.disk"): "because"}) == [
         "core.watch (floor 1) -> core.api (floor 3)"
     ]
+
+
+def test_a_permission_that_nobody_needs_is_found() -> None:
+    files = [Source("core/disk/a.py", "import lmdb\n"), Source("core/api/a.py", "import trio\nimport core.rules.b\n")]
+    house = {name: HOUSE[name] for name in ("core.disk", "core.api", "core.rules")}
+    assert unused_edges(files, house) == ["core.disk -> core.rules", "core.rules -> msgspec"]
