@@ -9,8 +9,8 @@ from prometheus_client.registry import Collector
 
 from core.api.figures import Figure, Source
 from core.api.http.message import Reply, Request, Response
-from core.node.latency import Latency
 from core.api.plain import method_not_allowed
+from core.node.latency import Latency
 
 _TEXT = b"Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
 

@@ -57,7 +57,7 @@ class Members:
                 return message(415, f"Bad Content-Type {content_type}, accept application/json", self._id)
             try:
                 urls = msgspec.json.decode(request.body, type=_Urls).peer_urls
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 return message(400, str(error), self._id)
             if not urls:
                 return message(400, "no valid URLs given", self._id)
