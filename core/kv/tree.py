@@ -45,12 +45,8 @@ def set_(ledger: Ledger, command: Set) -> Event:
     """Create or replace."""
     path = command.path
     _refuse_root(ledger, path)
-    previous = find_if_any(ledger, path)
-    value = command.value
-    if command.refresh:
-        if previous is None:
-            raise TreeError(TreeError.KEY_NOT_FOUND, path.decode(), ledger.revision)
-        value = previous.value
+    previous = find(ledger, path) if command.refresh else find_if_any(ledger, path)
+    value = previous.value if command.refresh and previous is not None else command.value
     if previous is not None and previous.directory:
         raise TreeError(TreeError.NOT_A_FILE, path.decode(), ledger.revision)
     return _make(
@@ -124,7 +120,7 @@ def delete(ledger: Ledger, command: Delete) -> Event:
 def compare_and_delete(ledger: Ledger, command: CompareAndDelete) -> Event:
     """Delete a file that is as expected."""
     if command.path == paths.ROOT:
-        raise TreeError(TreeError.NOT_A_FILE, "/", ledger.revision)
+        raise TreeError(TreeError.NOT_A_FILE, "", ledger.revision)
     previous = find(ledger, command.path)
     _compare(ledger, previous, command.previous_value, command.previous_index)
     return take(ledger, previous, Action.COMPARE_AND_DELETE)
