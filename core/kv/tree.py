@@ -217,11 +217,15 @@ def _make(
             Table.KEY, path, index, 0, action, value, flags=flags, previous=previous, deadline=deadline
         )
         return ledger.tell(record, previous)
+    if previous is not None:
+        ledger.remove(Table.KEY, previous, index, part, action)
+        hidden = ledger.live(Table.DIRECTORY, path)
+        if hidden is not None:
+            # A directory that v3 put the file over: its terms end here, what lies below it stays and shows again.
+            ledger.remove(Table.DIRECTORY, hidden, index, part + 1, action)
     record = ledger.write(
         Table.DIRECTORY, path, index, 0, action, flags=flags | DIRECTORY, previous=previous, deadline=deadline
     )
-    if previous is not None:
-        ledger.remove(Table.KEY, previous, index, part, action)
     return ledger.tell(record, previous)
 
 

@@ -207,6 +207,17 @@ class TestFilesOverDirectories:
         assert trial.keyspace.node(b"/d").directory
         trial.check()
 
+    def test_a_directory_set_in_its_place_shows_the_tree_and_ends_the_old_terms(self, trial: Trial) -> None:
+        trial.step(c.DeleteRange(b"/d"), c.Update(b"/d", ttl=5), c.Put(b"/d", b"file"))
+        trial.step(c.Set(b"/d", directory=True))
+        assert listed(trial, "/d") == "/d/e/ /d/x"
+        assert trial.keyspace.next_deadline() is None
+        trial.step(c.Expire(10), time=60_000_000_000)
+        trial.step(c.Compact(trial.keyspace.revision))
+        trial.sweep()
+        trial.check_swept()
+        trial.check()
+
     def test_a_hidden_directory_still_expires_with_all_below(self, trial: Trial) -> None:
         trial.step(c.Set(b"/t", directory=True, ttl=5), c.Set(b"/t/x", b"1"), c.Put(b"/t", b"file"))
         trial.step(c.Expire(10), time=6_000_000_000)
