@@ -42,6 +42,13 @@ def open_environment(path: Path, tables: int, *, create: bool = False) -> lmdb.E
     return environment
 
 
+def open_tables(environment: lmdb.Environment, file: Path, names: list[str], *, create: bool) -> list["lmdb._Database"]:
+    """The handles of named tables; missing ones are made in one commit, or are a CorruptError."""
+    # In a read transaction a handle would end with it; a write transaction that changes nothing writes nothing.
+    with translated(file, "open tables"), environment.begin(write=True) as transaction:
+        return [environment.open_db(name.encode(), transaction, create=create) for name in names]
+
+
 @contextmanager
 def committing(environment: lmdb.Environment, file: Path) -> Iterator["lmdb.Transaction[bytes]"]:
     """One write transaction on this thread, committed durably at the end, or undone by an exception.

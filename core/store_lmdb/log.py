@@ -14,7 +14,7 @@ import msgspec
 
 from core.raft.messages import Entry, HardState
 from core.store_lmdb import checksum
-from core.store_lmdb.environment import DATA, committing, open_environment
+from core.store_lmdb.environment import DATA, committing, open_environment, open_tables
 from core.store_lmdb.errors import CorruptError, translated
 
 _HEAD = struct.Struct("<IQ")
@@ -66,9 +66,7 @@ class LogStore:
         self._unwanted = 0
         self._environment = open_environment(path, 2, create=create)
         try:
-            with translated(self.file, "open tables"):
-                self._entries = self._environment.open_db(b"entries", create=create)
-                self._meta = self._environment.open_db(b"meta", create=create)
+            self._entries, self._meta = open_tables(self._environment, self.file, ["entries", "meta"], create=create)
             with translated(self.file, "read"), self._environment.begin() as transaction:
                 self._recall(transaction)
         except BaseException:

@@ -9,7 +9,7 @@ import lmdb
 from sortedcontainers import SortedList
 
 from core.kv.transaction import Reader, Table
-from core.store_lmdb.environment import DATA, committing, open_environment
+from core.store_lmdb.environment import DATA, committing, open_environment, open_tables
 from core.store_lmdb.errors import translated
 from core.store_lmdb.layout import Layout, name_of, row_of
 
@@ -49,10 +49,10 @@ class StateStore:
         self.file = path / DATA
         self._environment = open_environment(path, len(Table), create=create)
         try:
-            with translated(self.file, "open tables"):
-                self._databases = {
-                    table: self._environment.open_db(table.value.encode(), create=create) for table in Table
-                }
+            names = [table.value for table in Table]
+            self._databases = dict(
+                zip(Table, open_tables(self._environment, self.file, names, create=create), strict=True)
+            )
             self._reading = self._begin()
         except BaseException:
             self._environment.close()

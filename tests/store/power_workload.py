@@ -1,0 +1,143 @@
+"""A run over log and state to be recorded, and what must be true of any directory that a cut leaves of it.
+
+Batch by batch: append entries, say so, apply, sometimes flush, sometimes drop a prefix or begin anew from a snapshot.
+`FAULTS` are the same run done wrong; a check that does not catch them proves nothing.
+"""
+
+import functools
+import sys
+from pathlib import Path
+from typing import Any
+
+import lmdb
+
+from core.kv.transaction import Table
+from core.raft.messages import Entry, HardState
+from core.store_lmdb.creation import Identity
+from core.store_lmdb.directory import DataDirectory
+from core.store_lmdb.errors import DirectoryError
+from core.store_lmdb.state import StateStore
+from tests.store.power_cut import Cut
+
+BATCHES = 60
+KEYS = 25
+APPLIED = b"applied"
+FAULTS = ("no sync", "no meta sync", "acknowledged early", "state ahead", "snapshot unsynced")
+
+
+def batch(number: int) -> range:
+    """The indexes of the entries of a batch, which has one to three."""
+    first = 1 + sum(1 + earlier % 3 for earlier in range(number))
+    return range(first, first + 1 + number % 3)
+
+
+def payload(index: int) -> bytes:
+    return b"%d:" % index + bytes([index % 251]) * (index * 97 % 6000)
+
+
+def key(index: int) -> bytes:
+    return b"/key/%d" % (index % KEYS) + b"/long" * (index % KEYS % 2 * 200)
+
+
+def apply(state: StateStore, index: int) -> None:
+    state.put(Table.KEY, key(index), b"%d" % index)
+    state.put(Table.REVISION, index.to_bytes(12, "big"), payload(index)[:300])
+    if index > KEYS:
+        state.delete(Table.REVISION, (index - KEYS).to_bytes(12, "big"))
+    state.put(Table.META, APPLIED, b"%d" % index)
+
+
+def run(path: Path, fault: str) -> None:
+    unsafe: dict[str, Any] | None = {"no sync": {"sync": False}, "no meta sync": {"metasync": False}}.get(fault)
+    if unsafe:
+        setattr(lmdb, "open", functools.partial(lmdb.open, **unsafe))  # noqa: B010
+    directory = DataDirectory.open(path, Identity(1, 2), reserve=4096, low_water=4096)
+    for number in range(BATCHES):
+        indexes = batch(number)
+        entries = [Entry(index, number + 1, 0, payload(index)) for index in indexes]
+        hard_state = HardState(number + 1, 1, indexes[0] - 1)
+        if fault == "acknowledged early":
+            print("acknowledged", indexes[-1], flush=True)
+        if fault == "state ahead":
+            for index in indexes:
+                apply(directory.state, index)
+            directory.state.flush()
+        if number % 5 == 4:  # entries that a new leader replaces at once
+            wrong = [Entry(index, number, 0, b"never committed") for index in range(indexes[0], indexes[0] + 4)]
+            directory.log.append(wrong)
+        directory.log.append(entries, hard_state)
+        print("acknowledged", indexes[-1], flush=True)
+        if fault != "state ahead":
+            for index in indexes:
+                apply(directory.state, index)
+        if number % 7 == 6:
+            directory.state.flush()
+            directory.log.drop_until(indexes[-1])
+        if number == BATCHES // 2:
+            _install(directory, indexes[-1], number + 1, fault)
+    directory.close()
+
+
+def _install(directory: DataDirectory, index: int, term: int, fault: str) -> None:
+    """Begin anew from a snapshot of what is there."""
+    directory.state.flush()
+    state = directory.begin_state()
+    for table in Table:
+        for row in directory.state.scan(table):
+            state.put(table, *row)
+    if fault == "snapshot unsynced":
+        state.flush = lambda: None  # type: ignore[method-assign]
+    directory.install(state, index, term, b"members", HardState(term, 1, index))
+
+
+def check(cut: Cut) -> str:
+    """What is wrong with what a cut left; empty if all is well."""
+    *lines, _ = b"".join(cut.marks).split(b"\n")
+    least = max((int(line.split()[1]) for line in lines), default=0)
+    try:
+        directory = DataDirectory.open(cut.root, reserve=4096, low_water=4096)
+    except DirectoryError as error:
+        return f"{cut.place}: {error}" if least else ""
+    except Exception as error:
+        return f"{cut.place}: {type(error).__name__}: {error}"
+    try:
+        problem = _problem(directory, least)
+    except Exception as error:
+        problem = f"{type(error).__name__}: {error}"
+    finally:
+        directory.close()
+    return f"{cut.place}: {problem}" if problem else ""
+
+
+def _problem(directory: DataDirectory, least: int) -> str:
+    log, state = directory.log, directory.state
+    ends = {batch(number)[-1] for number in range(BATCHES)} | {0}
+    last = log.last.index
+    if last < least:
+        return f"entry {least} was acknowledged, the log ends at {last}"
+    if last > log.floor.index:
+        entries = log.read(log.floor.index + 1, last, 1 << 30)
+        replaced = [entry for entry in entries if entry.data == b"never committed"]
+        for entry in entries:
+            if entry not in replaced and entry.data != payload(entry.index):
+                return f"entry {entry.index} is not what was appended"
+        if replaced and (len(replaced) != 4 or replaced[0].index <= least):
+            return f"half an append: {replaced}"
+        if not replaced and last not in ends:
+            return f"half an append: the log ends at {last}"
+    applied = int(state.get(Table.META, APPLIED) or b"0")
+    directory.check_applied(applied)
+    if applied not in ends:
+        return f"half a flush: applied {applied}"
+    state.count()
+    keys = sorted({key(index): b"%d" % index for index in range(1, applied + 1)}.items())
+    if list(state.scan(Table.KEY)) != keys:
+        return f"the keys are not those of entry {applied}"
+    history = range(max(1, applied - KEYS + 1), applied + 1)
+    if list(state.scan(Table.REVISION)) != [(index.to_bytes(12, "big"), payload(index)[:300]) for index in history]:
+        return f"the history is not that of entry {applied}"
+    return ""
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "")
