@@ -106,7 +106,7 @@ def _readable_directories(environ: Mapping[str, str]) -> Iterator[Path]:
 
 
 def _temporary() -> Path:
-    return Path(tempfile.gettempdir()) / f"corenode-{os.geteuid()}"
+    return Path(tempfile.gettempdir()) / f"corenode-run-{os.geteuid()}"
 
 
 def _private(directory: Path) -> bool:

@@ -134,7 +134,7 @@ _OPTIONS = (
                  default=DEFAULT_TIMEOUT, envvar="CORENODE_TIMEOUT", help="How long one request may take."),
 )  # fmt: skip
 VARIABLES = frozenset(
-    f"CORENODE_{name}" for name in ("ENDPOINTS", "CACERT", "CERT", "KEY", "USER", "TIMEOUT", "COMPLETE")
+    f"CORENODE_{name}" for name in ("ENDPOINTS", "CACERT", "CERT", "KEY", "USER", "TIMEOUT")
 )
 """The environment variables that these options read."""
 
