@@ -26,8 +26,8 @@ MAX_KEY = 64 * 1024
 """Bytes of a key."""
 MAX_DEPTH = 256
 """Components of a key: a write makes every directory above it, so depth times length is what one request can cost."""
-MAX_TTL = 9_223_372_036
-"""Seconds, 292 years; a deadline in nanoseconds of twice that would not fit 64 bits."""
+MAX_TTL = 9_000_000_000
+"""Seconds, 285 years: the longest that the keyspace stores, and that v3 leases have."""
 MAX_PARAMETERS = 256
 MAX_NUMBER = 2**64 - 1
 
