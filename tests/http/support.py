@@ -1,6 +1,7 @@
 """A front end on a loopback port, and a client that reads replies with h11."""
 
-from collections.abc import AsyncIterator, Sequence
+import struct
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import h11
@@ -18,6 +19,12 @@ QUICK = Limits(
 """Every time short."""
 
 GET = b"GET /echo HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what has no event, such as a count."""
+    while not condition():  # noqa: ASYNC110
+        await trio.sleep(0.001)
 
 
 class Answer(msgspec.Struct):
@@ -71,6 +78,12 @@ class Client:
             elif isinstance(event, h11.ConnectionClosed):
                 raise AssertionError("closed without an answer")
 
+    def reset_on_close(self) -> None:
+        """Let `aclose` send a reset instead of an orderly end."""
+        if not isinstance(self.stream, trio.SocketStream):
+            raise TypeError("only a TCP connection can be reset")
+        self.stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, struct.pack("ii", 1, 0))
+
     async def until(self, mark: bytes) -> bytes:
         """Read raw bytes until they hold `mark`; returns all of them."""
         while mark not in self._rest:
@@ -112,8 +125,7 @@ class Served:
 
     async def settle(self, connections: int) -> None:
         """Wait until so many connections are left."""
-        while self.statistics.connections != connections:  # noqa: ASYNC110 -- a count has no event
-            await trio.sleep(0.001)
+        await until(lambda: self.statistics.connections == connections)
 
 
 @asynccontextmanager

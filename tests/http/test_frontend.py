@@ -64,7 +64,7 @@ async def test_an_answer_to_a_client_that_has_gone_is_dropped() -> None:
         async with served.client() as client:
             await client.send(GET)
             _, reply = await desk.next()
-            client.stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")  # type: ignore[attr-defined]
+            client.reset_on_close()
         await served.settle(connections=0)
         reply.send(Response(200, b"", b"late"))
 
