@@ -5,6 +5,8 @@ added at the end with a default, and a tag is never used twice: logs written by 
 Paths are clean (`core.kv.paths`); keys are any bytes.
 """
 
+from typing import Literal
+
 import msgspec
 
 
@@ -110,14 +112,16 @@ class Range(_Command, frozen=True, array_like=True, gc=False, tag=18):
     limit: int = 0
 
 
+Target = Literal["value", "version", "create", "mod", "lease"]
+Relation = Literal["=", "!=", "<", ">"]
+
+
 class Compare(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One condition: `target` of every key in the range stands in `relation` to `operand`."""
 
     key: bytes
-    target: str
-    """`value`, `version`, `create`, `mod` or `lease`."""
-    relation: str
-    """`=`, `!=`, `<` or `>`."""
+    target: Target
+    relation: Relation
     operand: int | bytes
     end: bytes | None = None
 
@@ -193,4 +197,7 @@ def encode(batch: Batch) -> bytes:
 
 def decode(data: bytes) -> Batch:
     """The batch in a log entry; msgspec.ValidationError or DecodeError if it is none."""
-    return _decoder.decode(data)
+    try:
+        return _decoder.decode(data)
+    except (RecursionError, UnicodeDecodeError) as error:
+        raise msgspec.DecodeError(f"not a log entry: {error}") from error
