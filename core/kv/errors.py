@@ -52,5 +52,9 @@ class ReservedKeyError(KeyspaceError):
     """A key of the system records, which only their own operations may write."""
 
 
+class LimitError(KeyspaceError):
+    """A key, lease or transaction beyond what the keyspace can hold; the text says which limit."""
+
+
 class DuplicateKeyError(KeyspaceError):
     """A transaction writes one key twice, or deletes a key that it puts."""

@@ -6,13 +6,14 @@ of every range and refused to every write.
 
 from collections.abc import Iterator
 
-from core.kv import paths, rows
+from core.kv import leases, paths, rows
 from core.kv.commands import Compare, DeleteRange, Operation, Put, Range, Txn
 from core.kv.errors import (
     DuplicateKeyError,
     FutureRevisionError,
     KeyNotFoundError,
     LeaseNotFoundError,
+    LimitError,
     ReservedKeyError,
 )
 from core.kv.ledger import Ledger
@@ -22,6 +23,10 @@ from core.kv.transaction import Table
 
 SYSTEM_PREFIX = b"\0corenode/"
 """Where the system records live."""
+
+DEEPEST_TXN = 128
+"""Levels of nested transactions: as many as etcd's limit of operations allows. The same on every member and far below
+where a Python stack ends, which is not."""
 
 _ALL = b"\0"
 
@@ -69,17 +74,19 @@ def txn(ledger: Ledger, command: Txn) -> TxnDone:
 
 
 def check_duplicates(command: Txn) -> None:
-    """DuplicateKeyError if a branch writes one key twice, or deletes what it puts."""
+    """DuplicateKeyError if a branch writes one key twice, or deletes what it puts; LimitError if nested too deep."""
     for branch in (command.success, command.failure):
-        _writes(branch)
+        _writes(branch, 1)
 
 
-def _writes(branch: tuple[Operation, ...]) -> tuple[set[bytes], list[DeleteRange]]:
+def _writes(branch: tuple[Operation, ...], depth: int) -> tuple[set[bytes], list[DeleteRange]]:
     """Every put key and deletion that a branch may come to, whichever way its inner transactions go."""
+    if depth > DEEPEST_TXN:
+        raise LimitError(f"transactions are nested more than {DEEPEST_TXN} deep")
     puts: set[bytes] = set()
     deletes: list[DeleteRange] = []
     for operation in branch:
-        more_puts, more_deletes = _writes_of(operation)
+        more_puts, more_deletes = _writes_of(operation, depth)
         if puts & more_puts or _covers_any(deletes, more_puts) or _covers_any(more_deletes, puts):
             raise DuplicateKeyError
         puts |= more_puts
@@ -87,7 +94,7 @@ def _writes(branch: tuple[Operation, ...]) -> tuple[set[bytes], list[DeleteRange
     return puts, deletes
 
 
-def _writes_of(operation: Operation) -> tuple[set[bytes], list[DeleteRange]]:
+def _writes_of(operation: Operation, depth: int) -> tuple[set[bytes], list[DeleteRange]]:
     match operation:
         case Put():
             return {operation.key}, []
@@ -95,8 +102,8 @@ def _writes_of(operation: Operation) -> tuple[set[bytes], list[DeleteRange]]:
             return set(), [operation]
         case Txn():
             # Only one of the two branches is taken, so they may write the same keys.
-            puts, deletes = _writes(operation.success)
-            other_puts, other_deletes = _writes(operation.failure)
+            puts, deletes = _writes(operation.success, depth + 1)
+            other_puts, other_deletes = _writes(operation.failure, depth + 1)
             return puts | other_puts, deletes + other_deletes
     return set(), []
 
@@ -252,7 +259,8 @@ def _positions(ledger: Ledger, key: bytes, end: bytes | None, at: int | None) ->
 def _check_put(ledger: Ledger, command: Put) -> None:
     if command.key.startswith(SYSTEM_PREFIX):
         raise ReservedKeyError("keys below \\0corenode/ are written by their own operations only")
-    if command.lease and ledger.rows.get(Table.LEASE, command.lease.to_bytes(8, "big")) is None:
+    ledger.check_length(command.key)
+    if command.lease and leases.find(ledger, command.lease) is None:
         raise LeaseNotFoundError
     if command.ignore_value or command.ignore_lease:
         row = ledger.rows.get(Table.KEY, command.key)

@@ -7,13 +7,16 @@ import msgspec
 
 from core.kv import tree
 from core.kv.commands import Expire, LeaseGrant, LeaseKeepAlive, LeaseRevoke
-from core.kv.errors import LeaseExistsError, LeaseNotFoundError
+from core.kv.errors import LeaseExistsError, LeaseNotFoundError, LimitError
 from core.kv.ledger import EXPIRES_DIRECTORY, EXPIRES_LEASE, Ledger
 from core.kv.outcomes import Expired, LeaseDone
 from core.kv.records import Action, Record
 from core.kv.transaction import Table
 
 _SECOND = 1_000_000_000
+_IDS = range(1, 1 << 63)
+_TTLS = range(9_000_000_001)
+"""Seconds; etcd has the same limit."""
 
 
 class Lease(msgspec.Struct, frozen=True, array_like=True):
@@ -29,7 +32,7 @@ _decoder = msgspec.msgpack.Decoder(Lease)
 
 def find(ledger: Ledger, lease: int) -> Lease | None:
     """The lease of that id."""
-    row = ledger.rows.get(Table.LEASE, _id(lease))
+    row = ledger.rows.get(Table.LEASE, _id(lease)) if lease in _IDS else None
     return None if row is None else _decoder.decode(row)
 
 
@@ -50,6 +53,8 @@ def attached(ledger: Ledger, lease: int) -> list[bytes]:
 
 def grant(ledger: Ledger, command: LeaseGrant) -> LeaseDone:
     """Make a lease."""
+    if command.id not in _IDS or command.ttl not in _TTLS:
+        raise LimitError(f"a lease has an id from 1 to {_IDS[-1]} and a TTL of 0 to {_TTLS[-1]} s")
     if find(ledger, command.id) is not None:
         raise LeaseExistsError
     _write(ledger, command.id, command.ttl)

@@ -8,13 +8,16 @@ Everything that changes a row goes through here, so that the tables agree with e
 import struct
 
 from core.kv import paths, records, rows
-from core.kv.errors import CompactedError
+from core.kv.errors import CompactedError, LimitError
 from core.kv.records import DIRECTORY, GONE, NOWHERE, POSITION, SPILLED, Action, Event, Record
 from core.kv.transaction import Table, Transaction
 
 _APPLIED = b"applied"
 _APPLIED_ROW = struct.Struct(">QQQQQ12s")
 _KNOWN_DIRECTORIES = 4096
+
+LONGEST_KEY = 65_536
+"""Bytes. What a store must hold as a key is a little more: a deadline or lease id in front of this."""
 
 EXPIRES_KEY = b"k"
 EXPIRES_DIRECTORY = b"d"
@@ -54,9 +57,7 @@ class Ledger:
         self.rows.put(
             Table.META,
             _APPLIED,
-            _APPLIED_ROW.pack(
-                self.applied_index, self.applied_term, self.revision, self.time, self.floor, self.swept
-            ),
+            _APPLIED_ROW.pack(self.applied_index, self.applied_term, self.revision, self.time, self.floor, self.swept),
         )
 
     # Finding
@@ -91,6 +92,11 @@ class Ledger:
         """CompactedError if revision `at` can no longer be read."""
         if at < self.floor:
             raise CompactedError(self.floor)
+
+    def check_length(self, key: bytes) -> None:
+        """LimitError if a key is too long to be written."""
+        if len(key) > LONGEST_KEY:
+            raise LimitError(f"a key has {len(key):,} bytes; at most {LONGEST_KEY:,} can be stored")
 
     def _must_be(self, position: bytes) -> Record:
         record = self.record(position)
@@ -284,4 +290,3 @@ def _at_revision(record: Record, revision: int) -> Record:
         record.deadline,
         record.previous,
     )
-

@@ -95,7 +95,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     previous: Record | None
 
 
-_FIXED = struct.Struct(">BBQQQQQQqBH")
+_FIXED = struct.Struct(">BBQQQQQQqBI")
 
 
 def encode(record: Record) -> bytes:
@@ -125,11 +125,15 @@ def encode(record: Record) -> bytes:
 
 
 def decode(position: bytes, row: bytes) -> Record:
-    """The record at `position`."""
+    """The record at `position`; ValueError if the row is none."""
+    if len(row) < _FIXED.size:
+        raise ValueError(f"a record of {len(row)} bytes is cut short")
     action, flags, revision, modified, created, create_revision, version, deadline, lease, n_previous, n_key = (
         _FIXED.unpack_from(row)
     )
     start = _FIXED.size + n_previous
+    if len(row) < start + n_key:
+        raise ValueError(f"a record of {len(row)} bytes is cut short")
     return Record(
         position,
         row[start : start + n_key],

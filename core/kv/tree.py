@@ -44,7 +44,7 @@ def find_if_any(ledger: Ledger, path: bytes) -> Record | None:
 def set_(ledger: Ledger, command: Set) -> Event:
     """Create or replace."""
     path = command.path
-    _refuse_root(ledger, path)
+    _check_path(ledger, path)
     previous = find(ledger, path) if command.refresh else find_if_any(ledger, path)
     value = previous.value if command.refresh and previous is not None else command.value
     if previous is not None and previous.directory:
@@ -60,7 +60,7 @@ def create(ledger: Ledger, command: Create) -> Event:
     if command.in_order:
         name = b"%020d" % (ledger.revision + 1)
         path = paths.ROOT + name if path == paths.ROOT else path + b"/" + name
-    _refuse_root(ledger, path)
+    _check_path(ledger, path)
     previous = find_if_any(ledger, path)
     if previous is not None:
         raise TreeError(TreeError.KEY_EXISTS, path.decode(), ledger.revision)
@@ -71,7 +71,7 @@ def create(ledger: Ledger, command: Create) -> Event:
 def update(ledger: Ledger, command: Update) -> Event:
     """New value and TTL for a file, new TTL for a directory."""
     path = command.path
-    _refuse_root(ledger, path)
+    _check_path(ledger, path)
     previous = find(ledger, path)
     deadline = _deadline(ledger, command.ttl)
     if not previous.directory:
@@ -96,7 +96,7 @@ def update(ledger: Ledger, command: Update) -> Event:
 
 def compare_and_swap(ledger: Ledger, command: CompareAndSwap) -> Event:
     """Replace a file that is as expected."""
-    _refuse_root(ledger, command.path)
+    _check_path(ledger, command.path)
     previous = find(ledger, command.path)
     _compare(ledger, previous, command.previous_value, command.previous_index)
     value = previous.value if command.refresh else command.value
@@ -107,7 +107,7 @@ def compare_and_swap(ledger: Ledger, command: CompareAndSwap) -> Event:
 def delete(ledger: Ledger, command: Delete) -> Event:
     """Delete a file, an empty directory, or a tree."""
     path = command.path
-    _refuse_root(ledger, path)
+    _check_path(ledger, path)
     previous = find(ledger, path)
     if previous.directory:
         if not (command.directory or command.recursive):
@@ -150,7 +150,7 @@ def children(ledger: Ledger, directory: bytes, after: bytes, limit: int, at: int
     """Files and directories directly in a directory, as `core.api.store.Store.children` says."""
     if at is not None:
         ledger.check_readable(at)
-    found = {path: position for path, position in _names(ledger, Table.DIRECTORY, directory, after, limit, at)}
+    found = dict(_names(ledger, Table.DIRECTORY, directory, after, limit, at))
     found.update(_names(ledger, Table.KEY, directory, after, limit, at))
     records = (ledger.record(found[path]) for path in sorted(found)[:limit])
     return [record for record in records if record is not None]
@@ -261,13 +261,15 @@ def _compare(ledger: Ledger, record: Record, value: bytes | None, index: int) ->
 
 def _deadline(ledger: Ledger, ttl: int | None) -> int:
     """Cluster time in ns when a TTL given now runs out; 0: never."""
-    return 0 if ttl is None else ledger.time + min(ttl, _LONGEST_TTL) * _SECOND
+    return 0 if ttl is None else ledger.time + max(0, min(ttl, _LONGEST_TTL)) * _SECOND
 
 
 _LONGEST_TTL = 9_000_000_000
 """Seconds; what is longer is as good as this (285 years), and fits 64 bits of nanoseconds."""
 
 
-def _refuse_root(ledger: Ledger, path: bytes) -> None:
+def _check_path(ledger: Ledger, path: bytes) -> None:
+    """TreeError 107 for the root, LimitError for what is too long."""
     if path == paths.ROOT:
         raise TreeError(TreeError.ROOT_READ_ONLY, "/", ledger.revision)
+    ledger.check_length(path)

@@ -1,5 +1,6 @@
 """Random commands: few names, so that they meet; sizes and forms that have been trouble elsewhere."""
 
+from collections.abc import Callable
 from random import Random
 
 from core.kv import commands as c
@@ -133,10 +134,12 @@ class Chance:
 
     def _compare(self) -> c.Compare:
         key = self.key()
-        target = self._random.choice(["value", "version", "create", "mod", "lease"])
+        targets: list[c.Target] = ["value", "version", "create", "mod", "lease"]
+        relations: list[c.Relation] = ["=", "!=", "<", ">"]
+        target = self._random.choice(targets)
         operand: int | bytes = b"v1" if target == "value" else self._random.choice([0, 1, 2, self._model.revision])
         end = self.range_end(key) if self._maybe() else None
-        return c.Compare(key, target, self._random.choice(["=", "!=", "<", ">"]), operand, end)
+        return c.Compare(key, target, self._random.choice(relations), operand, end)
 
     def txn(self, depth: int = 0) -> c.Txn:
         """A transaction, with others inside at times."""
@@ -144,7 +147,7 @@ class Chance:
         return c.Txn(compare, self._branch(depth), self._branch(depth))
 
     def _branch(self, depth: int) -> tuple[c.Operation, ...]:
-        draws = [self.put, self.put, self.put, self.read, self.delete_range]
+        draws: list[Callable[[], c.Operation]] = [self.put, self.put, self.put, self.read, self.delete_range]
         found: list[c.Operation] = [self._random.choice(draws)() for _ in range(self._random.choice([0, 1, 2, 3]))]
         if depth < 2 and self._maybe():
             found.insert(self._random.randint(0, len(found)), self.txn(depth + 1))

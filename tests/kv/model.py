@@ -13,7 +13,7 @@ SECOND = 1_000_000_000
 RESERVED = b"\0corenode/"
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A command that is not carried out; `args` are the refusal as a value."""
 
 
@@ -72,7 +72,7 @@ class Model:
         self._fresh = []
         try:
             done = self._do(command)
-        except Refused as refused:
+        except RefusedError as refused:
             self.files, self.directories, self.leases, self.revision = kept
             return refused.args
         self._settle(*kept)
@@ -86,9 +86,7 @@ class Model:
             shown.update({key: self._at_last(found, revision) for key, found in shown.items()})
         for change in self._fresh:
             parts = frozenset(self._at_last(part, revision) for part in change.parts)
-            self.changes[change.version.index] = Change(
-                self._at_last(change.version, revision), change.previous, parts
-            )
+            self.changes[change.version.index] = Change(self._at_last(change.version, revision), change.previous, parts)
         for index in range(revision + 1, self.revision):
             self.states[index] = (files, directories)
         self.states[self.revision] = (self.files, self.directories)
@@ -172,8 +170,8 @@ class Model:
                 raise self._refused(104, directory)
         return self.files.get(path) or self.directories.get(path)
 
-    def _refused(self, code: int, cause: bytes | str) -> Refused:
-        return Refused("TreeError", code, cause if isinstance(cause, str) else cause.decode(), self.revision)
+    def _refused(self, code: int, cause: bytes | str) -> RefusedError:
+        return RefusedError("TreeError", code, cause if isinstance(cause, str) else cause.decode(), self.revision)
 
     def _not_root(self, path: bytes) -> None:
         if path == b"/":
@@ -181,10 +179,7 @@ class Model:
 
     def _set(self, command: c.Set) -> Value:
         self._not_root(command.path)
-        if command.refresh:
-            value = self.look(command.path).value
-        else:
-            value = command.value
+        value = self.look(command.path).value if command.refresh else command.value
         previous = self._look_to_write(command.path)
         if previous is not None and previous.directory:
             raise self._refused(102, command.path)
@@ -337,11 +332,11 @@ class Model:
 
     def _check_put(self, command: c.Put) -> None:
         if command.key.startswith(RESERVED):
-            raise Refused("ReservedKeyError")
+            raise RefusedError("ReservedKeyError")
         if command.lease and command.lease not in self.leases:
-            raise Refused("LeaseNotFoundError")
+            raise RefusedError("LeaseNotFoundError")
         if (command.ignore_value or command.ignore_lease) and command.key not in self.files:
-            raise Refused("KeyNotFoundError")
+            raise RefusedError("KeyNotFoundError")
 
     def _put(self, command: c.Put) -> Value:
         previous = self.files.get(command.key)
@@ -364,9 +359,9 @@ class Model:
 
     def _check_range(self, revision: int) -> None:
         if revision > self.revision:
-            raise Refused("FutureRevisionError")
+            raise RefusedError("FutureRevisionError")
         if 0 < revision < self.floor:
-            raise Refused("CompactedError", self.floor)
+            raise RefusedError("CompactedError", self.floor)
 
     def _range(self, command: c.Range) -> Value:
         found = self.in_range(command.key, command.end, command.revision or None)
@@ -377,12 +372,12 @@ class Model:
         for operations in _ways(command):
             puts = [operation.key for operation in operations if isinstance(operation, c.Put)]
             if len(puts) != len(set(puts)):
-                raise Refused("DuplicateKeyError")
+                raise RefusedError("DuplicateKeyError")
             for operation in operations:
                 if isinstance(operation, c.DeleteRange):
                     end = operation.key + b"\0" if operation.end is None else operation.end
                     if any(operation.key <= key and (end == b"\0" or key < end) for key in puts):
-                        raise Refused("DuplicateKeyError")
+                        raise RefusedError("DuplicateKeyError")
 
     def _chosen(self, command: c.Txn) -> list[bool]:
         """The branch of each transaction, outermost first; refused if an operation of one cannot be done."""
@@ -424,20 +419,20 @@ class Model:
 
     def _grant(self, command: c.LeaseGrant) -> Value:
         if command.id in self.leases:
-            raise Refused("LeaseExistsError")
+            raise RefusedError("LeaseExistsError")
         self.leases[command.id] = (command.ttl, self.time + command.ttl * SECOND)
         return ("lease", self.revision, command.id, command.ttl)
 
     def _keep_alive(self, lease: int) -> Value:
         if lease not in self.leases:
-            raise Refused("LeaseNotFoundError")
+            raise RefusedError("LeaseNotFoundError")
         ttl = self.leases[lease][0]
         self.leases[lease] = (ttl, self.time + ttl * SECOND)
         return ("lease", self.revision, lease, ttl)
 
     def _revoke(self, lease: int, action: str) -> Value:
         if lease not in self.leases:
-            raise Refused("LeaseNotFoundError")
+            raise RefusedError("LeaseNotFoundError")
         del self.leases[lease]
         for key in sorted(self.files):
             if self.files[key].lease == lease:
@@ -471,9 +466,9 @@ class Model:
 
     def _compact(self, revision: int) -> Value:
         if revision <= self.floor:
-            raise Refused("CompactedError", self.floor)
+            raise RefusedError("CompactedError", self.floor)
         if revision > self.revision:
-            raise Refused("FutureRevisionError")
+            raise RefusedError("FutureRevisionError")
         self.floor = revision
         return ("compacted", self.revision, revision)
 
@@ -488,7 +483,7 @@ def _ways(command: c.Txn) -> list[list[c.Operation]]:
     for branch in (command.success, command.failure):
         so_far: list[list[c.Operation]] = [[]]
         for operation in branch:
-            more = _ways(operation) if isinstance(operation, c.Txn) else [[operation]]
+            more: list[list[c.Operation]] = _ways(operation) if isinstance(operation, c.Txn) else [[operation]]
             so_far = [way + one for way in so_far for one in more]
         ways += so_far
     return ways

@@ -187,9 +187,7 @@ class TestTxn:
             (c.Txn(success=(put("a"), put("a"))),),
         ],
     )
-    def test_a_key_written_twice_on_one_branch_is_refused(
-        self, trial: Trial, branch: tuple[c.Operation, ...]
-    ) -> None:
+    def test_a_key_written_twice_on_one_branch_is_refused(self, trial: Trial, branch: tuple[c.Operation, ...]) -> None:
         refused(trial, c.Txn(success=branch), DuplicateKeyError)
         refused(trial, c.Txn(failure=branch), DuplicateKeyError)
 
@@ -212,7 +210,7 @@ class TestCompare:
     @pytest.mark.parametrize(
         ("target", "value"), [("version", 2), ("create", 2), ("mod", 3), ("lease", 7), ("value", b"m")]
     )
-    def test_relations(self, trial: Trial, target: str, value: int | bytes) -> None:
+    def test_relations(self, trial: Trial, target: c.Target, value: int | bytes) -> None:
         trial.step(c.LeaseGrant(7, 60), put("k"), c.Put(b"k", b"m", lease=7))
         less, greater = (b"l", b"n") if isinstance(value, bytes) else (value - 1, value + 1)
         outcomes = {
@@ -228,14 +226,14 @@ class TestCompare:
 
     @pytest.mark.parametrize("end", [None, b"l"])
     @pytest.mark.parametrize("target", ["version", "create", "mod", "lease"])
-    def test_what_is_missing_compares_as_zero(self, trial: Trial, target: str, end: bytes | None) -> None:
+    def test_what_is_missing_compares_as_zero(self, trial: Trial, target: c.Target, end: bytes | None) -> None:
         assert holds(trial, c.Compare(b"k", target, "=", 0, end))
         assert not holds(trial, c.Compare(b"k", target, ">", 0, end))
 
     @pytest.mark.parametrize("end", [None, b"l"])
     @pytest.mark.parametrize("relation", ["=", "!=", "<", ">"])
     def test_the_value_of_what_is_missing_never_compares(
-        self, trial: Trial, relation: str, end: bytes | None
+        self, trial: Trial, relation: c.Relation, end: bytes | None
     ) -> None:
         assert not holds(trial, c.Compare(b"k", "value", relation, b"", end))
 
@@ -283,7 +281,7 @@ class TestSystemRecords:
 
     @pytest.mark.parametrize("end", [None, SYSTEM_ROW + b"\0"])
     @pytest.mark.parametrize("target", ["value", "version", "mod"])
-    def test_no_compare_tells_of_them(self, trial: Trial, target: str, end: bytes | None) -> None:
+    def test_no_compare_tells_of_them(self, trial: Trial, target: c.Target, end: bytes | None) -> None:
         operand = b"" if target == "value" else 0
         probe = c.Txn((c.Compare(SYSTEM_ROW, target, ">", operand, end),))
         done = trial.keyspace.apply(2, 1, c.Batch(0, (probe,)))[0][0]

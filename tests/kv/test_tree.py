@@ -28,9 +28,9 @@ def text(done: Value) -> str:
     return str(done)
 
 
-FILE = [c.Set(b"/f", b"1")]
-DIRECTORY = [c.Set(b"/d", directory=True)]
-DEEP = [c.Set(b"/d/e/f", b"1")]
+FILE: list[c.Command] = [c.Set(b"/f", b"1")]
+DIRECTORY: list[c.Command] = [c.Set(b"/d", directory=True)]
+DEEP: list[c.Command] = [c.Set(b"/d/e/f", b"1")]
 
 ROWS: list[tuple[str, list[c.Command], c.Command, str]] = [
     # set

@@ -1,22 +1,16 @@
 """The state machine beside its twin: one log for both, and every comparison that finds them apart."""
 
-from typing import Protocol
-
 from core.kv import commands, rows
 from core.kv.errors import KeyspaceError
 from core.kv.keyspace import Keyspace
 from core.kv.memory import MemoryStore
 from core.kv.records import SPILLED
 from core.kv.transaction import Table, Transaction
-from tests.kv.model import Model, Refused, is_clean
+from tests.kv.model import Model, RefusedError, is_clean
 from tests.kv.values import Value, Version, events, outcome, refusal, version, version_or_none, versions
 
 SYSTEM_ROW = b"\0corenode/secret"
 Dump = dict[Table, dict[bytes, bytes]]
-
-
-class Store(Transaction, Protocol):
-    """The maps, and what a test needs of them."""
 
 
 def dump(store: Transaction) -> Dump:
@@ -96,7 +90,7 @@ class Trial:
             found = refusal(error)
         try:
             expected = self.model.look(path)
-        except Refused as error:
+        except RefusedError as error:
             expected = error.args
         assert found == expected, f"{path!r} is {found}, not {expected}"
 
@@ -154,9 +148,9 @@ class Trial:
             if record.revision >= floor or (not record.gone and all(revision >= floor for revision in later)):
                 needed[position] = record
         found = {
-            position: version(record)
+            position: version(kept)
             for position in dict(self.store.scan(Table.REVISION))
-            if (record := self.keyspace.record(position)) is not None
+            if (kept := self.keyspace.record(position)) is not None
         }
         assert found.keys() - needed.keys() == set(), "the sweep left records that nothing can read"
         assert needed.keys() - found.keys() == set(), "the sweep took records that can be read"
