@@ -7,7 +7,7 @@ from pathlib import Path
 
 import lmdb
 
-from core.store_lmdb.errors import DiskFullError, translated
+from core.store_lmdb.errors import DiskFailedError, DiskFullError, translated
 
 DATA = "data.mdb"
 MAP_SIZE = 1 << 40
@@ -49,22 +49,39 @@ def open_tables(environment: lmdb.Environment, file: Path, names: list[str], *, 
         return [environment.open_db(name.encode(), transaction, create=create) for name in names]
 
 
-@contextmanager
-def committing(environment: lmdb.Environment, file: Path) -> Iterator["lmdb.Transaction[bytes]"]:
-    """One write transaction on this thread, committed durably at the end, or undone by an exception.
+class Writer:
+    """The one way to write to an environment."""
 
-    DiskFullError leaves everything as before, the size of the file too.
-    """
-    try:
-        with translated(file, "commit"), environment.begin(write=True) as transaction:
-            yield transaction
-    except DiskFullError:
-        # What the failed commit wrote behind the last page would keep other commits from the room that is left.
-        with translated(file, "truncate"):
-            end = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
-            if file.stat().st_size > end:
-                os.truncate(file, end)
-        raise
+    def __init__(self, environment: lmdb.Environment, file: Path) -> None:
+        self._environment = environment
+        self._file = file
+        self._failed = ""
+
+    @contextmanager
+    def commit(self) -> Iterator["lmdb.Transaction[bytes]"]:
+        """One write transaction on this thread, committed durably at the end, or undone by an exception.
+
+        DiskFullError leaves everything as before, the size of the file too. After DiskFailedError there is no other
+        commit: a second sync would succeed without what the first one lost.
+        """
+        if self._failed:
+            raise DiskFailedError(self._failed)
+        try:
+            with translated(self._file, "commit"), self._environment.begin(write=True) as transaction:
+                yield transaction
+        except DiskFullError:
+            self._give_back()
+            raise
+        except DiskFailedError as error:
+            self._failed = str(error)
+            raise
+
+    def _give_back(self) -> None:
+        """What a failed commit wrote behind the last page would keep other commits from the room that is left."""
+        with translated(self._file, "truncate"):
+            end = (self._environment.info()["last_pgno"] + 1) * self._environment.stat()["psize"]
+            if self._file.stat().st_size > end:
+                os.truncate(self._file, end)
 
 
 def sync_directory(path: Path) -> None:

@@ -14,7 +14,7 @@ import msgspec
 
 from core.raft.messages import Entry, HardState
 from core.store_lmdb import checksum
-from core.store_lmdb.environment import DATA, committing, open_environment, open_tables
+from core.store_lmdb.environment import DATA, Writer, open_environment, open_tables
 from core.store_lmdb.errors import CorruptError, translated
 
 _HEAD = struct.Struct("<IQ")
@@ -65,6 +65,7 @@ class LogStore:
         self.last = Place(0, 0)
         self._unwanted = 0
         self._environment = open_environment(path, 2, create=create)
+        self._writer = Writer(self._environment, self.file)
         try:
             self._entries, self._meta = open_tables(self._environment, self.file, ["entries", "meta"], create=create)
             with translated(self.file, "read"), self._environment.begin() as transaction:
@@ -82,7 +83,7 @@ class LogStore:
         self._check_place(entries)
         hard = hard_state if hard_state is not None else self.hard_state
         floor, last = self.floor, self.last
-        with committing(self._environment, self.file) as transaction:
+        with self._writer.commit() as transaction:
             if entries:
                 if entries[0].index <= last.index:
                     self._truncate(transaction, entries[0].index)
@@ -101,7 +102,7 @@ class LogStore:
     def install(self, origin: Origin, hard_state: HardState) -> None:
         """Begin anew from a snapshot whose state is durable already: one commit records it and drops every entry."""
         place = Place(origin.index, origin.term)
-        with committing(self._environment, self.file) as transaction:
+        with self._writer.commit() as transaction:
             transaction.drop(self._entries, delete=False)
             body = _ORIGIN_HEAD.pack(origin.index, origin.term, origin.generation) + origin.members
             self._put_meta(transaction, _ORIGIN, body)

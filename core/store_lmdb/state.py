@@ -9,7 +9,7 @@ import lmdb
 from sortedcontainers import SortedList
 
 from core.kv.transaction import Reader, Table
-from core.store_lmdb.environment import DATA, committing, open_environment, open_tables
+from core.store_lmdb.environment import DATA, Writer, open_environment, open_tables
 from core.store_lmdb.errors import translated
 from core.store_lmdb.layout import Layout, name_of, row_of
 
@@ -48,6 +48,7 @@ class StateStore:
         """Open the environment in directory `path`. CorruptError if tables are missing."""
         self.file = path / DATA
         self._environment = open_environment(path, len(Table), create=create)
+        self._writer = Writer(self._environment, self.file)
         try:
             names = [table.value for table in Table]
             self._databases = dict(
@@ -115,7 +116,7 @@ class StateStore:
             return
         self._reading.abort()  # or this commit could not reuse the pages that the last one freed
         try:
-            with committing(self._environment, self.file) as transaction:
+            with self._writer.commit() as transaction:
                 for table, waiting in self._waiting.items():
                     if waiting.rows:
                         with transaction.cursor(self._databases[table]) as cursor:
