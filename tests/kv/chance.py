@@ -18,14 +18,15 @@ LEASES = [1, 2, 7, 2**63 - 1]
 class Chance:
     """Draws commands that suit the present state, from one generator."""
 
-    def __init__(self, random: Random, model: Model) -> None:
+    def __init__(self, random: Random, model: Model, *, compact: int = 2, hot: int = 8) -> None:
+        """`compact` and `hot` say how often history is cut and how often the same key is written, of about 100."""
         self._random = random
         self._model = model
         self._count = 0
         draws = {
             self._set: 20, self._create: 8, self._update: 7, self._compare_and_swap: 7, self._delete: 7,
             self._compare_and_delete: 3, self._expire: 5, self.put: 14, self.delete_range: 4, self.txn: 9,
-            self._grant: 4, self._revoke: 2, self._keep_alive: 2, self._compact: 2, self._hot: 8,
+            self._grant: 4, self._revoke: 2, self._keep_alive: 2, self._compact: compact, self._hot: hot,
         }  # fmt: skip
         self._draws = [draw for draw, weight in draws.items() for _ in range(weight)]
 

@@ -1,0 +1,69 @@
+"""Thousands of random commands, each outcome and every readable state compared with the twin."""
+
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
+
+from core.kv.memory import MemoryStore
+from core.kv.transaction import Table
+from core.store_lmdb.state import StateStore
+from tests.kv.walk import EXAMPLES, seeds, walk
+
+
+@pytest.mark.parametrize("seed", seeds(1, 12))
+def test_walk(seed: int) -> None:
+    walk(MemoryStore(), Random(seed), 400)
+
+
+@pytest.mark.parametrize("seed", seeds(101, 2))
+def test_walk_with_rows_that_overflow(seed: int) -> None:
+    """Hot keys of hundreds of versions, read at every revision."""
+    store = MemoryStore()
+    chunks = []
+    trial = walk(
+        store,
+        Random(seed),
+        500,
+        compact=0,
+        hot=60,
+        between=lambda: chunks.append(len(list(store.scan(Table.OLDER)))),
+    )
+    assert max(chunks) >= 5, "no row overflowed: the test says nothing"
+    assert trial.model.revision > 300
+
+
+@pytest.mark.parametrize("seed", seeds(201, 4))
+def test_walk_with_overflow_and_compaction(seed: int) -> None:
+    walk(MemoryStore(), Random(seed), 500, compact=1, hot=100)
+
+
+@pytest.mark.parametrize("seed", seeds(301, 3))
+def test_walk_over_the_disk(seed: int, tmp_path: Path) -> None:
+    """The same over LMDB, flushed at random moments."""
+    random = Random(seed)
+    flushes = Random(-seed)
+    store = StateStore(tmp_path, create=True)
+
+    def between() -> None:
+        if flushes.randrange(5) == 0:
+            store.flush()
+
+    walk(store, random, 300, hot=20, between=between)
+    store.close()
+
+
+@seed(20261121)
+@settings(
+    max_examples=60 * EXAMPLES,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    print_blob=True,
+)
+@given(st.randoms(use_true_random=False), st.integers(1, 25))
+def test_short_walk(random: Random, batches: int) -> None:
+    """Short ones, which shrink to the commands that matter."""
+    walk(MemoryStore(), random, batches)
