@@ -13,7 +13,7 @@ from core.kv.records import Record
 SLICE_NODES = 128
 """Nodes to a slice: one to three milliseconds of reading and rendering."""
 SLICE_BYTES = 64 * 1024
-FIRST_PAGE = 32
+FIRST_PAGE = 16
 """Nodes asked of the store at first; later pages follow the size of the values."""
 
 
