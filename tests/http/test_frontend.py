@@ -1,6 +1,8 @@
 """Requests and responses on a real connection."""
 
+import contextlib
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,8 @@ import trio
 import trio.testing
 
 from core.api.http import Frontend, Reply, Request, Response, open_tcp
-from tests.http.support import GET, Desk, echo, put, serving
+from core.api.http.frontend import SLICE_S
+from tests.http.support import GET, QUICK, Desk, echo, put, serving
 from tests.http.test_judge import CHUNKED
 
 
@@ -139,7 +142,7 @@ async def test_a_large_response_arrives_whole() -> None:
 
 
 async def test_a_malformed_request_is_answered_and_the_connection_closed() -> None:
-    async with serving(echo) as served, served.client() as client:
+    async with serving(echo, QUICK) as served, served.client() as client:
         await client.send(b"GET / HTTP/1.1\r\nHost : a\r\n\r\n" + GET)
         data = await client.end()
         assert data.startswith(b"HTTP/1.1 400 Bad Request\r\n")
@@ -178,6 +181,26 @@ async def test_one_busy_pipelining_client_does_not_starve_another() -> None:
             nursery.cancel_scope.cancel()
         assert seen.count(b"/modest") == 10
         assert seen.count(b"/greedy") < 20_000
+
+
+async def test_slow_handlers_do_not_keep_other_tasks_waiting_for_a_whole_batch() -> None:
+    served_now = 0
+
+    def handler(request: Request, reply: Reply) -> None:
+        nonlocal served_now
+        time.sleep(0.001)
+        served_now += 1
+        reply.send(Response(200, b"", b""))
+
+    async with serving(handler) as served, contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(served.client()) for _ in range(50)]
+        for client in clients:
+            await client.send(put(b"/", b"") * 2)
+        most = before = served_now
+        while served_now < 100:
+            await trio.lowlevel.checkpoint()
+            most, before = max(most, served_now - before), served_now
+        assert most <= 2 * (SLICE_S / 0.001 + 1)
 
 
 async def test_a_frontend_without_clients_has_nothing_to_count() -> None:

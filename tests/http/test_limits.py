@@ -3,14 +3,16 @@
 import errno
 import os
 import resource
+from pathlib import Path
 
 import msgspec
 import pytest
 import trio
 
-from core.api.http import Limits, Reply, Request, Response, open_tcp
+from core.api.http import Limits, Reply, Request, Response, open_tcp, open_unix
+from core.api.http.frontend import FILES_RESERVED
 from core.api.http.wire import Heads, http_date
-from tests.http.support import GET, QUICK, Desk, echo, put, serving, until
+from tests.http.support import GET, QUICK, Client, Desk, echo, put, serving, until
 
 LIMITS = Limits(target_max=4096, head_max=8192, body_max=20_000)
 
@@ -145,6 +147,16 @@ async def test_connections_beyond_the_limit_are_told_so() -> None:
             assert (await four.ask(GET)).status == 200
 
 
+async def test_an_operator_gets_in_by_the_unix_socket_when_all_is_full(tmp_path: Path) -> None:
+    listeners = [*open_tcp("127.0.0.1", 0), open_unix(tmp_path / "s")]
+    async with serving(echo, Limits(connections_max=1), listeners) as served, served.client() as one:
+        await one.ask(GET)
+        async with served.client() as two:
+            assert (await two.end()).startswith(b"HTTP/1.1 503 ")
+        async with await trio.open_unix_socket(tmp_path / "s") as operator:
+            assert (await Client(operator).ask(GET)).status == 200
+
+
 async def test_when_files_run_out_it_waits_without_spinning(monkeypatch: pytest.MonkeyPatch) -> None:
     listeners = open_tcp("127.0.0.1", 0)
     accept, tries = listeners[0].accept, 0
@@ -164,12 +176,12 @@ async def test_when_files_run_out_it_waits_without_spinning(monkeypatch: pytest.
         assert served.statistics.refused == {"files": 3}
 
 
-async def test_the_limit_on_open_files_is_raised() -> None:
+async def test_the_limit_on_open_files_is_raised_as_far_as_needed() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, soft), hard))
-        async with serving(echo):
-            assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (300, hard))
+        async with serving(echo, Limits(connections_max=500)):
+            assert resource.getrlimit(resource.RLIMIT_NOFILE) == (500 + FILES_RESERVED, hard)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 

@@ -340,7 +340,11 @@ class Connection:
     def transmit(self, data: bytes) -> None:
         """Send, or keep for later what the kernel does not take now."""
         if self._tls is not None:
-            data = self._tls.encrypt(data)
+            try:
+                data = self._tls.encrypt(data)
+            except TlsFailedError:
+                self.close()
+                return
         self._put(data)
 
     def _put(self, data: bytes) -> None:

@@ -7,6 +7,7 @@ import select
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
+from time import perf_counter
 
 import trio
 
@@ -18,13 +19,19 @@ from core.api.http.listeners import Listener
 from core.api.http.message import Handler
 from core.api.http.statistics import Counters, Statistics
 
-EVENTS_PER_TURN = 128
-"""Events, and pipelined requests besides, that are served before other tasks get their turn."""
+EVENTS_PER_TURN = 256
+"""Events, and pipelined requests besides, that one look at the epoll set serves."""
 
 ACCEPTS_PER_TURN = 64
 
+SLICE_S = 0.002
+"""After so many seconds of serving other tasks get their turn."""
+
 FILES_RESERVED = 256
 """Open files left for the rest of the process."""
+
+LOCAL_RESERVED = 64
+"""Connections by unix socket that are let in when there is no room for others, so that an operator gets in."""
 
 _OUT_OF_RESOURCES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
@@ -50,7 +57,7 @@ class Frontend:
         self, listeners: Sequence[Listener], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Serve until drained or cancelled, then close listeners and connections. What the handler raises ends it."""
-        self._connections_max = min(self._limits.connections_max, _raise_file_limit() - FILES_RESERVED)
+        self._connections_max = _make_room(self._limits.connections_max)
         try:
             async with trio.open_nursery() as streams:
                 hub = self._hub = Hub(self._handler, self._limits, self._counters, self._wall(), streams.start_soon)
@@ -95,9 +102,13 @@ class Frontend:
     async def _run(self, hub: Hub) -> None:
         poll, ready, connections, listeners = hub.epoll.poll, hub.ready, hub.connections, self._listeners
         while True:
+            until = perf_counter() + SLICE_S
             events = poll(0, EVENTS_PER_TURN)
             calling = []
             for fd, mask in events:
+                if perf_counter() > until:
+                    await trio.lowlevel.checkpoint()
+                    until = perf_counter() + SLICE_S
                 connection = connections.get(fd)
                 if connection is not None:
                     connection.on_event(mask)
@@ -106,9 +117,8 @@ class Frontend:
             # Only now: a new connection may get the number of one closed above, and must not get its events.
             for listener in calling:
                 self._accept(hub, listener)
-            for _ in range(EVENTS_PER_TURN):
-                if not ready:
-                    break
+            until = perf_counter() + SLICE_S
+            while ready and perf_counter() < until:
                 ready.popleft().go_on()
             if hub.draining and not _leave_busy(hub):
                 return
@@ -134,7 +144,7 @@ class Frontend:
                     self._paused.append(listener)
                     return
                 continue  # this one connection was gone before it was accepted
-            if len(hub.connections) >= self._connections_max:
+            if len(hub.connections) >= self._connections_max + LOCAL_RESERVED * listener.local:
                 hub.counters.refused["connections"] += 1
                 _turn_away(hub, sock, listener)
                 continue
@@ -176,9 +186,12 @@ def _turn_away(hub: Hub, sock: socket.socket, listener: Listener) -> None:
                 sock.send(wire.refusal(hub.heads, 503, "too many connections at this node; try again later"))
 
 
-def _raise_file_limit() -> int:
-    """Raise the soft limit on open files to the hard one and return it."""
+def _make_room(connections: int) -> int:
+    """Raise the soft limit on open files as far as so many connections need and the hard one allows; returns how many
+    connections there is room for."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
+    wanted = connections + FILES_RESERVED
+    limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < limit:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    return min(connections, max(limit - FILES_RESERVED, limit // 2))

@@ -38,6 +38,11 @@ class Listener:
         """The TCP port, 0 for a unix socket."""
         return 0 if self._path is not None else int(self.socket.getsockname()[1])
 
+    @property
+    def local(self) -> bool:
+        """Whether only processes of this host can connect, by a file that its mode protects."""
+        return self._path is not None
+
     def accept(self) -> tuple[socket.socket, Caller]:
         """The next connection that waits, non-blocking; OSError as from `socket.accept`."""
         sock, address = self.socket.accept()
@@ -69,8 +74,8 @@ def open_tcp(host: str, port: int, tls: ssl.SSLContext | None = None) -> list[Li
     scheme = "http" if tls is None else "https"
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except socket.gaierror as error:
-        raise ListenError(f"cannot listen on {host}:{port}: {error.strerror}; give an address of this host") from error
+    except (socket.gaierror, UnicodeError) as error:
+        raise ListenError(f"cannot listen on {host}:{port}: {host} is no address of this host ({error})") from error
     listeners: list[Listener] = []
     try:
         for family, kind, protocol, _, address in dict.fromkeys(found):

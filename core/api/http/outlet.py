@@ -27,7 +27,7 @@ class StreamOutlet:
         connection = self._connection
         with self.scope:
             await produce(self)
-            if not self._begun:
+            if not self._begun and not self.scope.cancel_called:
                 raise RuntimeError("a stream ended without a response")
         connection.end_stream(begun=self._begun, whole=not self.scope.cancelled_caught)
 

@@ -54,10 +54,13 @@ class TlsLayer:
         return plain
 
     def encrypt(self, data: bytes) -> bytes:
-        """The records that carry these plain bytes."""
+        """The records that carry these plain bytes. Raises TlsFailedError."""
         view = memoryview(data)
-        while view:  # OpenSSL may take one record at a time
-            view = view[self._object.write(view) :]
+        try:
+            while view:  # OpenSSL may take one record at a time
+                view = view[self._object.write(view) :]
+        except ssl.SSLError as error:
+            raise TlsFailedError(error.reason or str(error)) from error
         return self._outgoing.read()
 
     def close(self) -> bytes:
