@@ -133,9 +133,7 @@ _OPTIONS = (
     click.option("--timeout", metavar="SECONDS", type=click.FloatRange(min=0, min_open=True), show_default=True,
                  default=DEFAULT_TIMEOUT, envvar="CORENODE_TIMEOUT", help="How long one request may take."),
 )  # fmt: skip
-VARIABLES = frozenset(
-    f"CORENODE_{name}" for name in ("ENDPOINTS", "CACERT", "CERT", "KEY", "USER", "TIMEOUT")
-)
+VARIABLES = frozenset(f"CORENODE_{name}" for name in ("ENDPOINTS", "CACERT", "CERT", "KEY", "USER", "TIMEOUT"))
 """The environment variables that these options read."""
 
 

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
-import msgspec
 
 PLAIN, TABLE, JSON = "plain", "table", "json"
 
@@ -50,6 +49,8 @@ def _draw(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def json(value: object) -> None:
     """Print one JSON document: indented on a terminal, else on one line."""
+    import msgspec
+
     data = msgspec.json.encode(value)
     click.echo(msgspec.json.format(data, indent=2 if sys.stdout.isatty() else -1))
 

@@ -94,6 +94,7 @@ def restore(file: Path, data_dir: Path) -> None:
     identity = Identity(cluster=secrets.randbits(63) | 1, member=secrets.randbits(63) | 1)
     revision = 0
     with _explained(file), Progress("restoring") as progress:
+        file.open("rb").close()
         for step in steps(file, data_dir, identity, f"corenode {VERSION}"):
             if isinstance(step, Summary):
                 revision = step.header.revision
@@ -140,6 +141,7 @@ def _verified(file: Path) -> "Summary":
     from core.store_lmdb.snapshot import verify
 
     with _explained(file):
+        file.open("rb").close()  # a file that is not there is no trouble with the disk, as the store would take it
         return verify(file)
 
 

@@ -1,1 +1,0 @@
-"""Command line, configuration, client and the habits of a service: by themselves, and as whole processes."""

@@ -1,0 +1,157 @@
+"""Help, wrong usage and start-up: without a node."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from cli import cli
+
+ROOT = Path(__file__).parents[2]
+
+
+def _verbs(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            assert found is not None
+            yield from _verbs(found, (*path, name))
+    yield path, command
+
+
+VERBS = dict(_verbs(cli))
+
+
+def _run(*words: str, stdin: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(ROOT / "cli.py"), *words],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        env={"PATH": "/usr/bin:/bin", **environment},
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("path", VERBS, ids=" ".join)
+def test_every_verb_has_help_with_an_example(path: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(cli, [*path, "--help"], prog_name="corenode")
+    assert done.exit_code == 0
+    assert f"  corenode {path[0] if path else 'up'}" in done.output
+    assert "Example" in done.output
+    assert f"corenode {' '.join(path)}".strip() in done.output.partition("Example")[2]
+
+
+def test_every_reading_verb_takes_an_output_form() -> None:
+    for path in (
+        ("kv", "get"),
+        ("kv", "ls"),
+        ("kv", "watch"),
+        ("status",),
+        ("health",),
+        ("version",),
+        ("snapshot", "status"),
+    ):
+        [option] = [each for each in VERBS[path].params if each.name == "output_"]
+        assert isinstance(option.type, click.Choice)
+        assert "json" in option.type.choices
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["kv", "--help"], ["kv", "get", "--help"], ["kv", "gte"]])
+def test_help_imports_nothing_heavy(words: list[str]) -> None:
+    code = (
+        "import sys; sys.argv[0] = 'corenode'\n"
+        "import cli\n"
+        "try: cli.main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'trio', 'rich', 'lmdb', 'cryptography', 'httpcore', 'msgspec', 'ssl', 'h11'}\n"
+        "print('HEAVY', sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=ROOT, timeout=60, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "HEAVY []"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["frobnicate"], "No such command 'frobnicate'. There are: up, kv,"),
+        (["kv", "gte"], "Did you mean get?"),
+        (["kv", "get"], "Missing argument 'KEY'."),
+        (["kv", "get", "--qourum", "/a"], "No such option '--qourum'"),
+        (["kv", "put", "--ttl", "0", "/a", "b"], "0 is not in the range x>=1"),
+        (["kv", "put", "--dir", "/a", "b"], "A directory has no value"),
+        (["kv", "mk", "--dir", "--in-order", "/a"], "--in-order makes keys, not directories"),
+        (["kv", "get", "/a", "--endpoints", "nonsense://x"], "does not begin with http:// or https://"),
+        (["kv", "get", "/a", "--endpoints", "https://127.0.0.1:1", "--cert", "x"], "--cert and --key belong together."),
+        (["up", "--listen-client-urls", "http://192.0.2.1:1"], "add --allow-plain-http if you mean it"),
+        (["up", "--config", "/no/such/file"], "/no/such/file cannot be read: No such file or directory."),
+        (["snapshot", "restore", "x"], "Missing option '--data-dir'."),
+        (["completion", "tcsh"], "'tcsh' is not one of 'bash', 'zsh', 'fish'."),
+    ],
+)
+def test_wrong_usage_is_two_lines_and_exit_2(words: list[str], sentence: str) -> None:
+    done = _run(*words)
+    assert sentence in done.stderr
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 2)
+    assert "Help: corenode" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ["kv", "get", "/a", "--endpoints", "unix:///no/such/file"],
+            "No node answers (unix:///no/such/file: No such file",
+        ),
+        (
+            ["kv", "get", "/a", "--endpoints", "https://127.0.0.1:1", "--cacert", "/nope"],
+            "--cacert /nope cannot be used",
+        ),
+        (["snapshot", "verify", "/no/such/file"], "/no/such/file: No such file or directory."),
+        (["snapshot", "save", "/dev/null"], "/dev/null exists already"),
+        (
+            ["snapshot", "restore", str(ROOT / "cli.py"), "--data-dir", "/no/such/directory"],
+            "not a snapshot of corenode",
+        ),
+        (["kv", "watch", "/a", "--", "no-such-program"], "There is no program 'no-such-program' to run."),
+    ],
+)
+def test_failure_is_exit_1_without_a_traceback(words: list[str], sentence: str, tmp_path: Path) -> None:
+    done = _run(*words, XDG_RUNTIME_DIR=str(tmp_path))
+    assert sentence in done.stderr
+    assert (done.returncode, done.stdout) == (1, "")
+    assert len(done.stderr.splitlines()) <= 2
+
+
+def test_a_value_that_is_no_text() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "cli.py"), "kv", "put", "/a"],
+        input=b"\xff",
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert b"not UTF-8" in done.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(shell: str) -> None:
+    done = _run("completion", shell)
+    assert done.returncode == 0
+    assert "_CORENODE_COMPLETE" in done.stdout
+    words = {"COMP_WORDS": "corenode kv wa", "COMP_CWORD": "wa" if shell == "fish" else "2"}
+    assert "watch" in _run(**words, _CORENODE_COMPLETE=f"{shell}_complete").stdout
+
+
+def test_version() -> None:
+    done = _run("--version")
+    assert done.stdout.startswith("corenode, version ")
