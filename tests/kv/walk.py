@@ -26,7 +26,7 @@ def walk(
     hot: int = 8,
     between: Callable[[], None] = lambda: None,
 ) -> Trial:
-    """Apply random batches, with restarts, sweeps and checks at random moments; `between` is called after each batch."""
+    """Apply random batches, with restarts, sweeps and checks at random moments; `between` runs after each."""
     trial = Trial(store)
     chance = Chance(random, trial.model, compact=compact, hot=hot)
     for _ in range(batches):
