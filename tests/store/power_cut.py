@@ -6,7 +6,8 @@ rebuilds the root for cuts of the power at points of the trace. What a finished 
 nothing, all, or a random part: any subset of the writes in any order, some of them torn at sectors or pages. Names
 (created, renamed, removed) become durable by a sync of their directory, and before that in order, as journals have it.
 
-Writes through a memory map are not seen, so LMDB's lock files are left out, and `writemap` cannot be judged.
+Writes through a memory map are not seen, so LMDB's lock files are left out, and `writemap` cannot be judged. The
+reserve of a data directory is left out too: it holds nothing, at length.
 """
 
 import itertools
@@ -14,18 +15,21 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 SECTOR, PAGE = 512, 4096
 _CALLS = (
     "openat,open,creat,write,pwrite64,writev,pwritev,pwritev2,fsync,fdatasync,sync_file_range,ftruncate,fallocate,"
     "rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,mkdirat,lseek,sendto,sendmsg,sendfile,copy_file_range"
 )
-_UNSEEN = ("lock.mdb",)
+_UNSEEN = ("/lock.mdb", "/reserve")
 
 
 @dataclass(frozen=True)
@@ -81,16 +85,56 @@ class Trace:
 
 def record(command: Sequence[str], root: Path, *, timeout: float = 60) -> Trace:
     """Run a command to its end and tell what it did below `root`, which must not exist yet or be empty."""
+    with recording(command, root) as run:
+        run.process.wait(timeout)
+    return run.trace()
+
+
+class Recording:
+    """A command that runs under strace."""
+
+    def __init__(self, process: "subprocess.Popen[Any]", root: Path, output: Path) -> None:
+        self.process = process
+        """strace itself; it ends with the command, and with its exit code, but does not pass signals on."""
+        self._root = root
+        self._output = output
+        self._operations: list[Operation] = []
+
+    @property
+    def pid(self) -> int:
+        """The command's process, for signals."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return int(children.split()[0])
+
+    def read(self) -> None:
+        """Read what strace wrote."""
+        with self._output.open(encoding="ascii") as lines:
+            self._operations = _Parser(str(self._root)).parse(lines)
+
+    def trace(self) -> Trace:
+        """What was recorded; call it when the recording has ended."""
+        return Trace(str(self._root), self._operations, self.process.returncode)
+
+
+@contextmanager
+def recording(command: Sequence[str], root: Path, **options: Any) -> Iterator[Recording]:
+    """Run a command under strace beside what happens inside, such as clients; it must have ended at the end.
+
+    `options` are those of Popen.
+    """
+    options = {"stdout": subprocess.DEVNULL} | options
     with tempfile.TemporaryDirectory() as temporary:
         output = Path(temporary) / "trace"
-        run = subprocess.run(
-            ["strace", "-f", "-y", "-xx", "-s", str(1 << 28), "-e", f"trace={_CALLS}", "-o", str(output), *command],
-            timeout=timeout,
-            check=False,
-            stdout=subprocess.PIPE,
-        )
-        with output.open(encoding="ascii") as lines:
-            return Trace(str(root), _Parser(str(root)).parse(lines), run.returncode)
+        strace = ["strace", "-f", "-y", "-xx", "-s", str(1 << 28), "-e", f"trace={_CALLS}", "-o", str(output)]
+        with subprocess.Popen([*strace, *command], **options) as process:
+            run = Recording(process, root, output)
+            try:
+                yield run
+            finally:
+                if process.poll() is None:
+                    with suppress(OSError, IndexError):
+                        os.kill(run.pid, signal.SIGKILL)
+        run.read()
 
 
 _LINE = re.compile(r"^(\d+) +(\w+)\((.*)\) += (-?\d+)(?:<([^>]*)>)?")
@@ -147,6 +191,8 @@ class _Parser:
         if not self._below(path):
             return
         flags = set(re.findall(r"\bO_\w+", arguments))
+        if "O_APPEND" in flags:
+            raise NotImplementedError(f"{path} is opened to append")
         self._positions[number, path] = 0
         (self._synced.add if flags & {"O_DSYNC", "O_SYNC"} else self._synced.discard)((number, path))
         if "O_CREAT" in flags and path not in self._known:
@@ -167,6 +213,8 @@ class _Parser:
         if call.startswith("rename"):
             self._known.discard(paths[0])
             self._known.add(paths[1])
+            self._positions |= {(fd, paths[1]): at for (fd, path), at in self._positions.items() if path == paths[0]}
+            self._synced |= {(fd, paths[1]) for fd, path in self._synced if path == paths[0]}
             self.operations.append(Name(paths[1], "rename", paths[0]))
         elif call.startswith("mkdir"):
             self.operations.append(Name(paths[0], "directory"))
