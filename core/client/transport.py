@@ -7,12 +7,13 @@ decided here, and Trio's cancel scopes bound the time.
 
 import math
 import os
+import re
 import socket
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpcore
 import msgspec
@@ -54,13 +55,23 @@ class Stream(msgspec.Struct, frozen=True):
 
 
 class _Attempt:
-    """One try at one endpoint: whether any of the request can have left this host."""
+    """A request on its way: whether any of it can have left this host, and what went wrong first."""
 
-    sent = False
+    def __init__(self) -> None:
+        self.sent = False
+        self._failure: Exception | None = None
 
-    async def trace(self, event: str, _: object) -> None:
+    async def trace(self, event: str, details: dict[str, Any]) -> None:
+        """What httpcore tells of its steps."""
         if event.endswith("send_request_headers.started"):
             self.sent = True
+        elif event.endswith(".failed") and self._failure is None:
+            self._failure = details["exception"]
+
+    def cause(self, error: Exception) -> Exception:
+        """What went wrong first: httpcore goes on reading after a failed write, and raises what comes of that."""
+        failure, self._failure = self._failure, None
+        return failure or error
 
 
 class Transport:
@@ -130,9 +141,11 @@ class Transport:
                     response = await stack.enter_async_context(request)
                     break
                 except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError) as error:
-                    why = _why(error, endpoint)
-                    if attempt.sent:
+                    cause = attempt.cause(error)
+                    why = _why(cause, endpoint)
+                    if attempt.sent and not _is_unwelcome(cause):
                         raise _broken(method, attempt, f"{endpoint.text}: {why}") from None
+                    attempt.sent = False
                     reasons[endpoint.text] = why
             else:
                 raise UnreachableError(reasons)
@@ -161,15 +174,35 @@ async def _pieces(
         raise _broken(method, attempt, f"{endpoint.text}: {_why(error, endpoint)}") from None
 
 
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what is behind it, the innermost last."""
+    while error is not None:
+        if isinstance(error, BaseExceptionGroup):  # Trio tried several addresses of a name
+            error = error.exceptions[0]
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_unwelcome(error: Exception) -> bool:
+    """Whether the server refused our certificate, or that we have none. TLS 1.3 lets us send before it says so, but it
+    has read none of that."""
+    return any(
+        isinstance(each, ssl.SSLError) and "ALERT" in (each.reason or "") and _CERTIFICATE.search(each.reason or "")
+        for each in _chain(error)
+    )
+
+
+_CERTIFICATE = re.compile("CERTIFICATE|UNKNOWN_CA")
+
+
 def _why(error: Exception, endpoint: Endpoint) -> str:
     """The innermost reason that says something to people."""
     if isinstance(error, httpcore.ConnectTimeout):
         return f"no connection within {CONNECT_SECONDS:g} s"
     words = str(error) or ("the TLS connection broke" if endpoint.secure else "the connection broke")
-    inner: BaseException | None = error
-    while inner is not None:
-        if isinstance(inner, BaseExceptionGroup):  # Trio tried several addresses of a name
-            inner = inner.exceptions[0]
+    if _is_unwelcome(error):
+        return "TLS: it accepts only clients with a certificate of its authority"
+    for inner in _chain(error):
         if isinstance(inner, ssl.SSLCertVerificationError):
             words = f"TLS: {inner.verify_message}"
         elif isinstance(inner, ssl.SSLError):
@@ -177,7 +210,6 @@ def _why(error: Exception, endpoint: Endpoint) -> str:
         elif isinstance(inner, OSError) and inner.strerror:
             # Trio puts the address before the system's words; those of a name server have no positive number.
             words = os.strerror(inner.errno) if inner.errno and inner.errno > 0 else inner.strerror
-        inner = inner.__cause__ or inner.__context__
     return words
 
 

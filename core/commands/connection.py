@@ -111,9 +111,13 @@ def explain(error: Exception) -> str:
 
     if isinstance(error, UnreachableError):
         lines = "; ".join(f"{endpoint}: {why}" for endpoint, why in error.reasons.items())
-        return f"No node answers ({lines}).\nIs it running? Start one with `corenode up`, or name one with --endpoints."
+        hint = "Is it running? Start one with `corenode up`, or name one with --endpoints."
+        if all(why.startswith("TLS") for why in error.reasons.values()):
+            hint = "Name the authority of its certificate with --cacert, and your own with --cert and --key."
+        return f"No node answers ({lines}).\n{hint}"
     text = str(error)
-    text = text[:1].upper() + text[1:]
+    if "://" not in text.partition(" ")[0]:
+        text = text[:1].upper() + text[1:]
     if isinstance(error, OutcomeUnknownError):
         return f"{text}.\nLook before you repeat it, or repeat it with a condition (--swap-with-index)."
     return f"{text}."
