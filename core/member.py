@@ -43,9 +43,7 @@ class Member:
         headroom = Headroom(directory.room, directory.state, config.quota_backend_bytes)
         self.hub = Hub(self.keyspace)
         self.node = Node(raft, directory.log, directory.state, self.keyspace, self.hub, clock, headroom)
-        self._keeper = Keeper(
-            self.node, retention=config.auto_compaction_retention, revisions=config.history_revisions
-        )
+        self._keeper = Keeper(self.node, retention=config.auto_compaction_retention, revisions=config.history_revisions)
         if tail:
             _logger.info("replaying the log", extra={"entries": len(tail), "first": applied + 1})
 

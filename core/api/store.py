@@ -9,7 +9,6 @@ from core.kv.errors import KeyspaceError
 from core.kv.records import Event, Record
 from core.node.errors import NoLeaderError, NoSpaceError, OutcomeUnknownError, OverloadedError, ProposalError
 
-
 Outcome = object
 """What a command came to: an `Event` for tree writes, another result type of `core.kv.outcomes`, or the
 `KeyspaceError` or `ProposalError` instance that refused it (returned, not raised)."""
@@ -71,9 +70,7 @@ class Store(Protocol):
         """The file or directory at a clean path other than the root. TreeError 100 or 104."""
         ...
 
-    def children(
-        self, path: bytes, after: bytes = b"", limit: int = 1000, at: int | None = None
-    ) -> list[Record]:
+    def children(self, path: bytes, after: bytes = b"", limit: int = 1000, at: int | None = None) -> list[Record]:
         """Up to `limit` files and directories directly in directory `path` (root included), hidden ones too, in
         byte order of their paths, beginning behind path `after`; as of index `at` or now.
         CompactedError if `at` is gone."""

@@ -1,6 +1,5 @@
 """The store as the dialects of this member see it: proposals go to the drive loop, reads to the keyspace."""
 
-
 from core.kv.records import Record
 from core.node.node import Node
 from core.watch.hub import Watcher

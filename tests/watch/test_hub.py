@@ -1,0 +1,197 @@
+"""Watches against a plain list of everything that happened: ordered, unique, complete, however slow the reader."""
+
+from collections.abc import Sequence
+from random import Random
+
+import pytest
+import trio
+
+from core.kv import paths
+from core.kv.commands import Batch, Command, Compact, Delete, Expire, Put, Set, Update
+from core.kv.errors import TreeError
+from core.kv.keyspace import Keyspace
+from core.kv.memory import MemoryStore
+from core.kv.records import Event, Record
+from core.watch import hub as hub_module
+from core.watch.hub import BUFFER, Hub, Watcher
+
+
+class World:
+    """A keyspace with a hub, and the list of all events as the judge."""
+
+    def __init__(self) -> None:
+        self.keyspace = Keyspace(MemoryStore())
+        self.hub = Hub(self.keyspace)
+        self.happened: list[Event] = []
+        self._index = 0
+
+    def do(self, *commands: Command, time: int = 1) -> None:
+        self._index += 1
+        _, events = self.keyspace.apply(self._index, 1, Batch(time, commands))
+        self.happened += events
+        self.hub.publish(events)
+
+
+def concerns(record: Record, path: bytes, recursive: bool) -> bool:
+    """The rules of v2's watches once more, in the plainest words."""
+    if record.refresh:
+        return False
+    key, watched = record.key.decode().split("/")[1:], path.decode().split("/")[1:] if path != b"/" else []
+    if key == watched:
+        return True
+    if record.gone and record.directory and watched[: len(key)] == key:
+        return True
+    below = key[len(watched) :]
+    return recursive and key[: len(watched)] == watched and not any(name.startswith("_") for name in below)
+
+
+def due(world: World, path: bytes, recursive: bool, start: int) -> list[tuple[int, bytes]]:
+    return [
+        (event.record.index, event.record.key)
+        for event in world.happened
+        if event.record.index >= start and concerns(event.record, path, recursive)
+    ]
+
+
+async def read_all(watcher: Watcher) -> list[Event]:
+    """Everything the watcher has to give now."""
+    found: list[Event] = []
+    with trio.move_on_after(0.01):
+        while True:
+            found += await watcher.next()
+    return found
+
+
+def shown(events: Sequence[Event]) -> list[tuple[int, bytes]]:
+    return [(event.record.index, event.record.key) for event in events]
+
+
+PATHS = [b"/a", b"/a/b", b"/a/b/c", b"/a/_h", b"/a/_h/x", b"/d", b"/d/e", b"/_s/t"]
+
+
+def draw(random: Random) -> Command:
+    path = random.choice(PATHS)
+    match random.randrange(6):
+        case 0:
+            return Delete(path, recursive=True)
+        case 1:
+            return Set(path, directory=True)
+        case 2:
+            return Update(path, refresh=True, ttl=100)
+        case 3:
+            return Set(path, ttl=0)
+        case 4:
+            return Expire(3)
+        case _:
+            return Set(path, b"%d" % random.randrange(100))
+
+
+@pytest.mark.parametrize("seed", range(30))
+async def test_every_watch_gets_exactly_what_concerns_it(
+    seed: int, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = Random(seed)
+    monkeypatch.setattr(hub_module, "BUFFER", random.choice([1, 3, 100]))
+    monkeypatch.setattr(hub_module, "SLICE", random.choice([1, 2, 500]))
+    world = World()
+    watches: list[tuple[Watcher, bytes, bool, int]] = []
+    got: list[list[Event]] = []
+    for step in range(300):
+        world.do(*[draw(random) for _ in range(random.randrange(1, 4))], time=step + 1)
+        if random.random() < 0.1:
+            path, recursive = random.choice([*PATHS, b"/"]), random.random() < 0.5
+            start = random.choice([0, 1, random.randrange(1, world.keyspace.revision + 20)])
+            watches.append(
+                (
+                    world.hub.watch(path, recursive=recursive, start=start),
+                    path,
+                    recursive,
+                    start or world.keyspace.revision + 1,
+                )
+            )
+            got.append([])
+        for number, (watcher, *_) in enumerate(watches):
+            if random.random() < 0.05:
+                with trio.move_on_after(0.001 * random.randrange(3)):
+                    got[number] += await watcher.next()
+    for number, (watcher, path, recursive, start) in enumerate(watches):
+        got[number] += await read_all(watcher)
+        assert shown(got[number]) == due(world, path, recursive, start)
+    previous = {event.record.position: event.previous for event in world.happened}
+    assert all(event.previous == previous[event.record.position] for events in got for event in events)
+
+
+async def test_the_check_notices_a_buffer_that_drops(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drop_when_full(watcher: Watcher, event: Event) -> None:
+        if watcher._live and len(watcher._buffer) < BUFFER:
+            watcher._buffer.append(event)
+            watcher._parked.unpark()
+
+    monkeypatch.setattr(Watcher, "offer", drop_when_full)
+    world = World()
+    with world.hub.watch(b"/a") as watcher:
+        for _ in range(BUFFER + 1):
+            world.do(Set(b"/a"))
+        assert shown(await read_all(watcher)) != due(world, b"/a", False, 2)
+
+
+async def test_a_cancelled_wait_loses_nothing() -> None:
+    world = World()
+    with world.hub.watch(b"/a") as watcher:
+        for _ in range(3):
+            world.do(Set(b"/a"))
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await watcher.next()
+        assert len(await watcher.next()) == 3
+
+
+async def test_a_slow_reader_costs_a_buffer_and_misses_nothing() -> None:
+    world = World()
+    with world.hub.watch(b"/", recursive=True) as watcher:
+        for number in range(5000):
+            world.do(Set(b"/%d" % number))
+        assert len(watcher._buffer) <= BUFFER
+        found: list[Event] = []
+        while len(found) < 5000:
+            found += await watcher.next()
+    assert shown(found) == [(number + 2, b"/%d" % number) for number in range(5000)]
+
+
+async def test_compacted_history_is_said_at_once_or_when_it_is_reached() -> None:
+    world = World()
+    for _ in range(10):
+        world.do(Set(b"/a"))
+    slow = world.hub.watch(b"/a", start=2)
+    world.do(Compact(8))
+    with pytest.raises(TreeError) as refusal:
+        world.hub.watch(b"/a", start=7)
+    assert (refusal.value.code, refusal.value.cause) == (401, "the requested history has been cleared [8/7]")
+    with pytest.raises(TreeError) as refusal:
+        await slow.next()
+    assert refusal.value.code == 401
+    assert len(await world.hub.watch(b"/a", start=8).next()) == 4
+
+
+def test_closing_forgets() -> None:
+    world = World()
+    first, second = world.hub.watch(b"/a"), world.hub.watch(b"/a")
+    assert world.hub.open == 2
+    first.close()
+    first.close()
+    assert world.hub.open == 1
+    second.close()
+    world.do(Set(b"/a"))
+    assert world.hub.open == 0
+    assert not world.hub._watchers
+
+
+def test_keys_v2_cannot_see_wake_nobody() -> None:
+    world = World()
+    assert not paths.is_clean(b"/a//b")
+
+    with world.hub.watch(b"/a", recursive=True) as watcher:
+        world.do(Put(b"/a//b"), Put(b"/a/b"))
+        assert shown(list(watcher._buffer)) == [(3, b"/a/b")]
