@@ -206,7 +206,9 @@ def _why(error: Exception, endpoint: Endpoint) -> str:
         if isinstance(inner, ssl.SSLCertVerificationError):
             words = f"TLS: {inner.verify_message}"
         elif isinstance(inner, ssl.SSLError):
-            words = f"TLS: {inner.reason or 'the other side broke off the handshake; perhaps it speaks plain http'}"
+            words = f"TLS: {inner.reason or 'the other side broke off; perhaps it speaks plain http'}"
+        elif endpoint.secure and isinstance(inner, BrokenPipeError | ConnectionResetError):
+            words = "TLS: the other side broke off; perhaps it wants a client certificate"
         elif isinstance(inner, OSError) and inner.strerror:
             # Trio puts the address before the system's words; those of a name server have no positive number.
             words = os.strerror(inner.errno) if inner.errno and inner.errno > 0 else inner.strerror
