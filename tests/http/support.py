@@ -1,5 +1,6 @@
 """A front end on a loopback port, and a client that reads replies with h11."""
 
+import os
 import struct
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -50,6 +51,12 @@ class Client:
     async def send(self, data: bytes) -> None:
         """Send raw bytes."""
         await self.stream.send_all(data)
+
+    def send_nowait(self, data: bytes) -> None:
+        """Send a little without giving the server a turn."""
+        if not isinstance(self.stream, trio.SocketStream):
+            raise TypeError("only on a TCP connection")
+        os.write(self.stream.socket.fileno(), data)
 
     async def ask(self, data: bytes, method: bytes = b"GET") -> Answer:
         """Send raw bytes and read one response."""
