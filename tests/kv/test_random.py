@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
+from core.kv import ledger, rows
 from core.kv.memory import MemoryStore
 from core.kv.transaction import Table
 from core.store_lmdb.state import StateStore
@@ -67,3 +68,33 @@ def test_walk_over_the_disk(seed: int, tmp_path: Path) -> None:
 def test_short_walk(random: Random, batches: int) -> None:
     """Short ones, which shrink to the commands that matter."""
     walk(MemoryStore(), random, batches)
+
+
+@pytest.mark.parametrize("seed", seeds(501, 6))
+def test_walk_with_rows_of_two_versions(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every key's row overflows all the time, so chains are long and compaction cuts them at every place."""
+    monkeypatch.setattr(rows, "LIMIT", 2)
+    walk(MemoryStore(), Random(seed), 250, compact=seed % 3, hot=20)
+
+
+@pytest.mark.parametrize("seed", seeds(511, 3))
+def test_walk_with_room_for_two_known_directories(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the ledger remembers of directories is thrown away again and again."""
+    monkeypatch.setattr(ledger, "_KNOWN_DIRECTORIES", 2)
+    walk(MemoryStore(), Random(seed), 250)
+
+
+@pytest.mark.parametrize("seed", seeds(521, 3))
+def test_pages_of_a_listing_join(seed: int) -> None:
+    """Any page size gives the same children, at any revision."""
+    random = Random(seed)
+    trial = walk(MemoryStore(), random, 200, compact=1)
+    for directory in [b"/", *trial.model.directories]:
+        at = random.choice([None, trial.model.revision, trial.model.floor])
+        whole = trial.keyspace.children(directory, at=at)
+        for limit in (1, 2, 3):
+            found = page = trial.keyspace.children(directory, limit=limit, at=at)
+            while page:
+                page = trial.keyspace.children(directory, after=page[-1].key, limit=limit, at=at)
+                found = found + page
+            assert found == whole
