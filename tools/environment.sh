@@ -16,7 +16,8 @@ pip_wheel() { # the path of a wheel of pip that Debian ships
     local found
     found=$(compgen -G '/usr/share/python-wheels/pip-*.whl' || true)
     if [ -z "$found" ]; then
-        (cd "$1" && apt-get download --quiet=2 python3-pip-whl >&2 && dpkg-deb --extract python3-pip-whl_*.deb .) || return 1
+        (cd "$1" && apt-get -qq -o APT::Sandbox::User=root download python3-pip-whl >&2 &&
+            dpkg-deb --extract python3-pip-whl_*.deb .) || return 1
         found=$(compgen -G "$1/usr/share/python-wheels/pip-*.whl")
     fi
     echo "${found%%$'\n'*}"
