@@ -206,11 +206,11 @@ def _formatter(form: str, environ: Mapping[str, str]) -> logging.Formatter:
     if form == "json":
         return JsonFormatter()
     if form == "auto":
-        return TextFormatter(terminal=sys.stderr.isatty(), journal=_is_journal(environ))
+        return TextFormatter(terminal=sys.stderr.isatty(), journal=is_journal(environ))
     return TextFormatter()
 
 
-def _is_journal(environ: Mapping[str, str]) -> bool:
+def is_journal(environ: Mapping[str, str]) -> bool:
     """Whether standard error is the stream systemd made for the journal (`$JOURNAL_STREAM` is its device:inode)."""
     try:
         found = os.fstat(2)

@@ -1,5 +1,6 @@
 """What a person who has just started a node sees: three commands to try."""
 
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -26,6 +27,6 @@ def text(program: str, urls: Sequence[Url]) -> str:
 
 
 def show(config: Config, urls: Sequence[Url]) -> None:
-    """Print it, unless the log is for machines or nobody is there to read it."""
-    if config.log_format != "json":
+    """Print it, unless standard error is read by machines: as JSON lines, or by systemd's journal."""
+    if config.log_format != "json" and not logs.is_journal(os.environ):
         logs.say(text(sys.argv[0], urls))

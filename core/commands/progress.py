@@ -9,10 +9,14 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Bytes that have passed, their rate, and the time, on standard error; nothing if that is no terminal."""
+    """The time passed and, unless `bytes_known` is false, bytes and their rate, on standard error.
 
-    def __init__(self, what: str) -> None:
+    Nothing if that is no terminal.
+    """
+
+    def __init__(self, what: str, *, bytes_known: bool = True) -> None:
         self._what = what
+        self._bytes_known = bytes_known
         self._bar: Bar | None = None
 
     def __enter__(self) -> Self:
@@ -20,7 +24,8 @@ class Progress:
             from rich.console import Console
             from rich.progress import BarColumn, DownloadColumn, Progress, TimeElapsedColumn, TransferSpeedColumn
 
-            columns = ("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeElapsedColumn())
+            amount = (DownloadColumn(), TransferSpeedColumn()) if self._bytes_known else ()
+            columns = ("{task.description}", BarColumn(), *amount, TimeElapsedColumn())
             self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
             self._bar.add_task(self._what, total=None)
             self._bar.start()

@@ -93,12 +93,11 @@ def restore(file: Path, data_dir: Path) -> None:
 
     identity = Identity(cluster=secrets.randbits(63) | 1, member=secrets.randbits(63) | 1)
     revision = 0
-    with _explained(file), Progress("restoring") as progress:
+    with _explained(file), Progress("restoring", bytes_known=False):
         file.open("rb").close()
         for step in steps(file, data_dir, identity, f"corenode {VERSION}"):
             if isinstance(step, Summary):
                 revision = step.header.revision
-            progress.advance(0)
     output.note(f"{data_dir}: revision {revision}. Start it with: corenode up --data-dir {data_dir}")
 
 

@@ -50,8 +50,6 @@ def _up(config: Path | None, **given: str | None) -> None:
     from core import logs
     from core.config import ConfigError, load, unknown_variables
 
-    if config is None and "CORENODE_CONFIG" in os.environ:
-        config = Path(os.environ["CORENODE_CONFIG"])
     flags = {s.name: text for s in SETTINGS if (text := given[s.field]) is not None}
     try:
         settings = load(flags, config)
@@ -69,8 +67,20 @@ def _up(config: Path | None, **given: str | None) -> None:
         daemon.run(settings)
     except (StartError, StoreError) as error:
         raise Failure(str(error)) from None
+    except BaseExceptionGroup as group:
+        expected, unexpected = group.split((StartError, StoreError))
+        if expected is None or unexpected is not None:
+            raise
+        raise Failure(str(_first(expected))) from None
     finally:
         handler.flush()
+
+
+def _first(error: BaseException) -> BaseException:
+    """The first exception of nested groups."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 command = _UpCommand(
@@ -78,7 +88,13 @@ command = _UpCommand(
     callback=_up,
     help=_HELP,
     params=[
-        click.Option(["--config"], type=click.Path(path_type=Path), metavar="FILE", help="Configuration file, TOML."),
+        click.Option(
+            ["--config"],
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            envvar="CORENODE_CONFIG",
+            help="Configuration file, TOML; also CORENODE_CONFIG.",
+        ),
         *(_option(setting) for setting in SETTINGS),
     ],
 )

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.programs import PATIENCE, PROGRAM, Host, Node
+from tests.whole.servers import Server, missing
 
 pytestmark = pytest.mark.slow
 
@@ -59,9 +60,21 @@ SESSION = [
 ]
 
 
-def test_a_session(host: Host) -> None:
+@pytest.fixture(params=["corenode", "etcd"])
+def endpoint(request: pytest.FixtureRequest, node: Node, tmp_path: Path) -> Iterator[str]:
+    """This node, and etcd as the foreign judge of what the client says to it."""
+    if request.param == "corenode":
+        yield node.url
+        return
+    if why := missing("etcd"):
+        pytest.skip(why)
+    with Server("etcd", tmp_path) as server:
+        yield server.url
+
+
+def test_a_session(host: Host, endpoint: str) -> None:
     for words, code, out, err in SESSION:
-        done = host.run("kv", *words.split())
+        done = host.run("kv", *words.split(), CORENODE_ENDPOINTS=endpoint)
         told = done.stderr.decode()
         assert (words, done.returncode, done.stdout.decode()) == (words, code, out), told
         assert err in told
@@ -266,6 +279,14 @@ def test_sigterm_ends_it_in_order(tmp_path: Path) -> None:
         assert node.process.wait(PATIENCE) == 0
         assert not node.file_path.exists()
         assert "stopped" in node.errors.read_text()
+
+
+def test_a_misspelt_variable_is_told(tmp_path: Path) -> None:
+    (tmp_path / "corenode.toml").write_text('name = "from-the-file"')
+    with Host(tmp_path).node(CORENODE_CONFIG=str(tmp_path / "corenode.toml"), CORENODE_NMAE="x") as node:
+        assert node.file.name == "from-the-file"
+        assert "variable=CORENODE_NMAE" in node.errors.read_text()
+        assert "CORENODE_CONFIG" not in node.errors.read_text()
 
 
 def test_signs_of_life(tmp_path: Path) -> None:
