@@ -7,6 +7,7 @@ from typing import Protocol, Self
 from core.kv.commands import Command
 from core.kv.errors import KeyspaceError
 from core.kv.records import Event, Record
+from core.kv.tree import Page
 from core.node.errors import NoLeaderError, NoSpaceError, OutcomeUnknownError, OverloadedError, ProposalError
 
 Outcome = object
@@ -70,10 +71,10 @@ class Store(Protocol):
         """The file or directory at a clean path other than the root. TreeError 100 or 104."""
         ...
 
-    def children(self, path: bytes, after: bytes = b"", limit: int = 1000, at: int | None = None) -> list[Record]:
-        """Up to `limit` files and directories directly in directory `path` (root included), hidden ones too, in
-        byte order of their paths, beginning behind path `after`; as of index `at` or now.
-        CompactedError if `at` is gone."""
+    def children(self, path: bytes, after: bytes = b"", limit: int = 1000, at: int | None = None) -> Page:
+        """A page of at most `limit` files and directories directly in directory `path` (root included), hidden ones
+        too, in byte order of their paths, beginning behind path `after`; as of index `at` or now. It may hold fewer,
+        even none, and yet say that there is more: a call never takes long. CompactedError if `at` is gone."""
         ...
 
     def record(self, position: bytes) -> Record | None:

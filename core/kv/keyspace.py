@@ -119,8 +119,8 @@ class Keyspace:
         """The file or directory at a clean path other than the root; TreeError 100 or 104."""
         return tree.find(self._ledger, path)
 
-    def children(self, path: bytes, after: bytes = b"", limit: int = 1000, at: int | None = None) -> list[Record]:
-        """Files and directories directly in a directory, by path; CompactedError if revision `at` is gone."""
+    def children(self, path: bytes, after: bytes = b"", limit: int = 1000, at: int | None = None) -> tree.Page:
+        """A page of the files and directories directly in a directory; CompactedError if revision `at` is gone."""
         return tree.children(self._ledger, path, after, limit, at)
 
     def range(self, command: Range) -> RangeDone:

@@ -3,6 +3,8 @@
 Time is the cluster time of the batch. What is due is found in the EXPIRY table, earliest first.
 """
 
+from itertools import islice
+
 import msgspec
 
 from core.kv import tree
@@ -82,14 +84,13 @@ def revoke(ledger: Ledger, command: LeaseRevoke) -> LeaseDone:
 
 def expire(ledger: Ledger, command: Expire) -> Expired:
     """Remove what is due, each as a change of its own, earliest first."""
+    due = ledger.rows.scan(Table.EXPIRY, b"", (ledger.time + 1).to_bytes(8, "big"))
     count = 0
-    while count < command.limit:
-        due = next(ledger.rows.scan(Table.EXPIRY, b"", (ledger.time + 1).to_bytes(8, "big")), None)
-        if due is None:
-            break
+    for when, _ in list(islice(due, max(command.limit, 0))):
+        if ledger.rows.get(Table.EXPIRY, when) is None:
+            continue  # gone with the directory or lease before it
         count += 1
-        ledger.expired += 1
-        kind, name = due[0][8:9], due[0][9:]
+        kind, name = when[8:9], when[9:]
         if kind == EXPIRES_LEASE:
             lease = find(ledger, int.from_bytes(name, "big"))
             if lease is not None:
@@ -98,7 +99,8 @@ def expire(ledger: Ledger, command: Expire) -> Expired:
             record = ledger.live(Table.DIRECTORY if kind == EXPIRES_DIRECTORY else Table.KEY, name)
             if record is not None:
                 tree.take(ledger, record, Action.EXPIRE)
-        ledger.rows.delete(Table.EXPIRY, due[0])
+        ledger.rows.delete(Table.EXPIRY, when)
+    ledger.expired += count
     return Expired(count)
 
 

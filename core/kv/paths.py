@@ -1,15 +1,19 @@
 """Clean paths: the keys that the v2 dialect can see.
 
-A clean path begins with `/`, has no empty, `.` or `..` component, does not end in `/`, and is valid UTF-8.
+A clean path begins with `/`, has no empty, `.` or `..` component, does not end in `/`, is valid UTF-8, and has at most
+MAX_DEPTH components: a write makes every directory above it, so depth times length is what one request can cost.
 `/` itself is the root, which is no record.
 """
 
 ROOT = b"/"
+MAX_DEPTH = 256
 
 
 def is_clean(key: bytes) -> bool:
     """Whether v2 can see this key."""
     if key[:1] != b"/" or len(key) < 2 or key[-1:] == b"/" or b"//" in key:
+        return False
+    if len(key) > 2 * MAX_DEPTH and key.count(b"/") > MAX_DEPTH:
         return False
     if b"/." in key and any(part in (b".", b"..") for part in key.split(b"/")):
         return False

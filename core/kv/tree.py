@@ -4,6 +4,8 @@ Each checks first and writes then, so a refusal changes nothing. Exact behaviour
 table in `tests/conformance` is run against etcd as well.
 """
 
+import msgspec
+
 from core.kv import paths
 from core.kv.commands import CompareAndDelete, CompareAndSwap, Create, Delete, Set, Update
 from core.kv.errors import TreeError
@@ -146,38 +148,65 @@ def is_empty(ledger: Ledger, directory: bytes) -> bool:
     return True
 
 
-def children(ledger: Ledger, directory: bytes, after: bytes, limit: int, at: int | None) -> list[Record]:
+SCANNED = 1000
+"""Rows that one page of a directory looks at, at most: about a millisecond."""
+_JUMP = 4
+"""Rows that a jump over what lies deeper counts for."""
+
+
+class Page(msgspec.Struct, frozen=True, gc=False):
+    """A part of a directory, in order of paths."""
+
+    records: tuple[Record, ...]
+    more: bytes | None
+    """Ask again for what comes behind this path; None: there is no more."""
+
+
+def children(ledger: Ledger, directory: bytes, after: bytes, limit: int, at: int | None) -> Page:
     """Files and directories directly in a directory, as `core.api.store.Store.children` says."""
     if at is not None:
         ledger.check_readable(at)
-    found = dict(_names(ledger, Table.DIRECTORY, directory, after, limit, at))
-    found.update(_names(ledger, Table.KEY, directory, after, limit, at))
-    records = (ledger.record(found[path]) for path in sorted(found)[:limit])
-    return [record for record in records if record is not None]
+    files, files_end = _names(ledger, Table.KEY, directory, after, limit, at)
+    directories, directories_end = _names(ledger, Table.DIRECTORY, directory, after, limit, at)
+    positions = directories | files  # a file hides the directory of its path
+    ends = [end for end in (files_end, directories_end) if end is not None]
+    more = min(ends, default=None)
+    found = sorted(path for path in positions if more is None or path <= more)
+    if len(found) > limit:
+        found = found[:limit]
+        more = found[-1]
+    records = (ledger.record(positions[path]) for path in found)
+    return Page(tuple([record for record in records if record is not None]), more)
 
 
 def _names(
     ledger: Ledger, table: Table, directory: bytes, after: bytes, limit: int, at: int | None
-) -> list[tuple[bytes, bytes]]:
-    """(path, position) of up to `limit` direct children in one table, jumping over what lies deeper."""
+) -> tuple[dict[bytes, bytes], bytes | None]:
+    """Positions of up to `limit` direct children in one table by path, jumping over what lies deeper; and the path
+    behind which it stopped, None at the end. It also stops after SCANNED rows: most may be deleted."""
     start, end = _span(directory)
     prefix = len(start)
-    found: list[tuple[bytes, bytes]] = []
+    found: dict[bytes, bytes] = {}
     start = max(start, after + b"\0") if after else start
+    scanned = 0
     while True:
         deeper = None
         for path, row in ledger.rows.scan(table, start, end):
+            scanned += 1
             slash = path.find(b"/", prefix)
             if slash != -1:
                 deeper = path[:slash] + b"0"
+                scanned += _JUMP
+                if scanned >= SCANNED:
+                    return found, path[:slash] + b"/\xff"
                 break
             position = ledger.shown(row, at)
             if position is not None and paths.is_clean(path):
-                found.append((path, position))
-                if len(found) == limit:
-                    break
+                found[path] = position
+            if len(found) == limit or scanned >= SCANNED:
+                return found, path
         if deeper is None:
-            return found
+            return found, None
         start = deeper
 
 
@@ -261,10 +290,10 @@ def _compare(ledger: Ledger, record: Record, value: bytes | None, index: int) ->
 
 def _deadline(ledger: Ledger, ttl: int | None) -> int:
     """Cluster time in ns when a TTL given now runs out; 0: never."""
-    return 0 if ttl is None else ledger.time + max(0, min(ttl, _LONGEST_TTL)) * _SECOND
+    return 0 if ttl is None else ledger.time + max(0, min(ttl, LONGEST_TTL)) * _SECOND
 
 
-_LONGEST_TTL = 9_000_000_000
+LONGEST_TTL = 9_223_372_036
 """Seconds; what is longer is as good as this (285 years), and fits 64 bits of nanoseconds."""
 
 

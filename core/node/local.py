@@ -1,6 +1,6 @@
 """The store as the dialects of this member see it: proposals go to the drive loop, reads to the keyspace."""
 
-from core.kv.records import Record
+from core.kv.tree import Page
 from core.node.node import Node
 from core.watch.hub import Watcher
 
@@ -32,8 +32,8 @@ class LocalStore:
     def raft_term(self) -> int:
         return self._node.raft_term
 
-    def children(self, path: bytes, after: bytes = b"", limit: int = 1000, at: int | None = None) -> list[Record]:
-        """Files and directories directly in a directory; see `Keyspace.children`."""
+    def children(self, path: bytes, after: bytes = b"", limit: int = 1000, at: int | None = None) -> Page:
+        """A page of what is directly in a directory; see `Keyspace.children`."""
         return self._node.keyspace.children(path, after, limit, at)
 
     def watch(self, path: bytes, *, recursive: bool = False, start: int = 0) -> Watcher:

@@ -19,8 +19,8 @@ from core.raft.messages import Entry, Kind
 from core.store_lmdb.errors import DiskFullError
 from core.watch.hub import Hub
 
-FLUSH_ROWS = 2000
-"""Rows that wait for a flush at most, so that none takes long."""
+FLUSH_ROWS = 700
+"""Rows that wait for a flush: at random keys these take about 5 ms, two thirds of it the disk."""
 FLUSH_SECONDS = 0.5
 IN_LINE_SECONDS = 0.002
 """Average commit time up to which commits are made in line."""

@@ -7,6 +7,7 @@ deletion without value; a refusal as its code and cause. Every row is also held 
 import pytest
 
 from core.kv import commands as c
+from core.kv import tree
 from core.kv.memory import MemoryStore
 from tests.kv.trial import Trial
 from tests.kv.values import Value, Version
@@ -134,7 +135,7 @@ def test_row(trial: Trial, before: list[c.Command], command: c.Command, expected
 
 
 def listed(trial: Trial, directory: str, after: str = "", limit: int = 1000, at: int | None = None) -> str:
-    found = trial.keyspace.children(directory.encode(), after.encode(), limit, at)
+    found = trial.keyspace.children(directory.encode(), after.encode(), limit, at).records
     return " ".join(record.key.decode() + "/" * record.directory for record in found)
 
 
@@ -223,3 +224,21 @@ class TestFilesOverDirectories:
         trial.step(c.Expire(10), time=6_000_000_000)
         assert [one.key for one in trial.keyspace.range(c.Range(b"/t", b"/u")).records] == [b"/t"]
         trial.check()
+
+
+def test_a_page_over_deleted_names_is_short_and_goes_on(trial: Trial) -> None:
+    """A queue leaves thousands of deleted names: no call may walk all of them."""
+    for start in range(0, 2 * tree.SCANNED, 100):
+        trial.keyspace.apply(
+            trial.keyspace.applied[0] + 1,
+            1,
+            c.Batch(0, tuple(c.Set(b"/q/%06d" % n) for n in range(start, start + 100))),
+        )
+    names = [record.key for record in trial.keyspace.children(b"/q", limit=10_000).records]
+    gone = tuple(c.Delete(b"/q/%06d" % n) for n in range(2 * tree.SCANNED - 1))
+    trial.keyspace.apply(trial.keyspace.applied[0] + 1, 1, c.Batch(0, gone))
+    assert len(names) == tree.SCANNED
+    page = trial.keyspace.children(b"/q")
+    assert (page.records, page.more) == ((), names[-1])
+    page = trial.keyspace.children(b"/q", after=names[-1])
+    assert [record.key for record in page.records] == [b"/q/%06d" % (2 * tree.SCANNED - 1)]

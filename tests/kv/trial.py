@@ -72,7 +72,7 @@ class Trial:
             assert versions(found.records) == expected, f"v3 at revision {revision}"
             directories = self.model.states[revision][1]
             for directory in [b"/", *directories]:
-                listed = self.keyspace.children(directory, at=revision)
+                listed = self.keyspace.children(directory, at=revision).records
                 assert [version(one) for one in listed] == self.model.listing(directory, revision), (
                     f"children of {directory!r} at revision {revision}"
                 )

@@ -13,6 +13,7 @@ from core.kv import paths
 from core.kv.commands import Command
 from core.kv.errors import CompactedError, TreeError
 from core.kv.records import DIRECTORY, GONE, NOWHERE, POSITION, Action, Event, Record
+from core.kv.tree import Page
 
 SECOND = 1_000_000_000
 NOW = 1_000 * SECOND
@@ -115,12 +116,13 @@ class FakeStore:
             raise TreeError(TreeError.KEY_NOT_FOUND, path.decode(), self.revision)
         return self.nodes[path]
 
-    def children(self, path: bytes, after: bytes = b"", limit: int = 1000, at: int | None = None) -> list[Record]:
+    def children(self, path: bytes, after: bytes = b"", limit: int = 1000, at: int | None = None) -> Page:
         self.pages.append((path, limit, at))
         if at is not None and self.compacted:
             raise CompactedError(at + 1)
         names = sorted(key for key in self.nodes if paths.parent(key) == path and key > after)
-        return [self.nodes[key] for key in names[:limit]]
+        found = names[:limit]
+        return Page(tuple(self.nodes[key] for key in found), found[-1] if len(names) > limit else None)
 
     def record(self, position: bytes) -> Record | None:
         return None

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.api.v2.errors import RequestError
-from core.api.v2.form import MAX_DEPTH, MAX_KEY, MAX_TTL, NONE, BadPathError, Parameters, key_of, parameters_of
+from core.api.v2.form import MAX_KEY, NONE, BadPathError, Parameters, key_of, parameters_of
+from core.kv.paths import MAX_DEPTH
+from core.kv.tree import LONGEST_TTL
 from tests.v2.fakes import FORM, request
 
 
@@ -211,10 +213,10 @@ def test_indexes(name: str, field: str) -> None:
 def test_ttl() -> None:
     assert put(b"ttl=").ttl is None
     assert put(b"ttl=0").ttl == 0
-    assert put(b"ttl=%d" % MAX_TTL).ttl == MAX_TTL
+    assert put(b"ttl=%d" % LONGEST_TTL).ttl == LONGEST_TTL
     for bad in (b"x", b"-1", b"1.5", b"18446744073709551616"):
         assert refused(b"ttl=" + bad) == (202, 'invalid value for "ttl"')
-    assert refused(b"ttl=%d" % (MAX_TTL + 1))[0] == 202
+    assert refused(b"ttl=%d" % (LONGEST_TTL + 1))[0] == 202
 
 
 def test_refresh() -> None:

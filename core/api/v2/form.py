@@ -20,14 +20,11 @@ from core.api.v2.errors import (
     RequestError,
 )
 from core.kv import paths
+from core.kv.tree import LONGEST_TTL
 
 PREFIX = b"/v2/keys"
 MAX_KEY = 64 * 1024
 """Bytes of a key."""
-MAX_DEPTH = 256
-"""Components of a key: a write makes every directory above it, so depth times length is what one request can cost."""
-MAX_TTL = 9_000_000_000
-"""Seconds, 285 years: the longest that the keyspace stores, and that v3 leases have."""
 MAX_PARAMETERS = 256
 MAX_NUMBER = 2**64 - 1
 
@@ -78,8 +75,9 @@ def key_of(path: bytes) -> bytes:
             raise RequestError(INVALID_FIELD, "the key is not valid UTF-8") from None
     if len(key) > MAX_KEY:
         raise RequestError(INVALID_FIELD, f"the key has {len(key)} bytes; at most {MAX_KEY} are possible")
-    if key.count(b"/") > MAX_DEPTH:
-        raise RequestError(INVALID_FIELD, f"the key has {key.count(b'/')} components; at most {MAX_DEPTH} are possible")
+    if key.count(b"/") > paths.MAX_DEPTH:
+        depth = key.count(b"/")
+        raise RequestError(INVALID_FIELD, f"the key has {depth} components; at most {paths.MAX_DEPTH} are possible")
     return key
 
 
@@ -209,6 +207,6 @@ def _ttl(fields: dict[bytes, bytes]) -> int | None:
     if not fields.get(b"ttl"):
         return None
     ttl = _number(fields, b"ttl", TTL_NOT_A_NUMBER)
-    if ttl > MAX_TTL:
-        raise RequestError(TTL_NOT_A_NUMBER, f'invalid value for "ttl": at most {MAX_TTL} seconds are possible')
+    if ttl > LONGEST_TTL:
+        raise RequestError(TTL_NOT_A_NUMBER, f'invalid value for "ttl": at most {LONGEST_TTL} seconds are possible')
     return ttl

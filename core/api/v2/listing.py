@@ -15,12 +15,13 @@ SLICE_NODES = 128
 SLICE_BYTES = 64 * 1024
 FIRST_PAGE = 16
 """Nodes asked of the store at first; later pages follow the size of the values."""
+_END = object()
 
 
 class _Directory:
     """A directory in the middle of being listed."""
 
-    def __init__(self, children: Iterator[Record], path: bytes, tail: bytes) -> None:
+    def __init__(self, children: Iterator[Record | None], path: bytes, tail: bytes) -> None:
         self.children = children
         self.name_at = len(path) + (path != paths.ROOT)
         """Where the names of its children begin in their paths."""
@@ -64,8 +65,10 @@ class Listing:
         stack = [_Directory(self._children(path), path, tail)]
         while stack:
             top = stack[-1]
-            record = next(top.children, None)
+            record = next(top.children, _END)
             if record is None:
+                yield b""
+            elif not isinstance(record, Record):
                 stack.pop()
                 yield b"]" + top.tail if top.begun else top.tail
             elif record.key.startswith(b"_", top.name_at):
@@ -87,15 +90,16 @@ class Listing:
         place = node.rindex(b',"modifiedIndex":')
         return node[:place], node[place:]
 
-    def _children(self, path: bytes) -> Iterator[Record]:
-        after = b""
-        while True:
+    def _children(self, path: bytes) -> Iterator[Record | None]:
+        """What is directly in a directory; None where only time passed, over deleted names."""
+        after: bytes | None = b""
+        while after is not None:
             limit = self._page
             at = None if self._store.revision == self.index else self.index
             page = self._store.children(path, after, limit, at)
-            yield from page
-            if len(page) < limit:
-                return
-            after = page[-1].key
-            size = sum(len(record.value) for record in page) + 1
+            yield from page.records
+            after = page.more
+            size = sum(len(record.value) for record in page.records) + 1
             self._page = max(1, min(SLICE_NODES, 2 * limit, limit * SLICE_BYTES // size))
+            if not page.records:
+                yield None
