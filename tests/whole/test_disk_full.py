@@ -14,7 +14,8 @@ from tests.whole.servers import Server
 
 pytestmark = pytest.mark.slow
 MIB = 1 << 20
-DISK = 192 * MIB
+DISK = 384 * MIB
+BALLAST = 192 * MIB
 VALUE = "v" * 200_000
 PATIENCE_S = 30.0
 
@@ -74,7 +75,7 @@ def check_refused_but_alive(client: Client, keys: list[str], refused: Answer) ->
 def test_a_full_disk_refuses_data_and_recovers_by_itself(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk") as disk:
         ballast = disk / "ballast"
-        ballast.write_bytes(bytes(48 * MIB))
+        ballast.write_bytes(bytes(BALLAST))
         with Server("corenode", tmp_path / "home", data=disk / "data") as server:
             with Client(server.port, timeout=30) as client:
                 keys, refused = fill(client, "/full")
