@@ -23,7 +23,7 @@ def is_clean(key: bytes) -> bool:
         parts = key.decode().split("/")
     except UnicodeDecodeError:
         return False
-    return len(parts) > 1 and parts[0] == "" and all(part not in ("", ".", "..") for part in parts[1:])
+    return 1 < len(parts) <= 257 and parts[0] == "" and all(part not in ("", ".", "..") for part in parts[1:])
 
 
 def above(path: bytes) -> list[bytes]:
@@ -447,16 +447,16 @@ class Model:
         return sorted(found)
 
     def _expire(self, limit: int) -> Value:
+        """At most `limit` of what is due; what ends with something before it takes its place in the limit."""
         count = 0
-        while count < limit:
-            schedule = self.schedule()
-            if not schedule or schedule[0][0] > self.time:
-                break
+        for due in [one for one in self.schedule() if one[0] <= self.time][:limit]:
+            if due not in self.schedule():
+                continue
             count += 1
             kept = (dict(self.files), dict(self.directories), self.leases, self.revision)
             self.files, self.directories = dict(self.files), dict(self.directories)
             self._fresh = []
-            _, kind, name = schedule[0]
+            _, kind, name = due
             if kind == b"l":
                 self._revoke(int.from_bytes(name, "big"), "expire")
             else:

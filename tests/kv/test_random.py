@@ -7,11 +7,12 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from core.kv import ledger, rows
+from core.kv import ledger, rows, tree
 from core.kv.memory import MemoryStore
-from core.kv.records import Record
 from core.kv.transaction import Table
 from core.store_lmdb.state import StateStore
+from tests.kv.trial import listing
+from tests.kv.values import versions
 from tests.kv.walk import EXAMPLES, seeds, walk
 
 
@@ -86,18 +87,18 @@ def test_walk_with_room_for_two_known_directories(seed: int, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("seed", seeds(521, 3))
-def test_pages_of_a_listing_join(seed: int) -> None:
-    """Any page size gives the same children, at any revision."""
+def test_pages_of_a_listing_join(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any page size, and any number of rows looked at for one, gives the same children at any revision."""
     random = Random(seed)
     trial = walk(MemoryStore(), random, 200, compact=1)
     for directory in [b"/", *trial.model.directories]:
         at = random.choice([None, trial.model.revision, trial.model.floor])
-        whole = trial.keyspace.children(directory, at=at).records
+        whole = listing(trial.keyspace, directory, at=at)
+        assert list(versions(whole)) == trial.model.listing(directory, at or trial.model.revision)
         for limit in (1, 2, 3):
-            found: list[Record] = []
-            after: bytes | None = b""
-            while after is not None:
-                page = trial.keyspace.children(directory, after=after, limit=limit, at=at)
-                found += page.records
-                after = page.more
-            assert found == list(whole)
+            assert listing(trial.keyspace, directory, limit, at) == whole
+        for scanned in (1, 2, 7):
+            monkeypatch.setattr(tree, "SCANNED", scanned)
+            assert listing(trial.keyspace, directory, at=at) == whole
+            assert listing(trial.keyspace, directory, 2, at) == whole
+        monkeypatch.undo()

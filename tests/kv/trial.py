@@ -4,7 +4,7 @@ from core.kv import commands, rows
 from core.kv.errors import KeyspaceError
 from core.kv.keyspace import Keyspace
 from core.kv.memory import MemoryStore
-from core.kv.records import SPILLED
+from core.kv.records import SPILLED, Record
 from core.kv.transaction import Table, Transaction
 from tests.kv.model import Model, RefusedError, is_clean
 from tests.kv.values import Value, Version, events, outcome, refusal, version, version_or_none, versions
@@ -16,6 +16,19 @@ Dump = dict[Table, dict[bytes, bytes]]
 def dump(store: Transaction) -> Dump:
     """Every row of every table."""
     return {table: dict(store.scan(table)) for table in Table}
+
+
+def listing(keyspace: Keyspace, directory: bytes, limit: int = 1000, at: int | None = None) -> list[Record]:
+    """All children of a directory, page by page."""
+    found: list[Record] = []
+    after: bytes | None = b""
+    while after is not None:
+        page = keyspace.children(directory, after, limit, at)
+        assert len(page.records) <= limit
+        assert page.more is None or page.more > after, "a page that leads nowhere"
+        found += page.records
+        after = page.more
+    return found
 
 
 class Trial:
@@ -72,7 +85,7 @@ class Trial:
             assert versions(found.records) == expected, f"v3 at revision {revision}"
             directories = self.model.states[revision][1]
             for directory in [b"/", *directories]:
-                listed = self.keyspace.children(directory, at=revision).records
+                listed = listing(self.keyspace, directory, at=revision)
                 assert [version(one) for one in listed] == self.model.listing(directory, revision), (
                     f"children of {directory!r} at revision {revision}"
                 )
