@@ -8,7 +8,7 @@ import msgspec
 
 from core.kv import paths
 from core.kv.commands import CompareAndDelete, CompareAndSwap, Create, Delete, Set, Update
-from core.kv.errors import TreeError
+from core.kv.errors import LimitError, TreeError
 from core.kv.ledger import Ledger
 from core.kv.records import DIRECTORY, REFRESH, Action, Event, Record
 from core.kv.transaction import Table
@@ -298,7 +298,9 @@ LONGEST_TTL = 9_223_372_036
 
 
 def _check_path(ledger: Ledger, path: bytes) -> None:
-    """TreeError 107 for the root, LimitError for what is too long."""
+    """TreeError 107 for the root, LimitError for what is too long or too deep."""
     if path == paths.ROOT:
         raise TreeError(TreeError.ROOT_READ_ONLY, "/", ledger.revision)
     ledger.check_length(path)
+    if path.count(b"/") > paths.MAX_DEPTH:
+        raise LimitError(f"the key has {path.count(b'/')} components; at most {paths.MAX_DEPTH} are possible")

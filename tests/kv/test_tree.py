@@ -8,7 +8,9 @@ import pytest
 
 from core.kv import commands as c
 from core.kv import tree
+from core.kv.errors import LimitError
 from core.kv.memory import MemoryStore
+from core.kv.paths import MAX_DEPTH
 from tests.kv.trial import Trial
 from tests.kv.values import Value, Version
 
@@ -178,6 +180,37 @@ class TestDirectories:
         trial.step(c.Put(b"/a/b", b"1"), c.Put(b"/a//b", b"1"), c.Put(b"/a/c/d", b"1"), c.Put(b"/a/c/", b"1"))
         trial.step(c.Delete(b"/a", recursive=True))
         assert [one.key for one in trial.keyspace.range(c.Range(b"\0", b"\0")).records] == [b"/a//b", b"/a/c/"]
+        trial.check()
+
+
+class TestDepth:
+    """What lies deeper than MAX_DEPTH is no path: no listing would show it and no delete of its tree would take it."""
+
+    DEEPEST = b"/x" * MAX_DEPTH
+
+    def test_the_deepest_path_is_in_the_tree(self, trial: Trial) -> None:
+        trial.step(c.Set(self.DEEPEST, b"1"))
+        trial.step(c.Delete(b"/x", recursive=True))
+        assert trial.keyspace.range(c.Range(b"\0", b"\0")).count == 0
+        trial.check()
+
+    @pytest.mark.parametrize(
+        "command",
+        [
+            c.Create(DEEPEST, b"1", in_order=True),
+            c.Create(DEEPEST + b"/y", b"1"),
+            c.Set(DEEPEST + b"/y", b"1"),
+            c.Set(DEEPEST + b"/y", directory=True),
+        ],
+    )
+    def test_nothing_is_made_below_it(self, trial: Trial, command: c.Command) -> None:
+        outcome = trial.keyspace.apply(1, 1, c.Batch(0, (command,)))[0][0]
+        assert isinstance(outcome, LimitError)
+        assert trial.keyspace.revision == 1
+
+    def test_v3_may_put_there_and_v2_does_not_see_it(self, trial: Trial) -> None:
+        trial.step(c.Put(self.DEEPEST + b"/y", b"1"))
+        assert listed(trial, "/") == ""
         trial.check()
 
 
