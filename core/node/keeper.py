@@ -1,6 +1,5 @@
 """What time brings: expiry, compaction, flushes, a look at the disk. The leader proposes, nobody acts by himself."""
 
-import logging
 from typing import Any
 
 import trio
@@ -22,9 +21,6 @@ SWEEP_CHANGES = 200
 """Changes swept between two checkpoints: about a millisecond."""
 KEPT_WHEN_FULL = 10_000
 """Revisions of history that stay when room is short."""
-SLOW_SECONDS = 0.5
-
-_logger = logging.getLogger(__name__)
 
 
 class Keeper:
@@ -46,7 +42,7 @@ class Keeper:
         while True:
             due = max(due + TICK_SECONDS, trio.current_time())
             await trio.sleep_until(due)
-            self._note_lag(trio.current_time() - due)
+            node.timings.lag.add(trio.current_time() - due)
             tick += 1
             if tick % round(RETRY_SECONDS / TICK_SECONDS) == 0:
                 node.clock.follow_wall()
@@ -61,11 +57,6 @@ class Keeper:
                 node.flush_if_due()
                 await trio.lowlevel.checkpoint()
             node.flush_if_due()
-
-    def _note_lag(self, seconds: float) -> None:
-        self._node.timings.lag.add(seconds)
-        if seconds > SLOW_SECONDS:
-            _logger.warning("the loop was late", extra={"cause": "cpu", "seconds": round(seconds, 3)})
 
     def _expire_if_due(self) -> None:
         node = self._node

@@ -1,5 +1,6 @@
 """The drive loop of one member: see the package docstring for the order of things."""
 
+import logging
 import time
 
 import msgspec
@@ -24,6 +25,11 @@ FLUSH_ROWS = 700
 FLUSH_SECONDS = 0.5
 IN_LINE_SECONDS = 0.002
 """Average commit time up to which commits are made in line."""
+
+SLOW_SECONDS = 0.5
+"""A commit that takes longer is worth a line in the log."""
+
+_logger = logging.getLogger(__name__)
 
 
 class Timings(msgspec.Struct, frozen=True):
@@ -199,7 +205,10 @@ class Node:
             # Not to be abandoned: whether the entries are durable decides what may be applied.
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(self._log.append, ready.entries, ready.hard_state)
-        self.timings.commit.add(time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        self.timings.commit.add(seconds)
+        if seconds > SLOW_SECONDS:
+            _logger.warning("the disk is slow", extra={"cause": "disk", "what": "commit", "ms": round(seconds * 1e3)})
 
     def _apply(self, entry: Entry) -> None:
         """Apply what the log says, not what was meant to be written to it: the data is decoded anew."""
