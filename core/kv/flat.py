@@ -54,9 +54,7 @@ def range_(ledger: Ledger, command: Range) -> RangeDone:
     for _, position in _positions(ledger, command.key, command.end, command.revision or None):
         count += 1
         if not command.limit or len(found) < command.limit:
-            record = ledger.record(position)
-            if record is not None:
-                found.append(record)
+            found.append(ledger.existing(position))
     return RangeDone(ledger.revision, tuple(found), count)
 
 
@@ -177,7 +175,7 @@ def _holds(ledger: Ledger, compare: Compare) -> bool:
     found = False
     for _, position in _positions(ledger, compare.key, compare.end, None):
         found = True
-        if not _holds_for(ledger.record(position), compare):
+        if not _holds_for(ledger.existing(position), compare):
             return False
     return found or _holds_for(None, compare)
 
@@ -233,8 +231,8 @@ def _put(ledger: Ledger, command: Put) -> PutDone:
 
 
 def _delete_range(ledger: Ledger, command: DeleteRange) -> DeleteDone:
-    found = [ledger.record(position) for _, position in _positions(ledger, command.key, command.end, None)]
-    deleted = tuple(record for record in found if record is not None)
+    found = _positions(ledger, command.key, command.end, None)
+    deleted = tuple([ledger.existing(position) for _, position in found])
     for record in deleted:
         ledger.tell(ledger.remove(Table.KEY, record, ledger.revision + 1, 0, Action.DELETE), record)
     return DeleteDone(ledger.revision, deleted)

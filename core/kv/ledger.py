@@ -70,7 +70,7 @@ class Ledger:
     def live(self, table: Table, key: bytes) -> Record | None:
         """The current version of a key or directory."""
         position = rows.newest_live(self.rows.get(table, key))
-        return None if position is None else self._must_be(position)
+        return None if position is None else self.existing(position)
 
     def is_live(self, table: Table, key: bytes) -> bool:
         """Whether a key or directory is there."""
@@ -98,7 +98,8 @@ class Ledger:
         if len(key) > LONGEST_KEY:
             raise LimitError(f"a key has {len(key):,} bytes; at most {LONGEST_KEY:,} can be stored")
 
-    def _must_be(self, position: bytes) -> Record:
+    def existing(self, position: bytes) -> Record:
+        """The record that a row shows at a readable revision. LookupError if it is not there: the store is damaged."""
         record = self.record(position)
         if record is None:
             index, part = POSITION.unpack(position)

@@ -175,8 +175,7 @@ def children(ledger: Ledger, directory: bytes, after: bytes, limit: int, at: int
     if len(found) > limit:
         found = found[:limit]
         more = found[-1]
-    records = (ledger.record(positions[path]) for path in found)
-    return Page(tuple([record for record in records if record is not None]), more)
+    return Page(tuple([ledger.existing(positions[path]) for path in found]), more)
 
 
 def _names(
@@ -221,9 +220,7 @@ def _below(ledger: Ledger, directory: bytes) -> list[tuple[Table, Record]]:
         for key, row in ledger.rows.scan(table, *_span(directory)):
             position = ledger.shown(row, None)
             if position is not None and paths.is_clean(key):
-                record = ledger.record(position)
-                if record is not None:
-                    found.append((table, record))
+                found.append((table, ledger.existing(position)))
     return found
 
 
