@@ -26,6 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0
 HOST = "127.0.0.1"
+DIES_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
+"""So that a test run that is killed itself leaves no server behind."""
 
 
 class ServerFailedError(Exception):
@@ -160,7 +162,7 @@ class Server:
         }
         with self.output_file.open("ab") as output:
             self._process = subprocess.Popen(
-                command_line(self.kind, self.data, self.port, self._extra),
+                [*DIES_WITH_PARENT, *command_line(self.kind, self.data, self.port, self._extra)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
