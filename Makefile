@@ -42,7 +42,7 @@ build: $(READY) ## write dist/corenode, the whole program as one file
 	@$(BIN)/python tools/onefile/build.py dist/corenode
 
 bench: $(READY) ## this node beside Debian's etcd, in alternation
-	@$(BIN)/python bench/run.py
+	@$(BIN)/python bench/throughput.py
 
 lock: $(READY) ## pin the newest dependencies that pyproject.toml allows
 	@tools/lock.sh

@@ -6,9 +6,9 @@
        └─ front end    innermost, with the signals: SIGTERM and SIGINT begin the orderly end, SIGHUP reads the
                        configuration again
 
-The orderly end: no new connections, requests in flight are finished (DRAIN_SECONDS at most), streams are ended, the
-member carries out what is queued and flushes, then the directory is let go. A second signal cuts the connections
-off at once.
+The orderly end: no new connections, requests in flight are finished (DRAIN_SECONDS at most), long polls and streams are
+cut off so that no client takes them for whole, the member carries out what is queued and flushes, then the directory is
+let go. A second signal cuts every connection off at once.
 
 Everything that can be wrong with configuration, directory, addresses or certificates is found before the first
 request is served, and is a `StartError`. An exception in any task after that ends the daemon.
@@ -44,6 +44,8 @@ from core.version import VERSION
 from core.views import View, connection_figures
 
 DRAIN_SECONDS = 10.0
+STUCK_SECONDS = 20.0
+"""A drive loop that carries nothing out for so long gives systemd no sign of life."""
 
 _logger = logging.getLogger(__name__)
 
@@ -81,7 +83,7 @@ async def _serve(
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with trio.open_nursery() as background:
             background.start_soon(slowness.watch_loop)
-            background.start_soon(notifier.feed_watchdog)
+            background.start_soon(notifier.feed_watchdog, lambda: not member.node.is_stuck(STUCK_SECONDS))
             async with trio.open_nursery() as serving:
                 await serving.start(frontend.serve, listeners)
                 with _announced(config, notifier, bound):

@@ -30,8 +30,9 @@ class Clock(Protocol):
 class Watch(Protocol):
     """An open watch. Events come in order, none twice, none left out."""
 
-    async def next(self) -> Sequence[Event]:
-        """Wait for the next events, at least one; TreeError 401 if history up to them is compacted away."""
+    async def next(self, limit: int = 100) -> Sequence[Event]:
+        """Wait for the next events, at least one and at most `limit`; TreeError 401 if history up to them is compacted
+        away."""
         ...
 
     def __enter__(self) -> Self: ...

@@ -24,6 +24,11 @@ class State(Protocol):
     @property
     def dirty_rows(self) -> int: ...
 
+    @property
+    def dirty_bytes(self) -> int:
+        """What the waiting rows take, about."""
+        ...
+
     def flush(self) -> None:
         """Make all of it durable in one commit."""
         ...

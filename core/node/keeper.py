@@ -19,8 +19,8 @@ COMPACT_SECONDS = 5
 RETRY_SECONDS = 1
 SWEEP_CHANGES = 200
 """Changes swept between two checkpoints: about a millisecond."""
-KEPT_WHEN_FULL = 10_000
-"""Revisions of history that stay when room is short."""
+KEPT_WHEN_SHORT = 10_000
+"""Revisions of history that stay when room gets short; while it stays short, a tenth of that at each further second."""
 
 
 class Keeper:
@@ -33,6 +33,7 @@ class Keeper:
         self._revisions = revisions
         self._expiring = False
         self._compacting = False
+        self._kept = revisions
 
     async def run(self) -> None:
         """Tick until cancelled."""
@@ -51,7 +52,9 @@ class Keeper:
                     await node.start()
             if node.leads:
                 self._expire_if_due()
-                if tick % round(COMPACT_SECONDS / TICK_SECONDS) == 0:
+                if tick % round(COMPACT_SECONDS / TICK_SECONDS) == 0 or (
+                    node.headroom.nearly_gone and tick % round(RETRY_SECONDS / TICK_SECONDS) == 0
+                ):
                     self._compact_if_due()
             while node.keyspace.sweep(SWEEP_CHANGES):
                 node.flush_if_due()
@@ -69,14 +72,17 @@ class Keeper:
 
     def _expired(self, outcome: object) -> None:
         self._expiring = False
-        if isinstance(outcome, Expired) and outcome.count == EXPIRE_AT_ONCE:
+        if isinstance(outcome, Expired) and outcome.count:
             self._expire_if_due()
 
     def _compact_if_due(self) -> None:
         node = self._node
         keyspace = node.keyspace
-        kept = KEPT_WHEN_FULL if node.headroom.nearly_gone else self._revisions
-        target = keyspace.revision - kept
+        if node.headroom.nearly_gone:
+            self._kept = min(self._kept // 10, KEPT_WHEN_SHORT)
+        else:
+            self._kept = self._revisions
+        target = keyspace.revision - self._kept
         if self._retention:
             target = max(target, keyspace.revision_at(node.clock.now() - self._retention))
         if target > keyspace.floor and not self._compacting:
@@ -87,7 +93,7 @@ class Keeper:
 
     def _propose(self, command: Command, done: Any) -> bool:
         try:
-            self._node.propose_always(command, done)
+            self._node.propose(command, done)
         except ProposalError:
             return False  # the next tick tries again
         return True

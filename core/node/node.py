@@ -13,7 +13,7 @@ from core.node.clock import ClusterClock
 from core.node.disk import Log, State
 from core.node.errors import NoLeaderError, NoSpaceError, OverloadedError, ProposalError
 from core.node.headroom import Headroom
-from core.node.queue import Done, Proposal, ProposalQueue, adds_data
+from core.node.queue import Done, Proposal, ProposalQueue, adds_data, size_of
 from core.node.timing import Timing
 from core.raft.machine import Raft, Ready, Role
 from core.raft.messages import Entry, Kind
@@ -23,6 +23,8 @@ from core.watch.hub import Hub
 FLUSH_ROWS = 700
 """Rows that wait for a flush: at random keys these take about 5 ms, two thirds of it the disk."""
 FLUSH_SECONDS = 0.5
+FLUSH_BYTES = 4 << 20
+"""About how many bytes wait at most, where values are large."""
 IN_LINE_SECONDS = 0.002
 """Average commit time up to which commits are made in line."""
 
@@ -65,6 +67,7 @@ class Node:
         self._in_flight: dict[int, list[Proposal]] = {}
         """Who waits for the outcome of which entry."""
         self._flushed_at = trio.current_time()
+        self._turned_at = trio.current_time()
 
     # For services
 
@@ -92,20 +95,21 @@ class Node:
         """Commands in the queue."""
         return len(self._queue)
 
+    def is_stuck(self, seconds: float) -> bool:
+        """Whether commands wait and none was carried out for so long: the disk hangs."""
+        return bool(self._queue or self._in_flight) and trio.current_time() - self._turned_at > seconds
+
     def propose(self, command: Command, done: Done) -> None:
         """Queue a command; `done` is called exactly once with its outcome, which may be a KeyspaceError or a
         ProposalError. Raises OverloadedError, NoSpaceError or NoLeaderError if it was not queued."""
-        if self.headroom.shortage and adds_data(command):
+        size = size_of(command)
+        if adds_data(command) and not self.headroom.admits(size):
             raise NoSpaceError(self.headroom.shortage)
-        self.propose_always(command, done)
-
-    def propose_always(self, command: Command, done: Done) -> None:
-        """As `propose`, even when space is short: for the node's own housekeeping."""
         if self._stopping:
             raise NoLeaderError("this member is stopping; ask another one, or try again later")
         if self.raft.role is not Role.LEADER:
             raise NoLeaderError("no leader is known; try again later")
-        if not self._queue.put(command, done):
+        if not self._queue.put(command, done, size):
             raise OverloadedError("too many requests wait for the disk; nothing was written, try again later")
         self._wake.set()
 
@@ -135,6 +139,7 @@ class Node:
             else:
                 await self._wake.wait()
                 self._wake = trio.Event()
+                self._turned_at = trio.current_time()
         self.flush()
 
     def stop(self) -> None:
@@ -155,9 +160,10 @@ class Node:
         self.timings.flush.add(time.perf_counter() - started)
 
     def flush_if_due(self) -> None:
-        """Flush what has waited for long, or is much."""
+        """Flush what is much, or has waited for long."""
         rows = self._state.dirty_rows
-        if rows >= FLUSH_ROWS or (rows and trio.current_time() - self._flushed_at >= FLUSH_SECONDS):
+        much = rows >= FLUSH_ROWS or self._state.dirty_bytes >= FLUSH_BYTES
+        if much or (rows and trio.current_time() - self._flushed_at >= FLUSH_SECONDS):
             self.flush()
 
     async def _turn(self, batch: list[Proposal]) -> None:
@@ -167,8 +173,8 @@ class Node:
         entry = Batch(self.clock.now(), tuple([proposal.command for proposal in batch]))
         self._in_flight[self.raft.propose(commands.encode(entry))] = batch
         await self._carry_out()
-        if self._state.dirty_rows >= FLUSH_ROWS:
-            self.flush()
+        self.flush_if_due()
+        self._turned_at = trio.current_time()
 
     async def _carry_out(self) -> bool:
         """Save what is new, count it, apply what became committed; without room, take it back and refuse it."""

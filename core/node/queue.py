@@ -34,9 +34,8 @@ class ProposalQueue:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put(self, command: Command, done: Done) -> bool:
-        """Queue a command; False if the queue is full."""
-        size = size_of(command)
+    def put(self, command: Command, done: Done, size: int) -> bool:
+        """Queue a command of `size` bytes; False if the queue is full."""
         if len(self._waiting) >= QUEUE_COMMANDS or self.bytes + size > QUEUE_BYTES:
             return False
         self._waiting.append(Proposal(command, done, size))

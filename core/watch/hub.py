@@ -135,30 +135,30 @@ class Watcher:
         self._buffer.append(event)
         self._parked.unpark()
 
-    async def next(self) -> Sequence[Event]:
-        """Wait for the next events, at least one, in order. TreeError 401 if they are compacted away."""
+    async def next(self, limit: int = BUFFER) -> Sequence[Event]:
+        """Wait for the next events, at least one and at most `limit`, in order. TreeError 401 if they are compacted
+        away."""
         while True:
             await trio.lowlevel.checkpoint()
             if not self._live:
-                found = self._read_on()
+                found = self._read_on(limit)
                 if found:
                     return found
             elif self._buffer:
-                events = tuple(self._buffer)
-                self._buffer.clear()
+                events = [self._buffer.popleft() for _ in range(min(limit, len(self._buffer)))]
                 self._next = events[-1].record.index + 1
                 return events
             else:
                 await self._parked.park()
 
-    def _read_on(self) -> list[Event]:
-        """Read the next slice of history, and become live at its end."""
+    def _read_on(self, limit: int) -> list[Event]:
+        """Read the next slice of history up to `limit` events, and become live at its end."""
         history = self._hub.history
         found: list[Event] = []
         scanned = 0
         try:
             for record in history.history(self._next):
-                if scanned == SLICE:
+                if scanned == SLICE or len(found) == limit:
                     return self._with_previous(found)
                 scanned += 1
                 self._next = record.index + 1

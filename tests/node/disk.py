@@ -60,6 +60,7 @@ class DiskState(MemoryStore):
         self._tables = {table: rows.copy() for table, rows in disk.state._tables.items()}
         self.dirty_rows = 0
         self.used = 0
+        self.dirty_bytes = 0
         self.full = False
 
     def put(self, table: Table, key: bytes, value: bytes) -> None:

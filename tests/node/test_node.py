@@ -233,3 +233,30 @@ async def test_a_slow_commit_names_the_disk(monkeypatch: pytest.MonkeyPatch, cap
     async with running(machine):
         await ask(machine, Set(b"/a"))
     assert "the disk is slow" in caplog.text
+
+
+async def test_the_quota_is_looked_at_as_often_as_data_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not once a second: a fast writer would be far beyond it by then."""
+    machine = Machine(Disk(), quota=10_000_000)
+    refused = 0
+    async with running(machine):
+        for number in range(100):
+            try:
+                await ask(machine, Set(b"/%d" % number, b"v" * 1_000_000))
+            except NoSpaceError:
+                refused += 1
+            else:
+                machine.state.used += 1_000_000
+    assert refused >= 86
+    assert machine.state.used <= 14_000_000
+
+
+async def test_commands_that_wait_in_vain_are_noticed(autojump_clock: trio.testing.MockClock) -> None:
+    machine = Machine(Disk())
+    await machine.node.start()
+    assert not machine.node.is_stuck(20)
+    machine.node.propose(Set(b"/a"), lambda _: None)
+    await trio.sleep(10)
+    assert not machine.node.is_stuck(20)
+    await trio.sleep(11)
+    assert machine.node.is_stuck(20)

@@ -99,3 +99,21 @@ def test_a_step_of_the_wall_clock_moves_only_what_is_shown() -> None:
     wall[0] += 0.05
     clock.follow_wall()
     assert clock.wall(clock.now()) == pytest.approx(1_003_600.0, abs=1e-3)
+
+
+async def test_history_gives_way_while_room_is_short(autojump_clock: trio.testing.MockClock) -> None:
+    machine = Machine(Disk(), quota=1000)
+    async with running(machine), trio.open_nursery() as nursery:
+        nursery.start_soon(Keeper(machine.node, retention=0, revisions=10**9).run)
+        for _ in range(50):
+            await ask(machine, Set(b"/a"))
+        machine.state.used = 1000
+        await trio.sleep(10)
+        assert machine.keyspace.floor == machine.node.revision
+        machine.state.used = 100
+        await trio.sleep(2)
+        for _ in range(50):
+            await ask(machine, Set(b"/a"))
+        await trio.sleep(10)
+        assert machine.keyspace.floor == machine.node.revision - 50
+        nursery.cancel_scope.cancel()

@@ -63,14 +63,16 @@ class FakeWatch:
         self._batches = deque(batches)
         self.open = False
 
-    async def next(self) -> Sequence[Event]:
+    async def next(self, limit: int = 100) -> Sequence[Event]:
         if not self._batches:
             await trio.sleep_forever()
         batch = self._batches.popleft()
         await trio.lowlevel.checkpoint()
         if isinstance(batch, TreeError):
             raise batch
-        return batch
+        if batch[limit:]:
+            self._batches.appendleft(batch[limit:])
+        return batch[:limit]
 
     def __enter__(self) -> Self:
         self.open = True

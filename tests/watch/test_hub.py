@@ -195,3 +195,16 @@ def test_keys_v2_cannot_see_wake_nobody() -> None:
     with world.hub.watch(b"/a", recursive=True) as watcher:
         world.do(Put(b"/a//b"), Put(b"/a/b"))
         assert shown(list(watcher._buffer)) == [(3, b"/a/b")]
+
+
+async def test_a_long_poll_takes_no_more_than_it_gives() -> None:
+    world = World()
+    for _ in range(1000):
+        world.do(Set(b"/a"))
+    with world.hub.watch(b"/a", start=2) as watcher:
+        assert shown(await watcher.next(1)) == [(2, b"/a")]
+        assert shown(await watcher.next(2)) == [(3, b"/a"), (4, b"/a")]
+    with world.hub.watch(b"/a") as watcher:
+        world.do(Set(b"/a"), Set(b"/a"))
+        assert len(await watcher.next(1)) == 1
+        assert len(await watcher.next()) == 1

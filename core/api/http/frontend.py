@@ -39,9 +39,7 @@ _OUT_OF_RESOURCES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.
 class Frontend:
     """Serves HTTP on listeners with one handler. `serve` once; `drain` and `statistics` from tasks of the same loop."""
 
-    def __init__(
-        self, handler: Handler, limits: Limits | None = None, wall: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, handler: Handler, limits: Limits | None = None, wall: Callable[[], float] = time.time) -> None:
         self._handler = handler
         self._limits = limits or Limits()
         self._wall = wall

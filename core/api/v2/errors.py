@@ -3,7 +3,7 @@
 import msgspec
 
 from core.api.store import NoLeaderError, NoSpaceError, OutcomeUnknownError, OverloadedError
-from core.kv.errors import ReservedKeyError, TreeError
+from core.kv.errors import LimitError, ReservedKeyError, TreeError
 
 KEY_RESERVED = 106
 PREVIOUS_VALUE_REQUIRED = 201
@@ -92,6 +92,8 @@ def refusal(error: object, index: int) -> Refusal:
             return Refusal(400, error.code, error.cause, 0)
         case TreeError() if error.code in MESSAGES:
             return Refusal(_STATUS.get(error.code, 400), error.code, error.cause, error.index)
+        case LimitError():
+            return Refusal(400, INVALID_FIELD, str(error), index)
         case ReservedKeyError():
             return Refusal(400, KEY_RESERVED, str(error), index)
         case OverloadedError():

@@ -41,10 +41,9 @@ class Watching:
             await outlet.start(200, self._head.success(self._index))
             while True:
                 try:
-                    events = await watch.next()
+                    events = await (watch.next() if self._stream else watch.next(1))
                 except TreeError:
                     return
-                if not self._stream:
-                    await outlet.send(event_body(self._store, events[0]))
-                    return
                 await outlet.send(b"".join([event_body(self._store, event) for event in events]))
+                if not self._stream:
+                    return
