@@ -80,6 +80,9 @@ def test_a_full_disk_refuses_data_and_recovers_by_itself(tmp_path: Path) -> None
             with Client(server.port, timeout=30) as client:
                 keys, refused = fill(client, "/full")
                 assert len(keys) > 20
+                # Refused at the low-water mark of 64 MiB, less what was admitted between two looks at the disk.
+                assert os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize > 40 * MIB
+                assert (disk / "data" / "reserve").exists()
                 check_refused_but_alive(client, keys, refused)
                 # Not even a byte left for anyone: reads and deletes still go on.
                 with (disk / "greedy").open("wb") as greedy:
@@ -102,6 +105,7 @@ def test_a_quota_refuses_data_until_keys_are_deleted(tmp_path: Path) -> None:
     quota = ("--quota-backend-bytes", str(24 * MIB))
     with Server("corenode", tmp_path, extra=quota) as server, Client(server.port, timeout=30) as client:
         keys, refused = fill(client, "/full")
+        assert 20 * MIB < sum(len(VALUE) for _ in keys) <= 28 * MIB
         check_refused_but_alive(client, keys, refused)
         assert client.delete("/full", "?recursive=true").status == 200
         until_accepted(client, "/again")
