@@ -105,7 +105,11 @@ def test_the_unusual_is_left_to_the_judge(name: str) -> None:
 PIECES = [
     *(b"\r\n", b"\n", b"\r", b" ", b"\t", b":", b": ", b"?", b"\x00", b"\x0b", b"\x7f", b"\x85", b"\xff", b"\r\n\r\n"),
     *(b"Host: a\r\n", b"Content-Length: 3\r\n", b"Content-Length: 0\r\n", b"Transfer-Encoding: chunked\r\n"),
-    *(b"Connection: close\r\n", b"Connection: x\r\n", b"Expect: 100-continue\r\n",),
+    *(
+        b"Connection: close\r\n",
+        b"Connection: x\r\n",
+        b"Expect: 100-continue\r\n",
+    ),
     *(b"Upgrade: x\r\n", b"X:\r\n", b"X: \r\n"),
     *(b" HTTP/1.1", b" HTTP/1.0", b"GET ", b"PUT ", b"/", b"a", b"1", b"http://a"),
 ]
