@@ -34,6 +34,13 @@ async def test_what_is_too_big_is_refused_and_the_rest_served(name: str) -> None
         assert (await good.ask(GET)).status == 200
 
 
+async def test_a_small_limit_holds_for_small_bodies_too() -> None:
+    async with serving(echo, Limits(body_max=10)) as served, served.client() as client:
+        assert (await client.ask(put(b"/", b"x" * 10))).status == 200
+        await client.send(put(b"/", b"x" * 11))
+        assert (await client.answer()).text == "request body is larger than 10 bytes\n"
+
+
 async def test_the_largest_allowed_is_served() -> None:
     async with serving(echo, LIMITS) as served, served.client() as client:
         assert (await client.ask(put(b"/", b"x" * 20_000))).body.endswith(b"x" * 20_000)
@@ -197,7 +204,7 @@ async def test_a_reset_in_the_middle_of_a_request_leaves_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"target_max": 100}, {"body_max": 100}, {"head_max": 5000}, {"idle_s": 0.0}, {"connections_max": 0}]
+    "wrong", [{"target_max": 100}, {"body_max": 0}, {"head_max": 5000}, {"idle_s": 0.0}, {"connections_max": 0}]
 )
 def test_limits_that_contradict_each_other_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must be"):

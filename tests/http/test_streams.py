@@ -113,6 +113,20 @@ async def test_a_client_that_went_before_its_stream_began_leaves_nothing() -> No
         assert served.statistics.streams == 0
 
 
+@pytest.mark.parametrize("begun", [True, False])
+async def test_a_producer_can_break_its_response_off(begun: bool) -> None:
+    async def produce(outlet: Outlet) -> None:
+        if begun:
+            await outlet.start(200, b"")
+            await outlet.send(b"piece")
+        await outlet.abort()
+
+    async with serving(streaming(produce)) as served, served.client() as client:
+        await client.send(STREAM)
+        data = await client.end()
+        assert data.endswith(b"piece\r\n") if begun else data == b""
+
+
 async def test_a_slow_reader_waits_alone() -> None:
     sent = 0
 

@@ -195,7 +195,7 @@ class Connection:
                 self.pending = data
                 self._wait(len(data))
                 return
-            if found is not UNUSUAL:
+            if found is not UNUSUAL and len(found[0].body) <= self._hub.limits.body_max:
                 request, used, keep_alive = found
                 self.pending = data[used:] if used < len(data) else b""
                 self.keep_alive = keep_alive
@@ -317,9 +317,9 @@ class Connection:
         self._hub.counters.streams -= 1
         if self.state is CLOSED:
             return
-        if not begun:
+        if not begun and self._hub.draining:
             self.refuse(503, "this node is stopping; try again, or another node")
-        elif not whole and not self.head_only:
+        elif not begun or not (whole or self.head_only):
             self.close()
         else:
             if self.http_1_1 and not self.head_only:

@@ -40,13 +40,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Raise ValueError where two limits contradict each other."""
-        if self.target_max < recognise.HEAD_MAX or self.body_max < recognise.BODY_MAX:
+        if self.target_max < recognise.HEAD_MAX:
             raise ValueError(
-                f"target_max must be at least {recognise.HEAD_MAX} and body_max at least {recognise.BODY_MAX} bytes: "
-                "smaller requests are recognised before limits are looked at"
+                f"target_max must be at least {recognise.HEAD_MAX} bytes: "
+                "smaller requests are recognised before this limit is looked at"
             )
         if self.head_max < self.target_max:
             raise ValueError("head_max must be at least target_max: the target is part of the head")
         times = (self.idle_s, self.request_s, self.handshake_s, self.write_s, self.linger_s, self.sweep_s)
-        if min(times) <= 0 or min(self.held_max, self.connections_max, self.write_rate_min) <= 0:
+        sizes = (self.body_max, self.held_max, self.connections_max, self.write_rate_min)
+        if min(times) <= 0 or min(sizes) <= 0:
             raise ValueError("limits must be greater than zero")
