@@ -1,8 +1,9 @@
 """The real program as one file, alone in an empty directory with an empty environment."""
 
+import resource
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,15 +30,21 @@ def run(corenode: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, cwd=corenode.parent, capture_output=True, text=True, timeout=60)
 
 
-def test_version_and_help_answer_at_once_after_the_first_start(corenode: Path) -> None:
+def processor_seconds(corenode: Path, *arguments: str) -> float:
+    """What one run takes of the processor; other tests that run at the same time hardly change it."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert run(corenode, *arguments).returncode == 0
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
+def test_version_and_help_answer_at_once_after_the_first_start(
+    corenode: Path, record_property: Callable[[str, object], None]
+) -> None:
     assert run(corenode, "--version").stdout.startswith("corenode")
-    for arguments in (("--version",), ("--help",)):
-        seconds = []
-        for _ in range(5):
-            began = time.perf_counter()
-            assert run(corenode, *arguments).returncode == 0
-            seconds.append(time.perf_counter() - began)
-        assert min(seconds) < 0.2
+    version, help_ = (min(processor_seconds(corenode, verb) for _ in range(5)) for verb in ("--version", "--help"))
+    record_property("checked", f"--version takes {version:.3f} s of the processor, --help {help_:.3f} s")
+    assert max(version, help_) < 0.2
 
 
 def test_every_library_loads_from_the_cache_and_none_from_this_environment(corenode: Path) -> None:
