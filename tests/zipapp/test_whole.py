@@ -3,7 +3,10 @@
 import resource
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -63,3 +66,34 @@ def test_every_library_loads_from_the_cache_and_none_from_this_environment(coren
     command = [sys.executable, "-I", "-S", "-c", probe, str(version / "site")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+@contextmanager
+def node(corenode: Path) -> Iterator[str]:
+    """`corenode up` with an empty environment but for the places of its cache and runtime files; yields its URL."""
+    home = corenode.parent
+    environment = {"CORENODE_CACHE": str(home / "cache"), "XDG_RUNTIME_DIR": str(home)}
+    arguments = ["up", "--data-dir", "data", "--listen-client-urls", "http://127.0.0.1:0"]
+    command = [sys.executable, "-I", str(corenode), *arguments]
+    with subprocess.Popen(command, env=environment, cwd=home, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            ready = next(line for line in process.stderr if " ready " in line)
+            yield ready.split("endpoints=")[1].split()[0]
+        finally:
+            process.terminate()
+            process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
+def test_the_node_and_the_client_run_from_it(corenode: Path, record_property: Callable[[str, object], None]) -> None:
+    with node(corenode) as url:
+        assert run(corenode, "kv", "put", "/a", "1", "--endpoints", url).returncode == 0
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        with node(corenode) as url, urllib.request.urlopen(f"{url}/v2/keys/a") as answer:
+            seconds.append(time.perf_counter() - began)
+            assert b'"value":"1"' in answer.read()
+    record_property("checked", f"{min(seconds):.2f} s from start to the first answer")
+    assert run(corenode, "kv", "get", "/a", "--endpoints", url).returncode == 1  # it has ended
