@@ -96,5 +96,6 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     assert "/usr/local/bin/corenode" in text
     unit = tmp_path / "corenode.service"  # verify looks for the program as well
     unit.write_text(text.replace("/usr/local/bin/corenode", "/bin/true"))
-    done = subprocess.run(["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True, check=False)
+    verify = ["systemd-analyze", "verify", "--man=no", str(unit)]
+    done = subprocess.run(verify, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
