@@ -7,6 +7,8 @@ Everything that changes a row goes through here, so that the tables agree with e
 
 import struct
 
+import msgspec
+
 from core.kv import paths, records, rows
 from core.kv.errors import CompactedError, LimitError
 from core.kv.records import DIRECTORY, GONE, NOWHERE, POSITION, SPILLED, Action, Event, Record
@@ -185,6 +187,7 @@ class Ledger:
             lease,
             deadline,
             NOWHERE if previous is None else previous.position,
+            self.time,
         )
         self._store(table, record, rows.appended(row, position, index, gone=False))
         if previous is not None and previous.deadline | previous.lease:
@@ -217,6 +220,7 @@ class Ledger:
             0,
             0,
             previous.position,
+            self.time,
         )
         self._store(table, record, rows.appended(row, position, index, gone=True))
         if previous.deadline | previous.lease:
@@ -276,18 +280,5 @@ def _expiry(deadline: int, kind: bytes, name: bytes) -> bytes:
 
 def _at_revision(record: Record, revision: int) -> Record:
     """The record as part of a command whose last change is `revision`."""
-    return Record(
-        record.position,
-        record.key,
-        record.value,
-        record.action,
-        record.flags,
-        revision,
-        record.modified,
-        record.created,
-        revision if record.version == 1 else record.create_revision,
-        record.version,
-        record.lease,
-        record.deadline,
-        record.previous,
-    )
+    create_revision = revision if record.version == 1 else record.create_revision
+    return msgspec.structs.replace(record, revision=revision, create_revision=create_revision)

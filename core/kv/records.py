@@ -69,6 +69,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     """Cluster time in ns when it expires by its own TTL; 0: never."""
     previous: bytes
     """Position of the version it replaces or deletes, or NOWHERE."""
+    time: int
+    """Cluster time in ns of the change."""
 
     @property
     def index(self) -> int:
@@ -95,7 +97,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     previous: Record | None
 
 
-_FIXED = struct.Struct(">BBQQQQQQqBI")
+_FIXED = struct.Struct(">BBQQQQQQqQBI")
 
 
 def encode(record: Record) -> bytes:
@@ -114,6 +116,7 @@ def encode(record: Record) -> bytes:
                 record.version,
                 record.deadline,
                 record.lease,
+                record.time,
                 len(previous),
                 len(key),
             ),
@@ -128,7 +131,7 @@ def decode(position: bytes, row: bytes) -> Record:
     """The record at `position`; ValueError if the row is none."""
     if len(row) < _FIXED.size:
         raise ValueError(f"a record of {len(row)} bytes is cut short")
-    action, flags, revision, modified, created, create_revision, version, deadline, lease, n_previous, n_key = (
+    action, flags, revision, modified, created, create_revision, version, deadline, lease, time, n_previous, n_key = (
         _FIXED.unpack_from(row)
     )
     start = _FIXED.size + n_previous
@@ -148,4 +151,5 @@ def decode(position: bytes, row: bytes) -> Record:
         lease,
         deadline,
         row[_FIXED.size : start],
+        time,
     )

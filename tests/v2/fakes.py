@@ -47,6 +47,7 @@ def record(
         lease=0,
         deadline=deadline,
         previous=NOWHERE,
+        time=NOW,
     )
 
 

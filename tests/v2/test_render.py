@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,9 +76,9 @@ def test_a_deletion_shows_no_content_but_the_old_node() -> None:
 
 def test_an_expiry_shows_when_it_was_due_and_no_ttl() -> None:
     new = record(b"/foo", index=9, created=7, action=Action.EXPIRE, gone=True)
-    assert body(new, record(b"/foo", b"bar", deadline=NOW + SECOND)) == (
+    assert body(new, record(b"/foo", b"bar", deadline=NOW)) == (
         b'{"action":"expire","node":{"key":"/foo","modifiedIndex":9,"createdIndex":7},'
-        b'"prevNode":{"key":"/foo","value":"bar","expiration":"2026-09-21T14:30:01.25Z",'
+        b'"prevNode":{"key":"/foo","value":"bar","expiration":"2026-09-21T14:30:00.25Z",'
         b'"modifiedIndex":7,"createdIndex":7}}\n'
     )
 
@@ -123,3 +124,11 @@ def test_any_text_comes_back(name: str, value: str) -> None:
 )
 def test_times_are_as_go_prints_them(wall: float, shown: str) -> None:
     assert rfc3339(wall) == shown
+
+
+def test_an_event_shows_the_ttl_of_its_moment_however_late_it_is_read() -> None:
+    then = NOW - 50 * SECOND
+    new = msgspec.structs.replace(record(b"/foo", b"bar", index=9, deadline=then + 100 * SECOND), time=then)
+    old = record(b"/foo", b"old", deadline=then + 7 * SECOND)
+    found = msgspec.json.decode(body(new, old))
+    assert (found["node"]["ttl"], found["prevNode"]["ttl"]) == (100, 7)

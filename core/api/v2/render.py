@@ -55,12 +55,12 @@ def event_body(store: Store, event: Event) -> bytes:
     """One event as a JSON line."""
     record = event.record
     before = event.previous
-    expired = record.action is Action.EXPIRE
+    then = record.time
     return b"%b\n" % encode(
         Answer(
             record.action.word,
             changed(store, record),
-            None if before is None else present(store, before, ttl=not expired),
+            None if before is None else _node(store, before, before.modified, then),
         )
     )
 
@@ -84,39 +84,38 @@ def changed(store: Store, record: Record) -> Node:
             modified_index=record.index,
             created_index=record.created,
         )
-    return _node(store, record, record.index, ttl=True)
+    return _node(store, record, record.index, record.time)
 
 
-def present(store: Store, record: Record, *, ttl: bool = True) -> Node:
-    """A node as it stands, or stood before an event; a directory without its children."""
-    return _node(store, record, record.modified, ttl=ttl)
+def present(store: Store, record: Record) -> Node:
+    """A node as it stands; a directory without its children."""
+    return _node(store, record, record.modified, store.clock.now())
 
 
-def _node(store: Store, record: Record, modified: int, *, ttl: bool) -> Node:
+def _node(store: Store, record: Record, modified: int, time: int) -> Node:
+    """A node as seen at a cluster time: its TTL is what was left then."""
     value = None if record.directory else text(record.value)
     if not record.deadline and not record.lease:
         return Node(text(record.key), value, record.directory, None, 0, modified, record.created)
-    expiration, remaining = _expiry(store, record)
+    expiration, remaining = _expiry(store, record, time)
     return Node(
         text(record.key),
         value,
         record.directory,
         expiration,
-        remaining if ttl else 0,
+        remaining,
         modified,
         record.created,
     )
 
 
-def _expiry(store: Store, record: Record) -> tuple[str | None, int]:
-    """When it expires, RFC 3339 in UTC, and in how many seconds, rounded up; (None, 0) for never.
-
-    Both are of now: an event of the past shows what is left, not what there was.
-    """
+def _expiry(store: Store, record: Record, time: int) -> tuple[str | None, int]:
+    """When it expires, RFC 3339 in UTC, and in how many seconds of cluster time from `time` on, rounded up; (None, 0)
+    for never."""
     deadline = store.deadline(record)
     if not deadline:
         return None, 0
-    remaining = -((store.clock.now() - deadline) // _SECOND)
+    remaining = -((time - deadline) // _SECOND)
     return rfc3339(store.clock.wall(deadline)), max(remaining, 0)
 
 
