@@ -12,9 +12,10 @@ Promises
 
 Where it departs from etcd, on purpose
 - A path that is not clean is served at its clean form; Go's router answers 301, which few clients follow on a PUT.
+- At most 256 parameters of a request are read; more are refused with 210.
 - `wait` together with `quorum` waits (etcd forgets the wait and reads). A `stream` from a past index goes on.
 - A key that is not UTF-8, longer than 64 KiB or deeper than 256 directories is refused with 209.
-- TTLs are limited to 9,000,000,000 s; etcd's arithmetic runs over a little above.
+- TTLs are limited to 9,223,372,036 s, where etcd's arithmetic runs over.
 - `<`, `>` and `&` stand for themselves in JSON strings; both forms read as the same text.
 - Busy is 503, a full disk 507, an unknown outcome 504; the `errorCode` is 300 in all of them, 301 without leader.
 
