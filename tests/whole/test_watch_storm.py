@@ -29,7 +29,7 @@ class Size:
     writes: int
 
 
-SIZES: dict[Kind, Size] = {"corenode": Size(1000, 8, 1, 20, 10_000), "etcd": Size(60, 3, 2, 2, 400)}
+SIZES: dict[Kind, Size] = {"corenode": Size(1000, 8, 8, 20, 10_000), "etcd": Size(60, 3, 2, 2, 400)}
 
 
 def crowd(size: Size) -> list[Watcher]:
