@@ -132,14 +132,17 @@ class Node:
         """Take turns until stopped; then carry out what is queued, flush, return."""
         while True:
             if self._queue:
-                await trio.lowlevel.checkpoint()
                 await self._turn(self._queue.take())
+                if self._queue:
+                    await trio.lowlevel.checkpoint()
             elif self._stopping:
                 break
             else:
                 await self._wake.wait()
                 self._wake = trio.Event()
                 self._turned_at = trio.current_time()
+                if len(self._queue) > 1:
+                    await trio.lowlevel.checkpoint()  # where two come, more are coming: let them join the batch
         self.flush()
 
     def stop(self) -> None:
