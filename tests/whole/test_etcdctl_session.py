@@ -176,7 +176,7 @@ class Session:
         line = re.sub(r"peerURLs=\S*", "peerURLs=PEER", line)
         line = re.sub(r"\b[0-9a-f]{9,16}\b(?=: name=| is healthy)", "ID", line)
         line = re.sub(r'"expiration":"[^"]*"', '"expiration":"TIME"', line)
-        line = re.sub(r"(?<=TTL: )(500|499)$|(?<=\"ttl\":)(500|499)\b", "500", line)
+        line = re.sub(r"(?<=TTL: )(500|49\d)$|(?<=\"ttl\":)(500|49\d)\b", "500", line)
         return re.sub(
             r"((?:Index: |Index\":|_INDEX=|\[)|/0{5,}|!= )(\d+)(?=\]|,|}|$)",
             lambda match: match[1] + self._relative_index(int(match[2])),
