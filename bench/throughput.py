@@ -28,6 +28,7 @@ from tests.whole.servers import KINDS, ROOT, Kind, Server
 
 HISTORY = ROOT / "bench" / "history.jsonl"
 WARM_UP_SECONDS = 1.0
+WIDTH = 110
 
 # The script for wrk: a random key and a random value of 64 bytes each time, or one key after the other to fill.
 SCRIPT = """
@@ -228,7 +229,9 @@ def main() -> int:
             for workload in workloads(given.connections):
                 status.update(f"{workload.name}, {workload.connections} connections")
                 results.append(measure(servers, workload, given.rounds, given.seconds, given.keys))
-    Console().print(table(results))
+    console = Console()
+    # Not on a terminal the width is a guess, and a table of cut figures tells nothing.
+    Console(width=None if console.is_terminal else WIDTH).print(table(results))
     if given.record:
         record(results, given.keys)
     failed = sum(result.failed for result in results)
