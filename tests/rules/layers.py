@@ -30,7 +30,7 @@ ROOMS = {
     "core.kv": Room(0, libraries="msgspec sortedcontainers"),
     # 1 drivers: plain synchronous code
     "core.store_lmdb": Room(1, "core.raft core.kv", "lmdb msgspec sortedcontainers"),
-    "core.tls": Room(1),
+    "core.tls": Room(1, libraries="cryptography"),
     # 2 tasks
     "core.watch": Room(2, "core.kv", "trio"),
     "core.node": Room(2, "core.raft core.kv core.store_lmdb core.watch", "trio msgspec"),
@@ -60,9 +60,9 @@ ROOMS = {
     ),
     "core.commands": Room(
         4,
-        "core.version core.store_lmdb core.client core.settings core.config core.logs core.runtime_dir core.service"
-        " core.daemon",
-        "click rich trio msgspec",
+        "core.version core.store_lmdb core.tls core.client core.settings core.config core.logs core.runtime_dir"
+        " core.service core.daemon",
+        "click rich trio msgspec cryptography",
     ),
     "cli": Room(4, "core.version core.commands", "click"),
 }
