@@ -88,6 +88,7 @@ VERBS = {
         "init": lazy.Verb("core.commands.ca:init", "Make a new authority."),
         "issue": lazy.Verb("core.commands.ca:issue", "Make a certificate and its key."),
         "show": lazy.Verb("core.commands.ca_show", "List certificates and when they expire."),
+        "revoke": lazy.Verb("core.commands.ca_revoke", "Take a certificate's rights away, at once and everywhere."),
         "renew": lazy.Verb("core.commands.ca:renew", "Replace certificates by new ones for the same keys."),
     },
 }

@@ -159,6 +159,15 @@ class Compact(_Command, frozen=True, array_like=True, gc=False, tag=23):
     revision: int
 
 
+# The operations of the system records.
+
+
+class Revoke(_Command, frozen=True, array_like=True, gc=False, tag=40):
+    """Take a certificate's rights away, by its serial number: big-endian, without leading zeros."""
+
+    serial: bytes
+
+
 Operation = Put | DeleteRange | Range | Txn
 Command = (
     Set
@@ -175,6 +184,7 @@ Command = (
     | LeaseRevoke
     | LeaseKeepAlive
     | Compact
+    | Revoke
 )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from core.kv import compaction, flat, leases, records, tree
+from core.kv import compaction, flat, leases, records, revocations, tree
 from core.kv.commands import (
     Batch,
     Command,
@@ -19,17 +19,18 @@ from core.kv.commands import (
     LeaseRevoke,
     Put,
     Range,
+    Revoke,
     Set,
     Txn,
     Update,
 )
 from core.kv.errors import KeyspaceError
 from core.kv.ledger import Ledger
-from core.kv.outcomes import Compacted, DeleteDone, Expired, LeaseDone, PutDone, RangeDone, TxnDone
+from core.kv.outcomes import Compacted, DeleteDone, Expired, LeaseDone, PutDone, RangeDone, Revoked, TxnDone
 from core.kv.records import POSITION, Event, Record
 from core.kv.transaction import Table, Transaction
 
-Outcome = Event | PutDone | DeleteDone | RangeDone | TxnDone | LeaseDone | Compacted | Expired | KeyspaceError
+Outcome = Event | PutDone | DeleteDone | RangeDone | TxnDone | LeaseDone | Compacted | Expired | Revoked | KeyspaceError
 
 _OPERATIONS: dict[type, Any] = {
     Set: tree.set_,
@@ -46,6 +47,7 @@ _OPERATIONS: dict[type, Any] = {
     LeaseRevoke: leases.revoke,
     LeaseKeepAlive: leases.keep_alive,
     Compact: compaction.compact,
+    Revoke: revocations.revoke,
 }
 
 
@@ -150,6 +152,19 @@ class Keyspace:
     def next_deadline(self) -> int | None:
         """Cluster time in ns when something expires next."""
         return leases.next_deadline(self._ledger)
+
+    @property
+    def revocations(self) -> int:
+        """How many certificates were revoked since this object was made."""
+        return self._ledger.revocations
+
+    def is_revoked(self, serial: int) -> bool:
+        """Whether the certificate of that serial number was revoked."""
+        return revocations.is_revoked(self._ledger, serial)
+
+    def revoked(self) -> list[int]:
+        """The serial numbers of all revoked certificates."""
+        return revocations.revoked(self._ledger)
 
     def revision_at(self, time: int) -> int:
         """The last noted revision that was reached by cluster time `time`; 0 if none is noted."""

@@ -42,6 +42,8 @@ class Ledger:
         """Position up to which compaction has removed what the floor hides."""
         self.expired = 0
         """What expired since the ledger was opened, for statistics."""
+        self.revocations = 0
+        """Certificates revoked since the ledger was opened: whoever guards connections looks again when it moves."""
         self.events: list[Event] = []
         """Visible changes of the batch in progress."""
         self._group: list[tuple[Table, Record]] | None = None

@@ -16,9 +16,9 @@ from core.api.ops.routes import routes
 from core.api.router import Router
 from core.api.store import NoLeaderError, NoSpaceError, OutcomeUnknownError, OverloadedError
 from core.api.v2.counters import Counters, Operation
-from core.kv.commands import Compact
+from core.kv.commands import Compact, Revoke
 from core.kv.errors import CompactedError, FutureRevisionError
-from core.kv.outcomes import Compacted
+from core.kv.outcomes import Compacted, Revoked
 from core.node.latency import BOUNDS_NS, Latency
 from tests.v2.fakes import ANYONE, LOCAL, FakeOutlet, FakeReply, FakeStore, request
 
@@ -39,6 +39,9 @@ class FakeNode:
 
     def status(self) -> Status:
         return STATUS
+
+    def revoked(self) -> list[int]:
+        return [0xA1, 0xB2]
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -251,3 +254,19 @@ def test_no_bytes_raise(path: bytes, query: bytes) -> None:
         reply = FakeReply()
         Router(lambda *_: pytest.fail("not a key"), handlers)(request(method, path + b"?" + query, caller=LOCAL), reply)
         assert isinstance(reply.sent, Response)
+
+
+def test_revocations_are_listed_and_made() -> None:
+    assert told(ask("GET /corenode/revocations", caller=LOCAL)) == (200, {"serials": ["a1", "b2"]})
+    store = FakeStore()
+    store.outcome = Revoked(41, new=True)
+    answer = told(ask("POST /corenode/revocations?serial=0A1b", store, caller=LOCAL))
+    assert answer == (200, {"serial": "a1b", "new": True, "revision": 41})
+    assert store.commands == [Revoke(b"\x0a\x1b")]
+
+
+@pytest.mark.parametrize("query", ["", "?serial=", "?serial=0", "?serial=xyz", f"?serial={'1' * 41}", "?serial=1&a=b"])
+def test_a_revocation_needs_a_serial_number(query: str) -> None:
+    store = FakeStore()
+    assert ask(f"POST /corenode/revocations{query}", store, caller=LOCAL).sent.status == 400
+    assert store.commands == []

@@ -6,6 +6,7 @@ from core.api.figures import Source
 from core.api.ops.health import LIVEZ, READYZ, Health, HealthHandler, livez, readyz
 from core.api.ops.metrics import Metrics
 from core.api.ops.operator import Node, Operator
+from core.api.ops.revocations import RevocationsHandler
 from core.api.ops.version import version_handler
 from core.api.router import Route
 from core.api.store import Store
@@ -19,5 +20,6 @@ def routes(store: Store, health: Health, node: Node, sources: Sequence[Source], 
         Route(LIVEZ, livez(store), below=True),
         Route(READYZ, readyz(store, health), below=True),
         Route(b"/metrics", Metrics(sources)),
+        Route(b"/corenode/revocations", RevocationsHandler(store, node)),
         *Operator(store, node).routes(),
     ]
