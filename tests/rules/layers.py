@@ -38,12 +38,14 @@ ROOMS = {
     "core.api.http": Room(3, libraries="trio h11 msgspec"),
     "core.api": Room(3, "core.kv core.node core.api.http", "msgspec"),
     "core.api.v2": Room(3, "core.kv core.node core.api core.api.http", "trio msgspec"),
-    "core.api.ops": Room(3, "core.kv core.node core.api core.api.http", "msgspec prometheus_client"),
+    "core.api.ops": Room(3, "core.kv core.tls core.node core.api core.api.http", "msgspec prometheus_client"),
     "core.client": Room(3, "core.addresses", "trio httpcore msgspec"),
     # 4 wiring
     "core.settings": Room(4, "core.addresses", "msgspec"),
     "core.config": Room(4, "core.addresses core.settings", "msgspec"),
     "core.logs": Room(4, libraries="msgspec"),
+    "core.admission": Room(4, "core.tls core.api.http", "trio"),
+    "core.credentials": Room(4, "core.tls core.api.http core.config", "trio"),
     "core.runtime_dir": Room(4, libraries="msgspec"),
     "core.service": Room(4, libraries="trio"),
     "core.slowness": Room(4, libraries="trio msgspec"),
@@ -55,7 +57,8 @@ ROOMS = {
     "core.daemon": Room(
         4,
         "core.version core.addresses core.store_lmdb core.tls core.node core.api core.api.http core.api.v2 core.api.ops"
-        " core.config core.logs core.runtime_dir core.service core.slowness core.welcome core.member core.views",
+        " core.admission core.config core.credentials core.logs core.runtime_dir core.service core.slowness"
+        " core.welcome core.member core.views",
         "trio",
     ),
     "core.commands": Room(

@@ -7,7 +7,7 @@ from typing import Final
 
 from core.api.http import wire
 from core.api.http.hub import NEVER, Hub, Produce
-from core.api.http.judge import Judge, RefusedError
+from core.api.http.judge import Judge, RefusedError, WrongProtocolError
 from core.api.http.message import Caller, Request, Response
 from core.api.http.outlet import StreamOutlet
 from core.api.http.recognise import NEED_MORE, UNUSUAL, recognise
@@ -148,9 +148,11 @@ class Connection:
             self.readable = False
             return
         except OSError:
-            self.close()
-            return
+            data = b""
         if not data:
+            if self.state is HANDSHAKE and self._tls is not None and self._tls.begun:
+                self._hub.counters.refused["handshake"] += 1
+                self._hub.turned_away(self.caller.address, "it left in the middle of the TLS handshake")
             self.close()
             return
         if len(data) == RECEIVE_SIZE:
@@ -169,23 +171,36 @@ class Connection:
             return b""
         if self.state is HANDSHAKE and not data.startswith(TLS_HANDSHAKE) and not tls.begun:
             self._tls = None
+            self._hub.turned_away(self.caller.address, "it does not speak TLS, and this port does")
             self.refuse(400, "this port speaks TLS; use https://")
             return b""
         try:
             plain = tls.decrypt(data)
-        except TlsFailedError:
+        except TlsFailedError as error:
             self._hub.counters.refused["handshake" if self.state is HANDSHAKE else "tls"] += 1
+            self._hub.turned_away(self.caller.address, str(error))
             self._put(tls.outgoing())
             self.close()
             return b""
         self._put(tls.outgoing())
         if self.state is HANDSHAKE and tls.finished:
-            self.caller = Caller(self.caller.address, self.caller.local, tls.certificate)
             self.state = IDLE
             self.deadline = self._hub.idle_deadline
+            if not self._admitted(tls.certificate):
+                return b""
         if tls.ended and not plain:
             self.close()
         return plain
+
+    def _admitted(self, certificate: bytes | None) -> bool:
+        """Whether the client's certificate lets it in; if not, it is told."""
+        why = "" if certificate is None else self._hub.admit(certificate)
+        if why:
+            self._hub.turned_away(self.caller.address, why)
+            self.refuse(403, why)
+            return False
+        self.caller = Caller(self.caller.address, self.caller.local, certificate)
+        return True
 
     def _advance(self, data: bytes) -> None:
         """Find the next request in all that is here and pass it on."""
@@ -218,6 +233,8 @@ class Connection:
         try:
             request = judge.step()
         except RefusedError as refused:
+            if isinstance(refused, WrongProtocolError):
+                self._hub.turned_away(self.caller.address, "it speaks TLS, and this port does not")
             self.refuse(refused.status, refused.text)
             return
         if request is None:
@@ -432,6 +449,7 @@ class Connection:
             return
         if self.state is HANDSHAKE:
             refused["handshake"] += 1
+            self._hub.turned_away(self.caller.address, "it did not finish the TLS handshake in time")
         elif self.state is IDLE:
             refused["idle"] += 1
         elif self.state is not LINGERING:

@@ -24,6 +24,10 @@ class RefusedError(Exception):
         self.text = text
 
 
+class WrongProtocolError(RefusedError):
+    """What came is the beginning of a TLS connection."""
+
+
 class Judge:
     """Reads one request. A step that returns None wants more bytes, or if `unfinished` just another step."""
 
@@ -139,7 +143,7 @@ class Judge:
         if error.error_status_hint == 431 and self._head is None:
             return self._too_long()
         if self._fed and self._head is None and bytes(self._parser.trailing_data[0][:1]) == TLS_HANDSHAKE:
-            return RefusedError(400, "this port speaks plain HTTP, not TLS; use http:// or another port")
+            return WrongProtocolError(400, "this port speaks plain HTTP, not TLS; use http:// or another port")
         text = str(error).partition(": bytearray(")[0].partition(" (expected")[0]
         return RefusedError(error.error_status_hint, f"malformed request: {text}")
 
