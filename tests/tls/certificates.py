@@ -23,6 +23,7 @@ class Workshop:
     def __init__(self, home: Path) -> None:
         self.host = Host(home)
         self.home = home
+        home.mkdir(exist_ok=True)
         create(home / "ca", "test authority")
         self.authority = Authority.open(home / "ca")
         self.server = self.issue(Role.SERVER, "node1")

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 
@@ -140,7 +141,8 @@ def fingerprint(workshop: Workshop, node: Node, pair: Pair) -> int:
     connection = connect(workshop, node, pair)
     with contextlib.closing(connection):
         connection.connect()
-        return x509.load_der_x509_certificate(connection.sock.getpeercert(binary_form=True)).serial_number
+        shown: bytes = connection.sock.getpeercert(binary_form=True) or b""
+        return x509.load_der_x509_certificate(shown).serial_number
 
 
 def serial(pair: Pair) -> int:
@@ -167,6 +169,42 @@ def test_renewed_under_load_without_a_restart(tmp_path: Path, record_property: C
         assert worker.failed == []
         assert worker.good
     record_property("checked", f"{len(worker.good):,} writes while two certificates were taken, none failed")
+
+
+def give_authority(workshop: Workshop, node: Node) -> None:
+    """Put the issuing authority into a node's data directory."""
+    own = Path(node.file.data_dir) / "authority"
+    own.mkdir(mode=0o700)
+    for name in ("issuing.crt", "issuing.key"):
+        shutil.copy(workshop.home / "ca" / name, own)
+
+
+def test_a_node_with_the_issuing_authority_renews_itself(tmp_path: Path) -> None:
+    workshop = Workshop(tmp_path)
+    alice = workshop.issue(Role.CLIENT, "alice")
+    workshop.server = workshop.issue(Role.SERVER, "brief", timedelta(seconds=15))  # so it is renewed after 5 s
+    with workshop.node() as node:
+        first = fingerprint(workshop, node, alice)
+        give_authority(workshop, node)
+        wait_until(lambda: fingerprint(workshop, node, alice) != first)
+        assert fingerprint(workshop, node, alice) == serial(workshop.server)
+        log = node.errors.read_text()
+        assert log.count("own certificate renewed") == log.count("certificates taken anew") == 1
+        assert "not renewed" not in log
+    with workshop.node() as again:
+        assert fingerprint(workshop, again, alice)
+
+
+def test_a_renewal_that_fails_is_said_once_and_the_old_certificate_goes_on(tmp_path: Path) -> None:
+    workshop, other = Workshop(tmp_path), Workshop(tmp_path / "other")
+    alice = workshop.issue(Role.CLIENT, "alice")
+    workshop.server = workshop.issue(Role.SERVER, "brief", timedelta(seconds=60))
+    workshop.authority.renew(workshop.server.certificate, timedelta(seconds=9))
+    with workshop.node() as node:
+        give_authority(other, node)
+        wait_until(lambda: "own certificate not renewed" in node.errors.read_text())
+        assert "was not made by the authority" in node.errors.read_text()
+        assert fingerprint(workshop, node, alice) == serial(workshop.server)
 
 
 def test_what_cannot_be_used_leaves_the_old_certificate(tmp_path: Path) -> None:
