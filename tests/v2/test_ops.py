@@ -265,6 +265,15 @@ def test_revocations_are_listed_and_made() -> None:
     assert store.commands == [Revoke(b"\x0a\x1b")]
 
 
+@pytest.mark.parametrize("line", ["GET /corenode/revocations", "POST /corenode/revocations?serial=1"])
+def test_nobody_on_loopback_reads_or_makes_a_revocation(line: str) -> None:
+    store = FakeStore()
+    status, shown = told(ask(line, store))
+    assert status == 403
+    assert "admin certificate" in shown["message"]
+    assert store.commands == []
+
+
 @pytest.mark.parametrize("query", ["", "?serial=", "?serial=0", "?serial=xyz", f"?serial={'1' * 41}", "?serial=1&a=b"])
 def test_a_revocation_needs_a_serial_number(query: str) -> None:
     store = FakeStore()
