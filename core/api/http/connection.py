@@ -1,5 +1,6 @@
 """One connection: bytes in, requests to the handler, answers out. Driven by events; it never waits."""
 
+import contextlib
 import select
 import socket
 from enum import Enum
@@ -184,6 +185,10 @@ class Connection:
             return b""
         self._put(tls.outgoing())
         if self.state is HANDSHAKE and tls.finished:
+            # Without a session ticket nothing goes back now, and a client that has not set TCP_NODELAY holds its first
+            # request back until the kernel sends its delayed acknowledgement, 40 ms later.
+            with contextlib.suppress(OSError):
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             self.state = IDLE
             self.deadline = self._hub.idle_deadline
             if not self._admitted(tls.certificate):
@@ -249,7 +254,7 @@ class Connection:
         self.keep_alive = judge.keep_alive
         self.http_1_1 = judge.http_1_1
         self.head_only = request.method == b"HEAD"
-        self.plain = self.keep_alive and not self.head_only
+        self.plain = self.keep_alive and self.http_1_1 and not self.head_only
         self._hub.counters.judged += 1
         self._serve(request)
 
@@ -298,7 +303,7 @@ class Connection:
             self.keep_alive = False
         bodiless = response.status in wire.BODILESS
         length = b"" if bodiless else b"Content-Length: %d\r\n" % len(response.body)
-        close = b"" if self.keep_alive else wire.CLOSE
+        close = wire.CLOSE if not self.keep_alive else b"" if self.http_1_1 else wire.KEEP_ALIVE
         body = b"" if bodiless or self.head_only else response.body
         return b"%b%b%b%b\r\n%b" % (self._hub.heads[response.status], length, close, response.headers, body)
 

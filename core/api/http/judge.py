@@ -56,11 +56,12 @@ class Judge:
 
     @property
     def keep_alive(self) -> bool:
-        """Whether the client keeps the connection after this request."""
-        if self._head is None or not self.http_1_1:
+        """Whether the client keeps the connection after this request: HTTP/1.0 does so only if it says so."""
+        if self._head is None:
             return False
-        options = b",".join(value for name, value in self._head.headers if name == b"connection")
-        return b"close" not in [option.strip().lower() for option in options.split(b",")]
+        lines = b",".join(value for name, value in self._head.headers if name == b"connection")
+        options = [option.strip().lower() for option in lines.split(b",")]
+        return b"close" not in options and (self.http_1_1 or b"keep-alive" in options)
 
     @property
     def rest(self) -> bytes:
