@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -83,7 +84,7 @@ def ask(
     return reply
 
 
-def told(reply: FakeReply) -> tuple[int, object]:
+def told(reply: FakeReply) -> tuple[int, Any]:
     return reply.sent.status, json.loads(reply.sent.body)
 
 
