@@ -10,9 +10,11 @@ from sortedcontainers import SortedList
 
 from core.kv.transaction import Reader, Table
 from core.store_lmdb.environment import DATA, Writer, open_environment, open_tables
-from core.store_lmdb.errors import translated
+from core.store_lmdb.errors import SnapshotError, translated
 from core.store_lmdb.layout import Layout, name_of, row_of
 
+VIEWS = 8
+"""Frozen views at a time. Each holds a reader slot of LMDB, and a flush that finds none would end the process."""
 _ROW_COST = 200
 """Bytes of memory that a waiting row takes beside its key and value."""
 
@@ -61,6 +63,7 @@ class StateStore:
         self._layouts = {table: Layout(self.file, table.value, self._databases[table]) for table in Table}
         self._waiting = {table: _Waiting() for table in Table}
         self._waiting_bytes = 0
+        self._views = 0
 
     def get(self, table: Table, key: bytes) -> bytes | None:
         """The value at `key`, or None. CorruptError if its row on the disk is damaged."""
@@ -143,13 +146,18 @@ class StateStore:
     def frozen(self) -> Iterator[Reader]:
         """Flush, then read the state as it is now however it is written to meanwhile.
 
-        Until the end LMDB cannot reuse pages that are freed meanwhile, so the file may grow.
+        Until the end LMDB cannot reuse pages that are freed meanwhile, so the file may grow. SnapshotError if VIEWS
+        others are open.
         """
+        if self._views == VIEWS:
+            raise SnapshotError(f"{self.file}: already read {VIEWS} times at once; try again when a snapshot has ended")
         self.flush()
         transaction = self._begin()
+        self._views += 1
         try:
             yield _Frozen(self._layouts, transaction)
         finally:
+            self._views -= 1
             transaction.abort()
 
     def count(self) -> dict[str, int]:

@@ -1,14 +1,15 @@
 """The state on disk: what a flush makes durable, how damage shows, and that space is used again."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from core.kv.transaction import Table
-from core.store_lmdb.errors import CorruptError
+from core.store_lmdb.errors import CorruptError, SnapshotError
 from core.store_lmdb.layout import LONG
-from core.store_lmdb.state import StateStore
+from core.store_lmdb.state import VIEWS, StateStore
 
 
 @pytest.fixture
@@ -115,3 +116,16 @@ def test_a_frozen_view_does_not_see_later_writes(state: StateStore) -> None:
         assert view.get(Table.KEY, b"a") == b"1"
         assert list(view.scan(Table.KEY, reverse=True)) == [(b"a", b"1")]
     assert list(state.scan(Table.KEY)) == [(b"a", b"2"), (b"b", b"2")]
+
+
+def test_views_never_take_what_a_flush_needs(state: StateStore) -> None:
+    """Every view takes one of LMDB's reader slots, and so does the state itself, again at each flush."""
+    with ExitStack() as views:
+        for _ in range(VIEWS):
+            views.enter_context(state.frozen())
+        with pytest.raises(SnapshotError, match=f"already read {VIEWS} times"), state.frozen():
+            pass
+        state.put(Table.KEY, b"a", b"1")
+        state.flush()
+    with state.frozen() as view:
+        assert view.get(Table.KEY, b"a") == b"1"
