@@ -204,6 +204,13 @@ async def test_a_snapshot_that_fails_breaks_off() -> None:
     assert (outlet.pieces, outlet.aborted, node.freed) == ([b"one"], True, True)
 
 
+async def test_a_snapshot_that_cannot_begin_is_refused_in_words() -> None:
+    node = FakeNode(OSError("already read 8 times at once"))
+    outlet = await snapshot(node)
+    assert (outlet.status, outlet.aborted, node.freed) == (503, False, True)
+    assert b"already read 8 times at once" in b"".join(outlet.pieces)
+
+
 async def snapshot(node: FakeNode) -> FakeOutlet:
     reply = ask("GET /corenode/snapshot", node=node, caller=LOCAL)
     assert reply.produce is not None

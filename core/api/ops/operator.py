@@ -92,15 +92,23 @@ class Operator:
             reply.stream(self._send_snapshot)
 
     async def _send_snapshot(self, outlet: Outlet) -> None:
-        await outlet.start(200, _BINARY)
+        begun = False
         try:
             async with self._node.snapshot() as pieces:
                 async for piece in pieces:
+                    if not begun:
+                        begun = True
+                        await outlet.start(200, _BINARY)
                     if piece:
                         await outlet.send(piece)
-        except Exception:  # whatever the disk says, the node goes on
+        except Exception as error:  # whatever the disk says, the node goes on
             _log.exception("the snapshot asked for by an operator could not be read")
-            await outlet.abort()
+            if begun:
+                await outlet.abort()
+                return
+            refusal = message(503, f"no snapshot can be read now: {error}")
+            await outlet.start(refusal.status, refusal.headers)
+            await outlet.send(refusal.body)
 
     def _compact(self, request: Request, reply: Reply) -> None:
         if not _admits(request, reply, b"POST"):
