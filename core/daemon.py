@@ -2,7 +2,7 @@
 
     run
     ├─ member          opened first, closed last; its loop ends after everything that may propose
-    └─ background      systemd's watchdog, the watch on the loop
+    └─ background      systemd's watchdog, the watch on the loop, the hashing of passwords
        └─ front end    innermost, with the signals: SIGTERM and SIGINT begin the orderly end, SIGHUP reads the
                        configuration again
 
@@ -25,6 +25,8 @@ import trio
 
 from core import runtime_dir, slowness, welcome
 from core.addresses import Url
+from core.api.access.gate import Gate
+from core.api.access.hashing import Hashing
 from core.api.cors import Cors
 from core.api.figures import Source
 from core.api.http import Frontend, Handler, Limits, Listener, ListenError, open_tcp, open_unix
@@ -78,11 +80,13 @@ async def _serve(
 ) -> None:
     """Everything above the member, from the listeners to the orderly end."""
     view = View(config, member)
-    frontend = _frontend(config, member, view)
+    hashing = Hashing()
+    frontend = _frontend(config, member, view, Gate(member.keyspace.access, hashing))
     view.client_urls = tuple(str(url) for url in config.advertised(bound))
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with trio.open_nursery() as background:
             background.start_soon(slowness.watch_loop)
+            background.start_soon(hashing.run)
             background.start_soon(notifier.feed_watchdog, lambda: not member.node.is_stuck(STUCK_SECONDS))
             async with trio.open_nursery() as serving:
                 await serving.start(frontend.serve, listeners)
@@ -95,14 +99,17 @@ async def _serve(
             background.cancel_scope.cancel()
 
 
-def _frontend(config: Config, member: Member, view: View) -> Frontend:
+def _frontend(config: Config, member: Member, view: View, gate: Gate) -> Frontend:
     """The front end with everything it serves."""
     store = LocalStore(member.node)
     counters = Counters()
     sources: list[Source] = [view.figures, counters.figures, lambda: connection_figures(frontend)]
     handler: Handler = Router(
-        Keys(store, view.id, counters),
-        [*tree.routes(view, counters, time.time), *operations.routes(store, view, view, sources, VERSION)],
+        Keys(store, gate, view.id, counters),
+        [
+            *tree.routes(store, gate, view, counters, time.time),
+            *operations.routes(store, gate, view, view, sources, VERSION),
+        ],
     )
     if config.cors:
         handler = Cors(handler, frozenset(config.cors))

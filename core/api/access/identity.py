@@ -1,0 +1,35 @@
+"""Who is at the other end, by what the connection proves: the unix socket's peer, or a client certificate.
+
+A certificate's subject names its holder (common name) and what they may do (each organisation `corenode:OFFICE`).
+"""
+
+from functools import lru_cache
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from core.kv.access import Identity, Office
+
+OFFICES = {
+    "corenode:admin": Office.ADMIN,
+    "corenode:operator": Office.OPERATOR,
+    "corenode:reader": Office.READER,
+}
+"""Organisations of a certificate, and the office they give."""
+
+ANONYMOUS = Identity("anonymous")
+SOCKET = Identity("unix socket", Office.ADMIN)
+"""Root or the node's own user, as the kernel says."""
+
+
+@lru_cache(maxsize=1024)
+def of_certificate(der: bytes) -> tuple[str, Office]:
+    """Common name (empty: none) and office of a verified certificate."""
+    try:
+        subject = x509.load_der_x509_certificate(der).subject
+        names = [str(each.value) for each in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+        organisations = [str(each.value) for each in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
+    except ValueError:  # OpenSSL is more lenient than this parser: whoever cannot be named is nobody
+        return "", Office.NONE
+    offices = [OFFICES.get(organisation, Office.NONE) for organisation in organisations]
+    return names[0] if names else "", max(offices, default=Office.NONE)
