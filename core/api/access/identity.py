@@ -16,6 +16,7 @@ OFFICES = {
     "corenode:reader": Office.READER,
 }
 """Organisations of a certificate, and the office they give."""
+_CLAIM = "corenode:"
 
 ANONYMOUS = Identity("anonymous")
 SOCKET = Identity("unix socket", Office.ADMIN)
@@ -31,5 +32,7 @@ def of_certificate(der: bytes) -> tuple[str, Office]:
         organisations = [str(each.value) for each in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
     except ValueError:  # OpenSSL is more lenient than this parser: whoever cannot be named is nobody
         return "", Office.NONE
-    offices = [OFFICES.get(organisation, Office.NONE) for organisation in organisations]
-    return names[0] if names else "", max(offices, default=Office.NONE)
+    claims = [organisation for organisation in organisations if organisation.startswith(_CLAIM)]
+    # Whoever claims more than one was not issued by our authority as either.
+    office = OFFICES.get(claims[0], Office.NONE) if len(claims) == 1 else Office.NONE
+    return names[0] if len(names) == 1 else "", office
