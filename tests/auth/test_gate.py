@@ -153,11 +153,23 @@ async def test_a_password_that_changes_while_it_is_checked_is_not_believed(recor
 async def test_only_so_many_wait(records: Records) -> None:
     door = Asked(Gate(records.keyspace.access, Hashing()))
     for number in range(hashing_module.WAITING + 1):
-        door.ask(basic("alice", "x"), caller=Caller(f"10.0.0.{number}:1"))
+        door.ask(basic("alice", f"x{number}"), caller=Caller(f"10.0.0.{number}:1"))
     assert [answer.status for answer in door.found if isinstance(answer, Denied)] == [503]
 
 
 # Guessing
+
+
+async def test_a_client_with_many_connections_is_one_guess(door: Asked) -> None:
+    for _ in range(99):
+        door.ask(basic("alice", "wonderland"))
+    await door.answer(basic("alice", "wonderland"))
+    assert door.found == [Identity("user alice", user="alice")] * 100
+    for _ in range(99):
+        door.ask(basic("alice", "rabbit"))
+    await door.answer(basic("alice", "rabbit"))
+    assert door.found[100:] == [Denied(401, "Insufficient credentials")] * 100
+    assert await door.answer(basic("alice", "hare")) == Denied(401, "Insufficient credentials")
 
 
 def test_guesses_at_once_are_counted_before_they_fail() -> None:

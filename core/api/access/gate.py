@@ -24,6 +24,8 @@ from core.kv.accounts import Accounts
 
 REMEMBERED_SECONDS = 60.0
 REMEMBERED = 1024
+_NAME = 256
+"""Characters of a user's name by which failures are counted."""
 INSUFFICIENT = "Insufficient credentials"
 """What etcd says to whoever may not."""
 _BUSY = "too many passwords wait to be checked; try again later"
@@ -61,6 +63,8 @@ class Gate:
         self._secret = secrets.token_bytes(32)
         self._verified: dict[bytes, tuple[str, float]] = {}
         """Keyed hash of an Authorization header -> whom it proves, until when."""
+        self._being_checked: dict[bytes, list[tuple[Request, Identified]]] = {}
+        """Who showed the same credentials while they are checked: a client with many connections is one guess."""
         self._roles: dict[str | None, tuple[Role, ...]] = {}
         self._as_of = 0
         """Revision of the records these two are of."""
@@ -101,9 +105,12 @@ class Gate:
             audit.refused(ANONYMOUS.name, request, "malformed credentials")
             done(Denied(401, INSUFFICIENT))
             return
+        same = self._being_checked.get(name)
+        if same is not None:
+            same.append((request, done))
+            return
         user, password = credentials
-        host = _host(request.caller)
-        wait = self._throttle.begin(user, host, trio.current_time())
+        wait = self._throttle.begin(user[:_NAME], _host(request.caller), trio.current_time())
         if wait:
             audit.failed_login(user, request, "too many failed attempts before; not looked at")
             seconds = math.ceil(wait)
@@ -111,20 +118,25 @@ class Gate:
             return
         record = self.accounts.user(user)
         stored = None if record is None else record.password
-
-        def checked(fits: bool) -> None:
-            now = self.accounts.user(user)
-            if not fits or now is None or now.password != stored:
-                audit.failed_login(user, request, "wrong name or password")
-                done(Denied(401, INSUFFICIENT))
-                return
-            self._throttle.succeeded(user, host)
-            self._remember(name, user)
-            done(self._user(user))
-
-        if not self._hashing.submit(partial(self._check, password, stored), checked):
+        answer = partial(self._checked, name, user, stored)
+        if self._hashing.submit(partial(self._check, password, stored), answer):
+            self._being_checked[name] = [(request, done)]
+        else:
             audit.failed_login(user, request, "too many passwords wait to be checked")
             done(Denied(503, _BUSY, 1))
+
+    def _checked(self, name: bytes, user: str, stored: str | None, fits: bool) -> None:
+        """Tell all who showed these credentials meanwhile."""
+        waiting = self._being_checked.pop(name)
+        now = self.accounts.user(user)
+        good = fits and now is not None and now.password == stored
+        if good:
+            self._throttle.succeeded(user[:_NAME], _host(waiting[0][0].caller))
+            self._remember(name, user)
+        for request, done in waiting:
+            if not good:
+                audit.failed_login(user, request, "wrong name or password")
+            done(self._user(user) if good else Denied(401, INSUFFICIENT))
 
     def _check(self, password: bytes, stored: str | None) -> bool:
         """In the thread. A user that is not there costs as much as one that is."""
