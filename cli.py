@@ -25,6 +25,7 @@ VERBS = {
     "Look after it": {
         "status": lazy.Verb("core.commands.status", "Show how nodes are: revision, size, leader, alarms."),
         "health": lazy.Verb("core.commands.health", "Say whether nodes are healthy; exit 1 if one is not."),
+        "ca": lazy.Verb("core.commands.ca", "Make and look after the cluster's certificate authority."),
         "snapshot": lazy.Verb("core.commands.snapshot", "Save, verify and restore the whole store."),
     },
     "About": {

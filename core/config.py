@@ -39,6 +39,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     key_file: Path | None
     trusted_ca_file: Path | None
     client_cert_auth: bool
+    tls_min_version: str
+    """`1.2` or `1.3`."""
     listen_peer_urls: tuple[Url, ...]
     initial_advertise_peer_urls: tuple[Url, ...]
     initial_cluster: tuple[str, ...]

@@ -2,7 +2,8 @@
 
     run
     ├─ member          opened first, closed last; its loop ends after everything that may propose
-    └─ background      systemd's watchdog, the watch on the loop, the hashing of passwords
+    └─ background      systemd's watchdog, the hashing of passwords, the watch on the loop, on certificate files and on
+                       revocations
        └─ front end    innermost, with the signals: SIGTERM and SIGINT begin the orderly end, SIGHUP reads the
                        configuration again
 
@@ -16,15 +17,15 @@ request is served, and is a `StartError`. An exception in any task after that en
 
 import logging
 import signal
-import ssl
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
 import trio
 
 from core import runtime_dir, slowness, welcome
 from core.addresses import Url
+from core.admission import Admission
 from core.api.access.gate import Gate
 from core.api.access.hashing import Hashing
 from core.api.cors import Cors
@@ -36,12 +37,13 @@ from core.api.v2 import routes as tree
 from core.api.v2.counters import Counters
 from core.api.v2.keys import Keys
 from core.config import Config, ConfigError
+from core.credentials import Credentials
 from core.logs import set_level
 from core.member import Member
 from core.node.local import LocalStore
 from core.service import Notifier, StartError
 from core.store_lmdb.errors import StoreError
-from core.tls.contexts import TlsFilesError, server_context
+from core.tls.contexts import TlsFilesError
 from core.version import VERSION
 from core.views import View, connection_figures
 
@@ -64,10 +66,10 @@ async def _main(config: Config) -> None:
     except StoreError as error:
         raise StartError(str(error)) from error
     try:
-        listeners, bound = _listen(config)
+        credentials, listeners, bound = _listen(config)
         async with trio.open_nursery() as nursery:
             await nursery.start(member.run)
-            await _serve(config, member, notifier, listeners, bound)
+            await _serve(config, member, notifier, credentials, listeners, bound)
             member.stop()
     finally:
         member.close()
@@ -76,22 +78,30 @@ async def _main(config: Config) -> None:
 
 
 async def _serve(
-    config: Config, member: Member, notifier: Notifier, listeners: list[Listener], bound: list[Url]
+    config: Config,
+    member: Member,
+    notifier: Notifier,
+    credentials: Credentials,
+    listeners: list[Listener],
+    bound: list[Url],
 ) -> None:
     """Everything above the member, from the listeners to the orderly end."""
     view = View(config, member)
+    admission = Admission(member.keyspace)
     hashing = Hashing()
-    frontend = _frontend(config, member, view, Gate(member.keyspace.access, hashing))
+    frontend = _frontend(config, member, view, admission, Gate(member.keyspace.access, hashing))
     view.client_urls = tuple(str(url) for url in config.advertised(bound))
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with trio.open_nursery() as background:
             background.start_soon(slowness.watch_loop)
             background.start_soon(hashing.run)
             background.start_soon(notifier.feed_watchdog, lambda: not member.node.is_stuck(STUCK_SECONDS))
+            background.start_soon(credentials.watch, listeners)
+            background.start_soon(admission.keep, frontend)
             async with trio.open_nursery() as serving:
                 await serving.start(frontend.serve, listeners)
                 with _announced(config, notifier, bound):
-                    await _obey(signals, config, notifier)
+                    await _obey(signals, config, notifier, lambda: credentials.reload(listeners))
                 notifier.stopping()
                 _logger.info("stopping", extra={"connections": frontend.statistics().connections})
                 frontend.drain(DRAIN_SECONDS)
@@ -99,7 +109,7 @@ async def _serve(
             background.cancel_scope.cancel()
 
 
-def _frontend(config: Config, member: Member, view: View, gate: Gate) -> Frontend:
+def _frontend(config: Config, member: Member, view: View, admission: Admission, gate: Gate) -> Frontend:
     """The front end with everything it serves."""
     store = LocalStore(member.node)
     counters = Counters()
@@ -113,18 +123,18 @@ def _frontend(config: Config, member: Member, view: View, gate: Gate) -> Fronten
     )
     if config.cors:
         handler = Cors(handler, frozenset(config.cors))
-    frontend = Frontend(handler, Limits(body_max=config.max_request_bytes))
+    frontend = Frontend(handler, Limits(body_max=config.max_request_bytes), admit=admission)
     return frontend
 
 
-def _listen(config: Config) -> tuple[list[Listener], list[Url]]:
-    """Open every listener; with them the URLs that were bound. StartError, and then none is open."""
+def _listen(config: Config) -> tuple[Credentials, list[Listener], list[Url]]:
+    """Open every listener; with them what they show and the URLs that were bound. StartError, and then none is open."""
     listeners: list[Listener] = []
     bound: list[Url] = []
     try:
-        context = _tls(config)
+        credentials = Credentials(config)
         for url in config.listen_client_urls:
-            opened = open_tcp(url.host, url.port, context if url.secure else None)
+            opened = open_tcp(url.host, url.port, credentials.context if url.secure else None)
             listeners += opened
             bound.append(Url(url.scheme, url.host, opened[0].port))
         listeners.append(open_unix(config.socket))
@@ -132,15 +142,7 @@ def _listen(config: Config) -> tuple[list[Listener], list[Url]]:
         for listener in listeners:
             listener.close()
         raise StartError(str(error)) from error
-    return listeners, bound
-
-
-def _tls(config: Config) -> ssl.SSLContext | None:
-    if config.cert_file is None or config.key_file is None:
-        return None
-    return server_context(
-        config.cert_file, config.key_file, config.trusted_ca_file, require_client=config.client_cert_auth
-    )
+    return credentials, listeners, bound
 
 
 @contextmanager
@@ -163,7 +165,9 @@ def _announced(config: Config, notifier: Notifier, bound: list[Url]) -> Iterator
             runtime_dir.remove_node_file(node_file)
 
 
-async def _obey(signals: AsyncIterator[int], config: Config, notifier: Notifier) -> None:
+async def _obey(
+    signals: AsyncIterator[int], config: Config, notifier: Notifier, renew_credentials: Callable[[], None]
+) -> None:
     """Reload at each SIGHUP; return at the first other signal."""
     async for number in signals:
         if number != signal.SIGHUP:
@@ -176,6 +180,7 @@ async def _obey(signals: AsyncIterator[int], config: Config, notifier: Notifier)
         else:
             set_level(config.log_level)
             _logger.info("configuration reloaded", extra={"needs_restart": ", ".join(restart) or "nothing"})
+        renew_credentials()
         notifier.ready("serving")
 
 

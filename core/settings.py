@@ -106,6 +106,14 @@ def count(text: str) -> int:
     return int(text)
 
 
+def tls_version(text: str) -> str:
+    """`1.2` or `1.3`; etcd writes `TLS1.2`."""
+    version = text.upper().removeprefix("TLS")
+    if version not in ("1.2", "1.3"):
+        raise ValueError(f"{text!r} is neither 1.3 nor 1.2")
+    return version
+
+
 def _choice(*words: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text.lower() not in words:
@@ -158,6 +166,7 @@ SETTINGS = (
     Setting("key-file", _TLS, path, "", "Private key of the certificate, PEM.", metavar="FILE"),
     Setting("trusted-ca-file", _TLS, path, "", "Authority that signs client certificates, PEM.", metavar="FILE"),
     Setting("client-cert-auth", _TLS, boolean, "false", "Refuse clients without a certificate of that authority."),
+    Setting("tls-min-version", _TLS, tls_version, "1.3", "Oldest version of TLS: 1.3 or 1.2.", metavar="VERSION"),
     Setting("listen-peer-urls", _CLUSTER, urls, "", "Refused: a cluster of one opens no peer port.", metavar="URLS"),
     Setting(
         "initial-advertise-peer-urls",

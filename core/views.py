@@ -107,6 +107,9 @@ class View:
             ),
         )
 
+    def revoked(self) -> list[int]:
+        return self._member.keyspace.revoked()
+
     def snapshot(self) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         return self._member.snapshot()
 

@@ -24,6 +24,10 @@ class _HealthReply(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
+class _RevokeReply(msgspec.Struct, frozen=True):
+    new: bool
+
+
 class Operations:
     """Each call asks one node: the first endpoint that can be connected to."""
 
@@ -66,6 +70,17 @@ class Operations:
         answer = await self._transport.call("POST", f"/corenode/compact?revision={revision}", seconds=self._seconds)
         if not 200 <= answer.status < 300:
             raise refusal(answer)
+
+    async def revoke(self, serial: int) -> bool:
+        """Take a certificate's rights away; False if it had none left."""
+        target = f"/corenode/revocations?serial={serial:x}"
+        answer = await self._transport.call("POST", target, seconds=self._seconds)
+        if answer.status != 200:
+            raise refusal(answer)
+        try:
+            return msgspec.json.decode(answer.body, type=_RevokeReply).new
+        except msgspec.DecodeError as error:
+            raise StrangeAnswerError(f"the answer is not the JSON of a revocation: {error}") from None
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Stream]:

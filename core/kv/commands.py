@@ -214,6 +214,15 @@ class RoleDelete(_Command, frozen=True, array_like=True, gc=False, tag=38):
     name: str
 
 
+# The operations of the system records.
+
+
+class Revoke(_Command, frozen=True, array_like=True, gc=False, tag=40):
+    """Take a certificate's rights away, by its serial number: big-endian, without leading zeros."""
+
+    serial: bytes
+
+
 Operation = Put | DeleteRange | Range | Txn
 Admissible = (
     Set
@@ -250,7 +259,7 @@ class Admitted(_Command, frozen=True, array_like=True, gc=False, tag=39):
     command: Admissible
 
 
-Command = Admissible | Admitted | Expire | Compact
+Command = Admissible | Admitted | Expire | Compact | Revoke
 
 
 class Batch(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from core.kv import accounts, compaction, flat, leases, records, tree
+from core.kv import accounts, compaction, flat, leases, records, revocations, tree
 from core.kv.accounts import Accounts
 from core.kv.commands import (
     Admitted,
@@ -22,6 +22,7 @@ from core.kv.commands import (
     LeaseRevoke,
     Put,
     Range,
+    Revoke,
     RoleChange,
     RoleCreate,
     RoleDelete,
@@ -34,12 +35,32 @@ from core.kv.commands import (
 )
 from core.kv.errors import KeyspaceError, StaleAccessError
 from core.kv.ledger import Ledger
-from core.kv.outcomes import AccessDone, Compacted, DeleteDone, Expired, LeaseDone, PutDone, RangeDone, TxnDone
+from core.kv.outcomes import (
+    AccessDone,
+    Compacted,
+    DeleteDone,
+    Expired,
+    LeaseDone,
+    PutDone,
+    RangeDone,
+    Revoked,
+    TxnDone,
+)
 from core.kv.records import POSITION, Event, Record
 from core.kv.transaction import Table, Transaction
 
 Outcome = (
-    Event | PutDone | DeleteDone | RangeDone | TxnDone | LeaseDone | Compacted | Expired | AccessDone | KeyspaceError
+    Event
+    | PutDone
+    | DeleteDone
+    | RangeDone
+    | TxnDone
+    | LeaseDone
+    | Compacted
+    | Expired
+    | AccessDone
+    | Revoked
+    | KeyspaceError
 )
 
 _OPERATIONS: dict[type, Any] = {
@@ -64,6 +85,7 @@ _OPERATIONS: dict[type, Any] = {
     RoleCreate: accounts.create_role,
     RoleChange: accounts.change_role,
     RoleDelete: accounts.delete_role,
+    Revoke: revocations.revoke,
 }
 
 
@@ -81,11 +103,12 @@ def _unadmitted(ledger: Ledger, command: Command) -> Outcome:
 
 
 _OPERATIONS[Admitted] = _admitted
-_HOUSEKEEPING = frozenset((Admitted, Compact, Expire))
+_BY_OFFICE = frozenset((Admitted, Compact, Expire, Revoke))
 _RESTRICTED: dict[type, Any] = {
-    command: operation if command in _HOUSEKEEPING else _unadmitted for command, operation in _OPERATIONS.items()
+    command: operation if command in _BY_OFFICE else _unadmitted for command, operation in _OPERATIONS.items()
 }
-"""In place of `_OPERATIONS` while access is restricted: what somebody asked for must come as `Admitted`."""
+"""In place of `_OPERATIONS` while access is restricted: what somebody asked for must come as `Admitted`, but for what
+an office alone allows. A certificate can be revoked while roles change: that only takes rights away."""
 
 
 class Keyspace:
@@ -192,6 +215,19 @@ class Keyspace:
     def next_deadline(self) -> int | None:
         """Cluster time in ns when something expires next."""
         return leases.next_deadline(self._ledger)
+
+    @property
+    def revocations(self) -> int:
+        """How many certificates were revoked since this object was made."""
+        return self._ledger.revocations
+
+    def is_revoked(self, serial: int) -> bool:
+        """Whether the certificate of that serial number was revoked."""
+        return revocations.is_revoked(self._ledger, serial)
+
+    def revoked(self) -> list[int]:
+        """The serial numbers of all revoked certificates."""
+        return revocations.revoked(self._ledger)
 
     def revision_at(self, time: int) -> int:
         """The last noted revision that was reached by cluster time `time`; 0 if none is noted."""

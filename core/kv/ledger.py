@@ -57,6 +57,8 @@ class Ledger:
         """What expired since the ledger was opened, for statistics."""
         self.access = Switch()
         """As the rows of `core.kv.accounts` say."""
+        self.revocations = 0
+        """Certificates revoked since the ledger was opened: whoever guards connections looks again when it moves."""
         self.events: list[Event] = []
         """Visible changes of the batch in progress."""
         self._group: list[tuple[Table, Record]] | None = None

@@ -55,6 +55,13 @@ class Compacted(msgspec.Struct, frozen=True, gc=False):
     floor: int
 
 
+class Revoked(msgspec.Struct, frozen=True, gc=False):
+    """A certificate is revoked; `new` is False if it was before."""
+
+    revision: int
+    new: bool
+
+
 class Expired(msgspec.Struct, frozen=True, gc=False):
     """How many files, directories and leases were due and removed."""
 

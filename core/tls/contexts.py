@@ -10,10 +10,16 @@ class TlsFilesError(Exception):
 
 
 def server_context(
-    certificate: Path, key: Path, authorities: Path | None = None, *, require_client: bool = False
+    certificate: Path,
+    key: Path,
+    authorities: Path | None = None,
+    *,
+    require_client: bool = False,
+    minimum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
 ) -> ssl.SSLContext:
-    """A context for the server's end: TLS 1.3 or newer.
+    """A context for the server's end: TLS 1.3 or newer, or from `minimum` on.
 
+    There are no session tickets: whoever comes back is verified again.
     `certificate` holds the server's chain, leaf first; `authorities` those that may issue client certificates.
     With `authorities` a client that shows a certificate is verified, with `require_client` one that shows none is
     turned away. Raises TlsFilesError.
@@ -22,7 +28,9 @@ def server_context(
         raise TlsFilesError("client certificates are required, but no authority is named; name a CA file")
     check_key(key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.minimum_version = minimum
+    context.num_tickets = 0
+    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION  # those of TLS 1.2
     context.set_alpn_protocols(["http/1.1"])
     _require_readable(certificate, "certificate")
     try:

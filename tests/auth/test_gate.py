@@ -12,7 +12,7 @@ from core.api.access import gate as gate_module
 from core.api.access import hashing as hashing_module
 from core.api.access.gate import Denied, Gate
 from core.api.access.hashing import Hashing
-from core.api.access.identity import OFFICES, of_certificate
+from core.api.access.identity import of_certificate
 from core.api.access.passwords import hashed, matches
 from core.api.access.throttle import ENTRIES, FREE_FOR_ADDRESS, FREE_FOR_USER, Throttle
 from core.api.http.message import Caller, Request
@@ -72,6 +72,14 @@ async def door(records: Records, nursery: trio.Nursery) -> Asked:
 
 
 # By the connection
+
+
+OFFICES = {
+    "corenode:admin": Office.ADMIN,
+    "corenode:operator": Office.OPERATOR,
+    "corenode:reader": Office.READER,
+    "corenode:client": Office.NONE,
+}
 
 
 @pytest.mark.parametrize(("organisation", "office"), [*OFFICES.items(), ("corenode:root", Office.NONE)])

@@ -233,3 +233,14 @@ async def test_curl_speaks_with_it(tmp_path: Path) -> None:
         assert await curl("--http1.0", url) == 200
         assert await curl("--http2", url) == 200
         assert await curl("-I", url) == 200
+
+
+async def test_http_1_0_keeps_the_connection_if_it_asks() -> None:
+    async with serving(echo) as served, served.client() as client:
+        for _ in range(3):
+            await client.send(b"GET /a HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n")
+            answer = await client.answer()
+            assert (answer.status, answer.headers[b"connection"]) == (200, b"keep-alive")
+        await client.send(b"GET /a HTTP/1.0\r\n\r\n")
+        assert (await client.answer()).headers[b"connection"] == b"close"
+        assert await client.end() == b""

@@ -1,6 +1,8 @@
 """TLS in front of the same connections."""
 
+import socket
 import ssl
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -228,3 +230,21 @@ def test_a_key_others_can_use_is_refused_by_name(authority: Authority, mode: int
             server_context(certificate, key)
     else:
         server_context(certificate, key)
+
+
+async def test_the_first_request_is_not_held_up(authority: Authority) -> None:
+    """By the delayed acknowledgement of the kernel, for a client that leaves Nagle's algorithm on."""
+    context = client_context(authority, "client")
+
+    def handshake_and_request(port: int) -> float:
+        begun = time.monotonic()
+        raw = socket.create_connection(("127.0.0.1", port))
+        with context.wrap_socket(raw, server_hostname="127.0.0.1") as client:
+            client.sendall(GET)
+            client.recv(100)
+        return time.monotonic() - begun
+
+    listeners = open_tcp("127.0.0.1", 0, listen(authority, require_client=True))
+    async with serving(handler, listeners=listeners) as served:
+        took = [await trio.to_thread.run_sync(handshake_and_request, served.port) for _ in range(20)]
+    assert min(took) < 0.035

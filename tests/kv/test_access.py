@@ -25,7 +25,7 @@ from core.kv.access import (
 from core.kv.errors import AccessError, KeyspaceError, ReservedKeyError, StaleAccessError, Why
 from core.kv.keyspace import Keyspace
 from core.kv.memory import MemoryStore
-from core.kv.outcomes import AccessDone
+from core.kv.outcomes import AccessDone, Revoked
 from core.kv.records import Event
 from core.kv.transaction import Table
 from tests.kv.trial import dump
@@ -374,3 +374,9 @@ def test_a_walk_beside_the_twin(seed: int) -> None:
     for index, entry in enumerate(cluster.log, 1):
         follower.apply(index, 1, c.decode(entry))
     assert dump(again) == dump(cluster.store)
+
+
+def test_a_certificate_can_be_revoked_while_access_is_restricted() -> None:
+    cluster = restricted()
+    assert cluster.do(c.Revoke(b"\x07")) == Revoked(cluster.keyspace.revision, new=True)
+    assert cluster.keyspace.is_revoked(7)

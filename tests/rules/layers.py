@@ -30,14 +30,14 @@ ROOMS = {
     "core.kv": Room(0, libraries="msgspec sortedcontainers"),
     # 1 drivers: plain synchronous code
     "core.store_lmdb": Room(1, "core.raft core.kv", "lmdb msgspec sortedcontainers"),
-    "core.tls": Room(1),
+    "core.tls": Room(1, libraries="cryptography"),
     # 2 tasks
     "core.watch": Room(2, "core.kv", "trio"),
     "core.node": Room(2, "core.raft core.kv core.store_lmdb core.watch", "trio msgspec"),
     # 3 services
     "core.api.http": Room(3, libraries="trio h11 msgspec"),
     "core.api": Room(3, "core.kv core.node core.api.http", "msgspec"),
-    "core.api.access": Room(3, "core.kv core.api core.api.http", "trio msgspec cryptography"),
+    "core.api.access": Room(3, "core.kv core.tls core.api core.api.http", "trio msgspec"),
     "core.api.v2": Room(3, "core.kv core.node core.api core.api.http core.api.access", "trio msgspec"),
     "core.api.ops": Room(3, "core.kv core.node core.api core.api.http core.api.access", "msgspec prometheus_client"),
     "core.client": Room(3, "core.addresses", "trio httpcore msgspec"),
@@ -45,6 +45,8 @@ ROOMS = {
     "core.settings": Room(4, "core.addresses", "msgspec"),
     "core.config": Room(4, "core.addresses core.settings", "msgspec"),
     "core.logs": Room(4, libraries="msgspec"),
+    "core.admission": Room(4, "core.tls core.api.http", "trio"),
+    "core.credentials": Room(4, "core.tls core.api.http core.config", "trio"),
     "core.runtime_dir": Room(4, libraries="msgspec"),
     "core.service": Room(4, libraries="trio"),
     "core.slowness": Room(4, libraries="trio msgspec"),
@@ -56,15 +58,15 @@ ROOMS = {
     "core.daemon": Room(
         4,
         "core.version core.addresses core.store_lmdb core.tls core.node core.api core.api.http core.api.access"
-        " core.api.v2 core.api.ops core.config core.logs core.runtime_dir core.service core.slowness core.welcome"
-        " core.member core.views",
+        " core.api.v2 core.api.ops core.admission core.config core.credentials core.logs core.runtime_dir core.service"
+        " core.slowness core.welcome core.member core.views",
         "trio",
     ),
     "core.commands": Room(
         4,
-        "core.version core.store_lmdb core.client core.settings core.config core.logs core.runtime_dir core.service"
-        " core.daemon",
-        "click rich trio msgspec",
+        "core.version core.store_lmdb core.tls core.client core.settings core.config core.logs core.runtime_dir"
+        " core.service core.daemon",
+        "click rich trio msgspec cryptography",
     ),
     "cli": Room(4, "core.version core.commands", "click"),
 }

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,9 +17,9 @@ from core.api.ops.routes import routes
 from core.api.router import Router
 from core.api.store import NoLeaderError, NoSpaceError, OutcomeUnknownError, OverloadedError
 from core.api.v2.counters import Counters, Operation
-from core.kv.commands import Compact
+from core.kv.commands import Compact, Revoke
 from core.kv.errors import CompactedError, FutureRevisionError
-from core.kv.outcomes import Compacted
+from core.kv.outcomes import Compacted, Revoked
 from core.node.latency import BOUNDS_NS, Latency
 from tests.auth.support import certificate, open_gate
 from tests.v2.fakes import ANYONE, LOCAL, FakeOutlet, FakeReply, FakeStore, request
@@ -40,6 +41,9 @@ class FakeNode:
 
     def status(self) -> Status:
         return STATUS
+
+    def revoked(self) -> list[int]:
+        return [0xA1, 0xB2]
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -86,7 +90,7 @@ def ask(
     return reply
 
 
-def told(reply: FakeReply) -> tuple[int, object]:
+def told(reply: FakeReply) -> tuple[int, Any]:
     return reply.sent.status, json.loads(reply.sent.body)
 
 
@@ -269,3 +273,28 @@ def test_no_bytes_raise(path: bytes, query: bytes) -> None:
         reply = FakeReply()
         Router(lambda *_: pytest.fail("not a key"), handlers)(request(method, path + b"?" + query, caller=LOCAL), reply)
         assert isinstance(reply.sent, Response)
+
+
+def test_revocations_are_listed_and_made() -> None:
+    assert told(ask("GET /corenode/revocations", caller=LOCAL)) == (200, {"serials": ["a1", "b2"]})
+    store = FakeStore()
+    store.outcome = Revoked(41, new=True)
+    answer = told(ask("POST /corenode/revocations?serial=0A1b", store, caller=LOCAL))
+    assert answer == (200, {"serial": "a1b", "new": True, "revision": 41})
+    assert store.commands == [Revoke(b"\x0a\x1b")]
+
+
+@pytest.mark.parametrize("line", ["GET /corenode/revocations", "POST /corenode/revocations?serial=1"])
+def test_nobody_on_loopback_reads_or_makes_a_revocation(line: str) -> None:
+    store = FakeStore()
+    status, shown = told(ask(line, store))
+    assert status == 403
+    assert "client certificate of the role admin" in shown["message"]
+    assert store.commands == []
+
+
+@pytest.mark.parametrize("query", ["", "?serial=", "?serial=0", "?serial=xyz", f"?serial={'1' * 41}", "?serial=1&a=b"])
+def test_a_revocation_needs_a_serial_number(query: str) -> None:
+    store = FakeStore()
+    assert ask(f"POST /corenode/revocations{query}", store, caller=LOCAL).sent.status == 400
+    assert store.commands == []

@@ -1,22 +1,11 @@
-"""Who is at the other end, by what the connection proves: the unix socket's peer, or a client certificate.
-
-A certificate's subject names its holder (common name) and what they may do (each organisation `corenode:OFFICE`).
-"""
+"""Who is at the other end, by what the connection proves: the unix socket's peer, or a client certificate."""
 
 from functools import lru_cache
 
-from cryptography import x509
-from cryptography.x509.oid import NameOID
-
 from core.kv.access import Identity, Office
+from core.tls.identity import Role, identify
 
-OFFICES = {
-    "corenode:admin": Office.ADMIN,
-    "corenode:operator": Office.OPERATOR,
-    "corenode:reader": Office.READER,
-}
-"""Organisations of a certificate, and the office they give."""
-_CLAIM = "corenode:"
+_OFFICES = {Role.ADMIN: Office.ADMIN, Role.OPERATOR: Office.OPERATOR, Role.READER: Office.READER}
 
 ANONYMOUS = Identity("anonymous")
 SOCKET = Identity("unix socket", Office.ADMIN)
@@ -27,12 +16,7 @@ SOCKET = Identity("unix socket", Office.ADMIN)
 def of_certificate(der: bytes) -> tuple[str, Office]:
     """Common name (empty: none) and office of a verified certificate."""
     try:
-        subject = x509.load_der_x509_certificate(der).subject
-        names = [str(each.value) for each in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-        organisations = [str(each.value) for each in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
+        found = identify(der)
     except ValueError:  # OpenSSL is more lenient than this parser: whoever cannot be named is nobody
         return "", Office.NONE
-    claims = [organisation for organisation in organisations if organisation.startswith(_CLAIM)]
-    # Whoever claims more than one was not issued by our authority as either.
-    office = OFFICES.get(claims[0], Office.NONE) if len(claims) == 1 else Office.NONE
-    return names[0] if len(names) == 1 else "", office
+    return found.name, Office.NONE if found.role is None else _OFFICES.get(found.role, Office.NONE)

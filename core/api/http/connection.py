@@ -1,5 +1,6 @@
 """One connection: bytes in, requests to the handler, answers out. Driven by events; it never waits."""
 
+import contextlib
 import select
 import socket
 from enum import Enum
@@ -7,7 +8,7 @@ from typing import Final
 
 from core.api.http import wire
 from core.api.http.hub import NEVER, Hub, Produce
-from core.api.http.judge import Judge, RefusedError
+from core.api.http.judge import Judge, RefusedError, WrongProtocolError
 from core.api.http.message import Caller, Request, Response
 from core.api.http.outlet import StreamOutlet
 from core.api.http.recognise import NEED_MORE, UNUSUAL, recognise
@@ -148,9 +149,11 @@ class Connection:
             self.readable = False
             return
         except OSError:
-            self.close()
-            return
+            data = b""
         if not data:
+            if self.state is HANDSHAKE and self._tls is not None and self._tls.begun:
+                self._hub.counters.refused["handshake"] += 1
+                self._hub.turned_away(self.caller.address, "it left in the middle of the TLS handshake")
             self.close()
             return
         if len(data) == RECEIVE_SIZE:
@@ -169,23 +172,40 @@ class Connection:
             return b""
         if self.state is HANDSHAKE and not data.startswith(TLS_HANDSHAKE) and not tls.begun:
             self._tls = None
+            self._hub.turned_away(self.caller.address, "it does not speak TLS, and this port does")
             self.refuse(400, "this port speaks TLS; use https://")
             return b""
         try:
             plain = tls.decrypt(data)
-        except TlsFailedError:
+        except TlsFailedError as error:
             self._hub.counters.refused["handshake" if self.state is HANDSHAKE else "tls"] += 1
+            self._hub.turned_away(self.caller.address, str(error))
             self._put(tls.outgoing())
             self.close()
             return b""
         self._put(tls.outgoing())
         if self.state is HANDSHAKE and tls.finished:
-            self.caller = Caller(self.caller.address, self.caller.local, tls.certificate)
+            # Without a session ticket nothing goes back now, and a client that has not set TCP_NODELAY holds its first
+            # request back until the kernel sends its delayed acknowledgement, 40 ms later.
+            with contextlib.suppress(OSError):
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             self.state = IDLE
             self.deadline = self._hub.idle_deadline
+            if not self._admitted(tls.certificate):
+                return b""
         if tls.ended and not plain:
             self.close()
         return plain
+
+    def _admitted(self, certificate: bytes | None) -> bool:
+        """Whether the client's certificate lets it in; if not, it is told."""
+        why = "" if certificate is None else self._hub.admit(certificate)
+        if why:
+            self._hub.turned_away(self.caller.address, why)
+            self.refuse(403, why)
+            return False
+        self.caller = Caller(self.caller.address, self.caller.local, certificate)
+        return True
 
     def _advance(self, data: bytes) -> None:
         """Find the next request in all that is here and pass it on."""
@@ -218,6 +238,8 @@ class Connection:
         try:
             request = judge.step()
         except RefusedError as refused:
+            if isinstance(refused, WrongProtocolError):
+                self._hub.turned_away(self.caller.address, "it speaks TLS, and this port does not")
             self.refuse(refused.status, refused.text)
             return
         if request is None:
@@ -232,7 +254,7 @@ class Connection:
         self.keep_alive = judge.keep_alive
         self.http_1_1 = judge.http_1_1
         self.head_only = request.method == b"HEAD"
-        self.plain = self.keep_alive and not self.head_only
+        self.plain = self.keep_alive and self.http_1_1 and not self.head_only
         self._hub.counters.judged += 1
         self._serve(request)
 
@@ -281,7 +303,7 @@ class Connection:
             self.keep_alive = False
         bodiless = response.status in wire.BODILESS
         length = b"" if bodiless else b"Content-Length: %d\r\n" % len(response.body)
-        close = b"" if self.keep_alive else wire.CLOSE
+        close = wire.CLOSE if not self.keep_alive else b"" if self.http_1_1 else wire.KEEP_ALIVE
         body = b"" if bodiless or self.head_only else response.body
         return b"%b%b%b%b\r\n%b" % (self._hub.heads[response.status], length, close, response.headers, body)
 
@@ -432,6 +454,7 @@ class Connection:
             return
         if self.state is HANDSHAKE:
             refused["handshake"] += 1
+            self._hub.turned_away(self.caller.address, "it did not finish the TLS handshake in time")
         elif self.state is IDLE:
             refused["idle"] += 1
         elif self.state is not LINGERING:

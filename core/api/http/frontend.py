@@ -13,7 +13,7 @@ import trio
 
 from core.api.http import wire
 from core.api.http.connection import Connection
-from core.api.http.hub import INTEREST, Hub
+from core.api.http.hub import INTEREST, Admit, Hub
 from core.api.http.limits import Limits
 from core.api.http.listeners import Listener
 from core.api.http.message import Handler
@@ -39,8 +39,16 @@ _OUT_OF_RESOURCES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.
 class Frontend:
     """Serves HTTP on listeners with one handler. `serve` once; `drain` and `statistics` from tasks of the same loop."""
 
-    def __init__(self, handler: Handler, limits: Limits | None = None, wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        limits: Limits | None = None,
+        wall: Callable[[], float] = time.time,
+        admit: Admit = lambda _: "",
+    ) -> None:
+        """`admit` is asked once for each connection whose client showed a certificate."""
         self._handler = handler
+        self._admit = admit
         self._limits = limits or Limits()
         self._wall = wall
         self._connections_max = self._limits.connections_max
@@ -58,7 +66,8 @@ class Frontend:
         self._connections_max = _make_room(self._limits.connections_max)
         try:
             async with trio.open_nursery() as streams:
-                hub = self._hub = Hub(self._handler, self._limits, self._counters, self._wall(), streams.start_soon)
+                start = streams.start_soon
+                hub = self._hub = Hub(self._handler, self._limits, self._counters, self._wall(), start, self._admit)
                 hub.set_time(trio.current_time(), self._wall())
                 for listener in listeners:
                     self._listeners[listener.socket.fileno()] = listener
@@ -83,6 +92,18 @@ class Frontend:
             self._stop_listening(self._listeners.values())
             self._scope.deadline = trio.current_time() + seconds
             self._hub.wake()
+
+    def review(self) -> None:
+        """Ask `admit` again about every open connection, and close those it no longer lets in."""
+        hub = self._hub
+        if hub is None:
+            return
+        for connection in list(hub.connections.values()):
+            certificate = connection.caller.certificate
+            why = "" if certificate is None else hub.admit(certificate)
+            if why:
+                hub.turned_away(connection.caller.address, why)
+                connection.close()
 
     def statistics(self) -> Statistics:
         """The counts as of now; all zero before `serve`."""

@@ -1,5 +1,6 @@
 """What the connections of one front end share: the epoll set, who is ready to go on, limits, counters, the date."""
 
+import logging
 import os
 import select
 from collections import deque
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 
 NEVER = float("inf")
 
+Admit = Callable[[bytes], str]
+"""Why the holder of a verified certificate, DER, is not let in; an empty text lets it in."""
+
+_logger = logging.getLogger(__name__)
+
 Produce = Callable[[Outlet], Awaitable[None]]
 
 INTEREST = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
@@ -29,8 +35,11 @@ Spawn = Callable[[Callable[[Produce], Awaitable[None]], Produce], None]
 class Hub:
     """Shared state. `now` and the date are as of the last sweep: exact enough for limits of seconds."""
 
-    def __init__(self, handler: Handler, limits: Limits, counters: Counters, wall: float, spawn: Spawn) -> None:
+    def __init__(
+        self, handler: Handler, limits: Limits, counters: Counters, wall: float, spawn: Spawn, admit: Admit
+    ) -> None:
         self.handler = handler
+        self.admit = admit
         self.spawn = spawn
         self.limits = limits
         self.heads = Heads(wall)
@@ -67,6 +76,10 @@ class Hub:
             connection.queued = True
             self.ready.append(connection)
             self.wake()
+
+    def turned_away(self, address: str, cause: str) -> None:
+        """Say in the log who was not let in, and why."""
+        _logger.warning("connection turned away", extra={"peer": address, "cause": cause})
 
     def forget(self, fd: int) -> None:
         """A connection is closed."""

@@ -24,6 +24,10 @@ class RefusedError(Exception):
         self.text = text
 
 
+class WrongProtocolError(RefusedError):
+    """What came is the beginning of a TLS connection."""
+
+
 class Judge:
     """Reads one request. A step that returns None wants more bytes, or if `unfinished` just another step."""
 
@@ -52,11 +56,12 @@ class Judge:
 
     @property
     def keep_alive(self) -> bool:
-        """Whether the client keeps the connection after this request."""
-        if self._head is None or not self.http_1_1:
+        """Whether the client keeps the connection after this request: HTTP/1.0 does so only if it says so."""
+        if self._head is None:
             return False
-        options = b",".join(value for name, value in self._head.headers if name == b"connection")
-        return b"close" not in [option.strip().lower() for option in options.split(b",")]
+        lines = b",".join(value for name, value in self._head.headers if name == b"connection")
+        options = [option.strip().lower() for option in lines.split(b",")]
+        return b"close" not in options and (self.http_1_1 or b"keep-alive" in options)
 
     @property
     def rest(self) -> bytes:
@@ -139,7 +144,7 @@ class Judge:
         if error.error_status_hint == 431 and self._head is None:
             return self._too_long()
         if self._fed and self._head is None and bytes(self._parser.trailing_data[0][:1]) == TLS_HANDSHAKE:
-            return RefusedError(400, "this port speaks plain HTTP, not TLS; use http:// or another port")
+            return WrongProtocolError(400, "this port speaks plain HTTP, not TLS; use http:// or another port")
         text = str(error).partition(": bytearray(")[0].partition(" (expected")[0]
         return RefusedError(error.error_status_hint, f"malformed request: {text}")
 

@@ -6,8 +6,28 @@ import ssl
 READ_SIZE = 65536
 
 
+_REASONS = {
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it showed no certificate",
+    "UNSUPPORTED_PROTOCOL": "it speaks no version of TLS that is accepted here",
+    "WRONG_VERSION_NUMBER": "what it sent is not TLS",
+    "NO_SHARED_CIPHER": "it knows no cipher that is accepted here",
+}
+"""What OpenSSL's names of errors mean, where they do not speak for themselves."""
+
+
 class TlsFailedError(Exception):
-    """The handshake or a record failed. `outgoing` of the layer may still hold an alert to send."""
+    """The handshake or a record failed; the text says why. `outgoing` may still hold an alert to send."""
+
+
+def _why(error: ssl.SSLError) -> str:
+    """One reason for people."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {error.verify_message}"
+    name = error.reason or ""
+    before, alert, what = name.partition("_ALERT_")
+    if alert and before.startswith(("TLS", "SSL")):
+        return f"it does not accept this node: {what.replace('_', ' ').lower()}"
+    return _REASONS.get(name) or name.replace("_", " ").lower() or str(error)
 
 
 class TlsLayer:
@@ -50,7 +70,7 @@ class TlsLayer:
         except ssl.SSLZeroReturnError:
             self.ended = True
         except ssl.SSLError as error:
-            raise TlsFailedError(error.reason or str(error)) from error
+            raise TlsFailedError(_why(error)) from error
         return plain
 
     def encrypt(self, data: bytes) -> bytes:
@@ -60,7 +80,7 @@ class TlsLayer:
             while view:  # OpenSSL may take one record at a time
                 view = view[self._object.write(view) :]
         except ssl.SSLError as error:
-            raise TlsFailedError(error.reason or str(error)) from error
+            raise TlsFailedError(_why(error)) from error
         return self._outgoing.read()
 
     def close(self) -> bytes:

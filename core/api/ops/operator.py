@@ -1,7 +1,7 @@
 """`/corenode/status`, `/corenode/snapshot` and `/corenode/compact`: for the operator beside the node."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Protocol
@@ -57,6 +57,10 @@ class Node(Protocol):
     """The node as its operator sees it. The daemon fulfils it."""
 
     def status(self) -> Status: ...
+
+    def revoked(self) -> Sequence[int]:
+        """The serial numbers of all revoked certificates."""
+        ...
 
     def snapshot(self) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """A snapshot file of the state at this moment, in pieces; leaving the context frees what it holds.

@@ -7,6 +7,7 @@ from core.api.figures import Source
 from core.api.ops.health import LIVEZ, READYZ, Health, HealthHandler, livez, readyz
 from core.api.ops.metrics import Metrics
 from core.api.ops.operator import Node, Operator
+from core.api.ops.revocations import RevocationsHandler
 from core.api.ops.version import version_handler
 from core.api.router import Route
 from core.api.store import Store
@@ -22,5 +23,6 @@ def routes(
         Route(LIVEZ, livez(store), below=True),
         Route(READYZ, readyz(store, health), below=True),
         Route(b"/metrics", Metrics(sources)),
+        Route(b"/corenode/revocations", RevocationsHandler(store, gate, node)),
         *Operator(store, gate, node).routes(),
     ]

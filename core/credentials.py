@@ -1,0 +1,113 @@
+"""The certificate this node shows, from the files of the configuration, taken up anew when they change."""
+
+import logging
+import os
+import ssl
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import trio
+
+from core.api.http import Listener
+from core.config import Config
+from core.tls.authority import ISSUING_KEY, Authority, AuthorityError, load_chain
+from core.tls.contexts import TlsFilesError, server_context
+from core.tls.lifetime import renewal_due
+
+LOOK_SECONDS = 2.0
+"""How often the files are looked at: three calls of stat(2)."""
+
+RETRY_SECONDS = 60.0
+"""After a renewal that failed."""
+
+AUTHORITY = "authority"
+"""Where in the data directory a member keeps the issuing authority, if it is one of those that have it."""
+
+_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
+_Stamp = tuple[tuple[int, int, int, int] | None, ...]
+
+_logger = logging.getLogger(__name__)
+
+
+class Credentials:
+    """The TLS context of the listeners. Connections that are open keep the one they began with."""
+
+    def __init__(self, config: Config) -> None:
+        """TlsFilesError if the files cannot be used; without --cert-file there is no context."""
+        self._config = config
+        self._files = [file for file in (config.cert_file, config.key_file, config.trusted_ca_file) if file is not None]
+        self._stamp = _stamp(self._files)
+        self._told = ""
+        self._due = 0.0
+        self._authority = config.data_dir / AUTHORITY
+        self.context = self._make()
+
+    def reload(self, listeners: Iterable[Listener]) -> None:
+        """Give new connections what the files hold now; if it cannot be used, what they had, and a line in the log."""
+        stamp = _stamp(self._files)
+        try:
+            self.context = self._make()
+        except TlsFilesError as error:
+            if str(error) != self._told:
+                self._told = str(error)
+                _logger.error("new certificates not taken; going on with the old ones", extra={"why": str(error)})
+            return
+        self._stamp, self._told, self._due = stamp, "", 0.0
+        for listener in listeners:
+            if listener.tls is not None:
+                listener.tls = self.context
+        if self.context is not None:
+            _logger.info("certificates taken anew", extra={"certificate": str(self._config.cert_file)})
+
+    async def watch(self, listeners: Iterable[Listener]) -> None:
+        """Reload whenever a file has changed. Certificate and key may be replaced one after the other: what does not
+        fit together is looked at again."""
+        while self.context is not None:
+            await trio.sleep(LOOK_SECONDS)
+            self._renew_if_due()
+            if _stamp(self._files) != self._stamp:
+                self.reload(listeners)
+
+    def _renew_if_due(self) -> None:
+        """Renew this node's own certificate at two thirds of its life, if the issuing authority is here."""
+        file = self._config.cert_file
+        if time.time() < self._due or file is None or not (self._authority / ISSUING_KEY).exists():
+            return
+        try:
+            self._due = renewal_due(load_chain(file)[0]).timestamp()
+            if time.time() < self._due:
+                return
+            new = Authority.open(self._authority).renew(file)
+        except (AuthorityError, TlsFilesError, OSError) as error:
+            self._due = time.time() + RETRY_SECONDS
+            _logger.error("own certificate not renewed; trying again in a minute", extra={"why": str(error)})
+        else:
+            self._due = 0.0
+            _logger.info("own certificate renewed", extra={"until": str(new.not_valid_after_utc)})
+
+    def _make(self) -> ssl.SSLContext | None:
+        config = self._config
+        if config.cert_file is None or config.key_file is None:
+            return None
+        return server_context(
+            config.cert_file,
+            config.key_file,
+            config.trusted_ca_file,
+            require_client=config.client_cert_auth,
+            minimum=_VERSIONS[config.tls_min_version],
+        )
+
+
+def _stamp(files: Iterable[Path]) -> _Stamp:
+    """What changes when a file is replaced, written or given another mode."""
+    found: list[tuple[int, int, int, int] | None] = []
+    for file in files:
+        try:
+            state = os.stat(file)
+        except OSError:
+            found.append(None)
+        else:
+            found.append((state.st_ino, state.st_mtime_ns, state.st_ctime_ns, state.st_size))
+    return tuple(found)
