@@ -17,6 +17,11 @@ VERBS = {
     "Use the store": {
         "kv": lazy.Verb("core.commands.kv", "Read, write and watch keys."),
     },
+    "Say who may": {
+        "auth": lazy.Verb("core.commands.auth", "Restrict access to keys by users and roles, or stop doing so."),
+        "user": lazy.Verb("core.commands.user", "Add, change and delete users."),
+        "role": lazy.Verb("core.commands.role", "Add, change and delete roles."),
+    },
     "Look after it": {
         "status": lazy.Verb("core.commands.status", "Show how nodes are: revision, size, leader, alarms."),
         "health": lazy.Verb("core.commands.health", "Say whether nodes are healthy; exit 1 if one is not."),

@@ -2,7 +2,8 @@
 
     run
     ├─ member          opened first, closed last; its loop ends after everything that may propose
-    └─ background      systemd's watchdog, the watch on the loop, on certificate files and on revocations
+    └─ background      systemd's watchdog, the hashing of passwords, the watch on the loop, on certificate files and on
+                       revocations
        └─ front end    innermost, with the signals: SIGTERM and SIGINT begin the orderly end, SIGHUP reads the
                        configuration again
 
@@ -25,6 +26,8 @@ import trio
 from core import runtime_dir, slowness, welcome
 from core.addresses import Url
 from core.admission import Admission
+from core.api.access.gate import Gate
+from core.api.access.hashing import Hashing
 from core.api.cors import Cors
 from core.api.figures import Source
 from core.api.http import Frontend, Handler, Limits, Listener, ListenError, open_tcp, open_unix
@@ -85,11 +88,13 @@ async def _serve(
     """Everything above the member, from the listeners to the orderly end."""
     view = View(config, member)
     admission = Admission(member.keyspace)
-    frontend = _frontend(config, member, view, admission)
+    hashing = Hashing()
+    frontend = _frontend(config, member, view, admission, Gate(member.keyspace.access, hashing))
     view.client_urls = tuple(str(url) for url in config.advertised(bound))
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with trio.open_nursery() as background:
             background.start_soon(slowness.watch_loop)
+            background.start_soon(hashing.run)
             background.start_soon(notifier.feed_watchdog, lambda: not member.node.is_stuck(STUCK_SECONDS))
             background.start_soon(credentials.watch, listeners)
             background.start_soon(admission.keep, frontend)
@@ -104,16 +109,16 @@ async def _serve(
             background.cancel_scope.cancel()
 
 
-def _frontend(config: Config, member: Member, view: View, admission: Admission) -> Frontend:
+def _frontend(config: Config, member: Member, view: View, admission: Admission, gate: Gate) -> Frontend:
     """The front end with everything it serves."""
     store = LocalStore(member.node)
     counters = Counters()
     sources: list[Source] = [view.figures, counters.figures, lambda: connection_figures(frontend)]
     handler: Handler = Router(
-        Keys(store, view.id, counters),
+        Keys(store, gate, view.id, counters),
         [
-            *tree.routes(view, counters, time.time),
-            *operations.routes(store, view, view, sources, VERSION),
+            *tree.routes(store, gate, view, counters, time.time),
+            *operations.routes(store, gate, view, view, sources, VERSION),
         ],
     )
     if config.cors:

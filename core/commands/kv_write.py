@@ -162,7 +162,7 @@ def rm(
 def compact(revision: int, connection: Connection) -> None:
     """Forget history before REVISION: it can then no longer be read or watched. Nodes do this by themselves by age.
 
-    Needs the node's unix socket or a client certificate.
+    Needs the node's unix socket or a client certificate of the role operator or admin.
 
     \b
     Example:

@@ -40,7 +40,7 @@ def save(file: Path, connection: Connection) -> None:
     """Save the store of a running node, as it is now, to FILE, which must not exist.
 
     FILE appears only when all of it has arrived, was checked against its hash and is on the disk. Needs the node's unix
-    socket or a client certificate.
+    socket or a client certificate of the role operator or admin.
 
     \b
     Example:

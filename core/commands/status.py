@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def command(output_: str, connection: Connection) -> None:
     """Show how each endpoint's node is. Exit 1 if one does not answer.
 
-    Needs the node's unix socket (taken by itself on the node's host) or a client certificate.
+    Needs the node's unix socket (taken by itself on the node's host) or a client certificate of the role
+    reader, operator or admin.
 
     \b
     Examples:

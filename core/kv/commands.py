@@ -9,6 +9,8 @@ from typing import Literal
 
 import msgspec
 
+from core.kv.access import Permission
+
 
 class _Command(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Common form of all commands."""
@@ -159,6 +161,59 @@ class Compact(_Command, frozen=True, array_like=True, gc=False, tag=23):
     revision: int
 
 
+# The users, roles and permissions of both dialects. A password is a hash, never the password itself.
+
+
+class AuthSwitch(_Command, frozen=True, array_like=True, gc=False, tag=32):
+    """Begin to restrict access by users and roles, or end it. Beginning makes the role guest if there is none."""
+
+    enabled: bool
+
+
+class UserCreate(_Command, frozen=True, array_like=True, gc=False, tag=33):
+    """Make a user that must not exist."""
+
+    name: str
+    password: str | None = None
+    roles: tuple[str, ...] = ()
+
+
+class UserChange(_Command, frozen=True, array_like=True, gc=False, tag=34):
+    """Give an existing user another password (None: keep it), more roles, fewer roles."""
+
+    name: str
+    password: str | None = None
+    grant: tuple[str, ...] = ()
+    revoke: tuple[str, ...] = ()
+
+
+class UserDelete(_Command, frozen=True, array_like=True, gc=False, tag=35):
+    """Remove a user."""
+
+    name: str
+
+
+class RoleCreate(_Command, frozen=True, array_like=True, gc=False, tag=36):
+    """Make a role that must not exist."""
+
+    name: str
+    permissions: tuple[Permission, ...] = ()
+
+
+class RoleChange(_Command, frozen=True, array_like=True, gc=False, tag=37):
+    """Add rights to an existing role, then take away those of `revoke`; taking away what is not there is no error."""
+
+    name: str
+    grant: tuple[Permission, ...] = ()
+    revoke: tuple[Permission, ...] = ()
+
+
+class RoleDelete(_Command, frozen=True, array_like=True, gc=False, tag=38):
+    """Remove a role, from every user too."""
+
+    name: str
+
+
 # The operations of the system records.
 
 
@@ -169,23 +224,42 @@ class Revoke(_Command, frozen=True, array_like=True, gc=False, tag=40):
 
 
 Operation = Put | DeleteRange | Range | Txn
-Command = (
+Admissible = (
     Set
     | Create
     | Update
     | CompareAndSwap
     | Delete
     | CompareAndDelete
-    | Expire
     | Put
     | DeleteRange
     | Txn
     | LeaseGrant
     | LeaseRevoke
     | LeaseKeepAlive
-    | Compact
-    | Revoke
+    | AuthSwitch
+    | UserCreate
+    | UserChange
+    | UserDelete
+    | RoleCreate
+    | RoleChange
+    | RoleDelete
 )
+"""Commands that somebody asked for, and that were allowed by the users and roles as they were."""
+
+
+class Admitted(_Command, frozen=True, array_like=True, gc=False, tag=39):
+    """A command that was allowed by the access records of revision `access`; refused if they changed since.
+
+    Who asks is decided before a command enters the log, by records that commands ahead of it in the log may still
+    change. Every member compares the same two numbers at the same place of the log, so all refuse or none.
+    """
+
+    access: int
+    command: Admissible
+
+
+Command = Admissible | Admitted | Expire | Compact | Revoke
 
 
 class Batch(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -1,5 +1,7 @@
 """Why the state machine refuses a command. A refusal changes nothing and consumes no revision."""
 
+from enum import StrEnum
+
 
 class KeyspaceError(Exception):
     """Any refusal by the state machine."""
@@ -58,3 +60,37 @@ class LimitError(KeyspaceError):
 
 class DuplicateKeyError(KeyspaceError):
     """A transaction writes one key twice, or deletes a key that it puts."""
+
+
+class StaleAccessError(KeyspaceError):
+    """The access records changed between the decision to allow a command and its turn. Decide again, then repeat it."""
+
+
+class Why(StrEnum):
+    """Why users, roles and the switch are left as they are. `{}` is for the names of the AccessError, in order."""
+
+    ALREADY_ENABLED = "already enabled"
+    ALREADY_DISABLED = "already disabled"
+    NO_ROOT = "no root user available; create one first"
+    USER_EXISTS = "user {} already exists"
+    NO_USER = "user {} does not exist"
+    ROOT_USER = "the root user cannot be deleted while access is restricted"
+    ROOT_KEEPS_ROOT = "role root cannot be taken from user root"
+    USER_UNCHANGED = "nothing to change in user {}"
+    ROLE_GRANTED = "role {} is granted to user {} already"
+    ROLE_NOT_GRANTED = "role {} is not granted to user {}"
+    ROLE_EXISTS = "role {} already exists"
+    NO_ROLE = "role {} does not exist"
+    ROOT_ROLE = "role {} cannot be changed"
+    ROLE_UNCHANGED = "nothing to change in role {}"
+    PERMISSION_GRANTED = "the permission to {} {} is granted already"
+    NO_NAME = "a name must not be empty"
+
+
+class AccessError(KeyspaceError):
+    """A refusal to change users, roles or the switch."""
+
+    def __init__(self, why: Why, *names: str) -> None:
+        super().__init__(why.format(*names))
+        self.why = why
+        self.names = names

@@ -16,13 +16,10 @@ from core.kv.errors import (
     LimitError,
     ReservedKeyError,
 )
-from core.kv.ledger import Ledger
+from core.kv.ledger import SYSTEM_PREFIX, Ledger
 from core.kv.outcomes import DeleteDone, PutDone, RangeDone, TxnDone
 from core.kv.records import Action, Record
 from core.kv.transaction import Table
-
-SYSTEM_PREFIX = b"\0corenode/"
-"""Where the system records live."""
 
 DEEPEST_TXN = 128
 """Levels of nested transactions: as many as etcd's limit of operations allows. The same on every member and far below

@@ -3,8 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from core.kv import compaction, flat, leases, records, revocations, tree
+from core.kv import accounts, compaction, flat, leases, records, revocations, tree
+from core.kv.accounts import Accounts
 from core.kv.commands import (
+    Admitted,
+    AuthSwitch,
     Batch,
     Command,
     Compact,
@@ -20,17 +23,45 @@ from core.kv.commands import (
     Put,
     Range,
     Revoke,
+    RoleChange,
+    RoleCreate,
+    RoleDelete,
     Set,
     Txn,
     Update,
+    UserChange,
+    UserCreate,
+    UserDelete,
 )
-from core.kv.errors import KeyspaceError
+from core.kv.errors import KeyspaceError, StaleAccessError
 from core.kv.ledger import Ledger
-from core.kv.outcomes import Compacted, DeleteDone, Expired, LeaseDone, PutDone, RangeDone, Revoked, TxnDone
+from core.kv.outcomes import (
+    AccessDone,
+    Compacted,
+    DeleteDone,
+    Expired,
+    LeaseDone,
+    PutDone,
+    RangeDone,
+    Revoked,
+    TxnDone,
+)
 from core.kv.records import POSITION, Event, Record
 from core.kv.transaction import Table, Transaction
 
-Outcome = Event | PutDone | DeleteDone | RangeDone | TxnDone | LeaseDone | Compacted | Expired | Revoked | KeyspaceError
+Outcome = (
+    Event
+    | PutDone
+    | DeleteDone
+    | RangeDone
+    | TxnDone
+    | LeaseDone
+    | Compacted
+    | Expired
+    | AccessDone
+    | Revoked
+    | KeyspaceError
+)
 
 _OPERATIONS: dict[type, Any] = {
     Set: tree.set_,
@@ -47,8 +78,37 @@ _OPERATIONS: dict[type, Any] = {
     LeaseRevoke: leases.revoke,
     LeaseKeepAlive: leases.keep_alive,
     Compact: compaction.compact,
+    AuthSwitch: accounts.switch,
+    UserCreate: accounts.create_user,
+    UserChange: accounts.change_user,
+    UserDelete: accounts.delete_user,
+    RoleCreate: accounts.create_role,
+    RoleChange: accounts.change_role,
+    RoleDelete: accounts.delete_role,
     Revoke: revocations.revoke,
 }
+
+
+def _admitted(ledger: Ledger, command: Admitted) -> Outcome:
+    """Carry out a command if the records that allowed it are the present ones, or if nothing is restricted."""
+    if ledger.access.enabled and command.access != ledger.access.revision:
+        raise StaleAccessError
+    outcome: Outcome = _OPERATIONS[type(command.command)](ledger, command.command)
+    return outcome
+
+
+def _unadmitted(ledger: Ledger, command: Command) -> Outcome:
+    """Refuse a command that was allowed when nothing was restricted."""
+    raise StaleAccessError
+
+
+_OPERATIONS[Admitted] = _admitted
+_BY_OFFICE = frozenset((Admitted, Compact, Expire, Revoke))
+_RESTRICTED: dict[type, Any] = {
+    command: operation if command in _BY_OFFICE else _unadmitted for command, operation in _OPERATIONS.items()
+}
+"""In place of `_OPERATIONS` while access is restricted: what somebody asked for must come as `Admitted`, but for what
+an office alone allows. A certificate can be revoked while roles change: that only takes rights away."""
 
 
 class Keyspace:
@@ -56,6 +116,8 @@ class Keyspace:
 
     def __init__(self, transaction: Transaction) -> None:
         self._ledger = Ledger(transaction)
+        self.access = Accounts(self._ledger)
+        """Users and roles."""
 
     @property
     def applied(self) -> tuple[int, int]:
@@ -105,7 +167,8 @@ class Keyspace:
 
     def _do(self, command: Command) -> Outcome:
         try:
-            outcome: Outcome = _OPERATIONS[type(command)](self._ledger, command)
+            operations = _RESTRICTED if self._ledger.access.enabled else _OPERATIONS
+            outcome: Outcome = operations[type(command)](self._ledger, command)
         except KeyspaceError as refusal:
             return refusal
         return outcome

@@ -18,12 +18,25 @@ _APPLIED = b"applied"
 _APPLIED_ROW = struct.Struct(">QQQQQ12s")
 _KNOWN_DIRECTORIES = 4096
 
+SYSTEM_PREFIX = b"\0corenode/"
+"""Where the system records live."""
+
 LONGEST_KEY = 65_536
 """Bytes. What a store must hold as a key is a little more: a deadline or lease id in front of this."""
 
 EXPIRES_KEY = b"k"
 EXPIRES_DIRECTORY = b"d"
 EXPIRES_LEASE = b"l"
+
+
+class Switch:
+    """Whether access is restricted, and the revision of the last change to users, roles or this (0: never)."""
+
+    __slots__ = ("enabled", "revision")
+
+    def __init__(self) -> None:
+        self.enabled = False
+        self.revision = 0
 
 
 class Ledger:
@@ -42,6 +55,8 @@ class Ledger:
         """Position up to which compaction has removed what the floor hides."""
         self.expired = 0
         """What expired since the ledger was opened, for statistics."""
+        self.access = Switch()
+        """As the rows of `core.kv.accounts` say."""
         self.revocations = 0
         """Certificates revoked since the ledger was opened: whoever guards connections looks again when it moves."""
         self.events: list[Event] = []

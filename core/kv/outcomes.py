@@ -2,6 +2,7 @@
 
 import msgspec
 
+from core.kv.access import Role, User
 from core.kv.records import Record
 
 
@@ -65,3 +66,10 @@ class Expired(msgspec.Struct, frozen=True, gc=False):
     """How many files, directories and leases were due and removed."""
 
     count: int
+
+
+class AccessDone(msgspec.Struct, frozen=True, gc=False):
+    """A change of the access records; `now` is the user or role as it is from then on, None if it is gone."""
+
+    revision: int
+    now: User | Role | None = None

@@ -2,8 +2,7 @@
 
 from core.kv.commands import Revoke
 from core.kv.errors import LimitError
-from core.kv.flat import SYSTEM_PREFIX
-from core.kv.ledger import Ledger
+from core.kv.ledger import SYSTEM_PREFIX, Ledger
 from core.kv.outcomes import Revoked
 from core.kv.records import Action
 from core.kv.transaction import Table

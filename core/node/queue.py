@@ -6,7 +6,20 @@ from typing import Any
 
 import msgspec
 
-from core.kv.commands import Command, CompareAndSwap, Create, LeaseGrant, Operation, Put, Set, Txn, Update
+from core.kv.commands import (
+    Admitted,
+    Command,
+    CompareAndSwap,
+    Create,
+    LeaseGrant,
+    Operation,
+    Put,
+    RoleCreate,
+    Set,
+    Txn,
+    Update,
+    UserCreate,
+)
 
 QUEUE_COMMANDS = 8192
 QUEUE_BYTES = 64 << 20
@@ -66,13 +79,18 @@ def size_of(command: Command | Operation) -> int:
         return 128 + len(command.path) + len(command.value)
     if isinstance(command, Put):
         return 128 + len(command.key) + len(command.value)
+    if isinstance(command, Admitted):
+        return size_of(command.command)
     if isinstance(command, Txn):
         return 128 + sum(size_of(operation) for operation in (*command.success, *command.failure))
     return 128
 
 
 def adds_data(command: Command | Operation) -> bool:
-    """Whether a command may make the state larger, so that it is refused when space is short."""
+    """Whether a command may make the state larger, so that it is refused when space is short. Taking rights away is
+    possible at any time, and so is all that restricts access."""
+    if isinstance(command, Admitted):
+        return adds_data(command.command)
     if isinstance(command, Txn):
         return any(adds_data(operation) for operation in (*command.success, *command.failure))
-    return isinstance(command, Set | Create | Update | CompareAndSwap | Put | LeaseGrant)
+    return isinstance(command, Set | Create | Update | CompareAndSwap | Put | LeaseGrant | UserCreate | RoleCreate)

@@ -10,6 +10,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.cli.programs import Host, Node
 
@@ -27,12 +28,17 @@ class Authority:
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         self.file = self._write(name, builder.sign(self._key, hashes.SHA256()))
 
-    def issue(self, name: str) -> tuple[str, str]:
+    def issue(self, name: str, organisation: str = "") -> tuple[str, str]:
         """The certificate and the key for `name` on this host."""
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        attributes = [x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]
+        if organisation:
+            attributes.append(x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, organisation))
+        subject = x509.Name(attributes)
         here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
         builder = self._builder(subject, key.public_key()).add_extension(here, critical=False)
+        usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+        builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         key_file = self._directory / f"{name}.key"
         form = serialization.PrivateFormat.PKCS8
         key_file.write_bytes(key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))
@@ -71,7 +77,7 @@ def _kv(node: Node, *options: str) -> tuple[int, str]:
 
 
 def test_with_a_certificate_everything_is_open(node: Node, authority: Authority) -> None:
-    certificate, key = authority.issue("client")
+    certificate, key = authority.issue("client", "corenode:admin")
     options = ["--cacert", authority.file, "--cert", certificate, "--key", key]
     assert _kv(node, *options)[0] == 0
     variables: dict[str, Any] = {"CORENODE_CACERT": authority.file, "CORENODE_CERT": certificate, "CORENODE_KEY": key}

@@ -37,8 +37,9 @@ ROOMS = {
     # 3 services
     "core.api.http": Room(3, libraries="trio h11 msgspec"),
     "core.api": Room(3, "core.kv core.node core.api.http", "msgspec"),
-    "core.api.v2": Room(3, "core.kv core.node core.api core.api.http", "trio msgspec"),
-    "core.api.ops": Room(3, "core.kv core.tls core.node core.api core.api.http", "msgspec prometheus_client"),
+    "core.api.access": Room(3, "core.kv core.tls core.api core.api.http", "trio msgspec"),
+    "core.api.v2": Room(3, "core.kv core.node core.api core.api.http core.api.access", "trio msgspec"),
+    "core.api.ops": Room(3, "core.kv core.node core.api core.api.http core.api.access", "msgspec prometheus_client"),
     "core.client": Room(3, "core.addresses", "trio httpcore msgspec"),
     # 4 wiring
     "core.settings": Room(4, "core.addresses", "msgspec"),
@@ -56,9 +57,9 @@ ROOMS = {
     ),
     "core.daemon": Room(
         4,
-        "core.version core.addresses core.store_lmdb core.tls core.node core.api core.api.http core.api.v2 core.api.ops"
-        " core.admission core.config core.credentials core.logs core.runtime_dir core.service core.slowness"
-        " core.welcome core.member core.views",
+        "core.version core.addresses core.store_lmdb core.tls core.node core.api core.api.http core.api.access"
+        " core.api.v2 core.api.ops core.admission core.config core.credentials core.logs core.runtime_dir core.service"
+        " core.slowness core.welcome core.member core.views",
         "trio",
     ),
     "core.commands": Room(

@@ -12,7 +12,8 @@ from core.api.v2.cluster import Member
 from core.api.v2.counters import Counters, Operation
 from core.api.v2.routes import routes
 from core.api.v2.stats import go_duration
-from tests.v2.fakes import ANYONE, LOCAL, FakeReply, request
+from tests.auth.support import certificate, open_gate
+from tests.v2.fakes import ANYONE, LOCAL, FakeReply, FakeStore, request
 
 JSON = (b"content-type", b"application/json")
 
@@ -43,7 +44,7 @@ def ask(
 ) -> Response:
     method, target = line.encode().split()
     reply = FakeReply()
-    handlers = routes(cluster or FakeCluster(), Counters(), lambda: 1_790_000_003.75)
+    handlers = routes(FakeStore(), open_gate(), cluster or FakeCluster(), Counters(), lambda: 1_790_000_003.75)
     Router(lambda *_: pytest.fail("not a key"), handlers)(request(method, target, body, (header,), caller), reply)
     return reply.sent
 
@@ -94,7 +95,9 @@ def test_adding_a_member() -> None:
     for bad in (b"x", b'{"peerURLs":["\xff"]}', b'{"x":' + b"[" * 100_000, b'{"peerURLs":1}'):
         assert ask("POST /v2/members", bad, LOCAL).status == 400
     assert ask("POST /v2/members", b"{}", LOCAL).body == b'{"message":"no valid URLs given"}'
-    certified = Caller("127.0.0.1:1", certificate=b"DER")
+    certified = Caller("127.0.0.1:1", certificate=certificate("alice", "corenode:admin"))
+    merely = Caller("127.0.0.1:1", certificate=certificate("bob", "corenode:operator"))
+    assert ask("POST /v2/members", asked, merely).status == 403
     answer = ask("POST /v2/members", asked, certified)
     assert (answer.status, json.loads(answer.body)) == (
         500,
@@ -167,7 +170,7 @@ def test_durations_are_as_go_prints_them(seconds: float, shown: str) -> None:
 )
 def test_no_bytes_raise(method: bytes, path: bytes, body: bytes) -> None:
     reply = FakeReply()
-    handlers = routes(FakeCluster(), Counters(), lambda: 0.0)
+    handlers = routes(FakeStore(), open_gate(), FakeCluster(), Counters(), lambda: 0.0)
     asked = request(method, b"/v2/members/" + path.replace(b"?", b""), body, (JSON,), LOCAL)
     Router(lambda *_: pytest.fail("not a key"), handlers)(asked, reply)
     assert reply.sent.status >= 200

@@ -13,6 +13,7 @@ from core.api.v2.keys import Keys
 from core.kv.commands import Set
 from core.kv.errors import KeyspaceError, ReservedKeyError, TreeError
 from core.kv.records import Action, Event
+from tests.auth.support import open_gate
 from tests.v2.fakes import FORM, FakeReply, FakeStore, record, request
 
 SUCCESS = (
@@ -23,7 +24,7 @@ ERROR = b"Content-Type: application/json\r\nX-Etcd-Cluster-Id: 7e27652122e8b2ae\
 
 
 def handler(store: FakeStore, counters: Counters | None = None) -> Keys:
-    return Keys(store, "7e27652122e8b2ae", counters or Counters())
+    return Keys(store, open_gate(), "7e27652122e8b2ae", counters or Counters())
 
 
 def ask(store: FakeStore, method: bytes, target: bytes, body: bytes = b"") -> FakeReply:

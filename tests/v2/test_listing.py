@@ -9,6 +9,7 @@ from core.api.v2.counters import Counters
 from core.api.v2.keys import SYNCHRONOUS_SLICES, Keys
 from core.api.v2.listing import SLICE_BYTES, SLICE_NODES, Listing
 from core.kv.records import Record
+from tests.auth.support import open_gate
 from tests.v2.fakes import NOW, SECOND, FakeOutlet, FakeReply, FakeStore, record, request
 
 LARGE = SLICE_NODES * (SYNCHRONOUS_SLICES + 3)
@@ -16,7 +17,7 @@ LARGE = SLICE_NODES * (SYNCHRONOUS_SLICES + 3)
 
 def get(store: FakeStore, target: bytes) -> FakeReply:
     reply = FakeReply()
-    Keys(store, "1", Counters())(request(b"GET", b"/v2/keys" + target), reply)
+    Keys(store, open_gate(), "1", Counters())(request(b"GET", b"/v2/keys" + target), reply)
     return reply
 
 

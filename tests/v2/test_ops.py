@@ -21,6 +21,7 @@ from core.kv.commands import Compact, Revoke
 from core.kv.errors import CompactedError, FutureRevisionError
 from core.kv.outcomes import Compacted, Revoked
 from core.node.latency import BOUNDS_NS, Latency
+from tests.auth.support import certificate, open_gate
 from tests.v2.fakes import ANYONE, LOCAL, FakeOutlet, FakeReply, FakeStore, request
 
 STATUS = Status("one", "8e9e", "7e27", "8e9e", "0.1", 40, 50, 3, 1, 4096, 8192, (), 1.5, CommitTimes(9, 0.2, 0.5, 3.0))
@@ -77,7 +78,12 @@ def ask(
     counters = Counters()
     counters.succeeded[Operation.SETS] = 5
     handlers = routes(
-        store or FakeStore(), health or FakeHealth(), node or FakeNode(), [figures, counters.figures], "0.1"
+        store or FakeStore(),
+        open_gate(),
+        health or FakeHealth(),
+        node or FakeNode(),
+        [figures, counters.figures],
+        "0.1",
     )
     reply = FakeReply()
     Router(lambda *_: pytest.fail("not a key"), handlers)(request(method, target, caller=caller), reply)
@@ -174,19 +180,31 @@ def test_these_are_only_read(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["GET /corenode/status", "GET /corenode/snapshot", "POST /corenode/compact?revision=5"]
+    ("line", "offices"),
+    [
+        ("GET /corenode/status", "reader, operator or admin"),
+        ("GET /corenode/snapshot", "operator or admin"),
+        ("POST /corenode/compact?revision=5", "operator or admin"),
+    ],
 )
-def test_the_operator_must_be_trusted(line: str) -> None:
+@pytest.mark.parametrize("who", ["anyone", "a certificate without office"])
+def test_an_office_is_needed(line: str, offices: str, who: str) -> None:
     store = FakeStore()
-    assert told(ask(line, store)) == (
+    caller = ANYONE if who == "anyone" else Caller("127.0.0.1:9", certificate=certificate("bob", "corenode:adm"))
+    assert told(ask(line, store, caller=caller)) == (
         403,
-        {"message": "this needs the node's unix socket, as root or the node's own user, or a client certificate"},
+        {
+            "message": "this needs the node's unix socket, as root or the node's own user, or a client certificate of "
+            f"the role {offices}"
+        },
     )
     assert store.commands == []
 
 
 def test_status() -> None:
-    status, shown = told(ask("GET /corenode/status", caller=Caller("10.0.0.1:5", certificate=b"DER")))
+    status, shown = told(
+        ask("GET /corenode/status", caller=Caller("10.0.0.1:5", certificate=certificate("alice", "corenode:reader")))
+    )
     assert status == 200
     assert isinstance(shown, dict)
     assert (shown["revision"], shown["commits"]["p99_ms"]) == (40, 0.5)
@@ -257,7 +275,7 @@ def test_compaction_needs_a_revision(query: str) -> None:
 
 @given(st.sampled_from([b"/readyz", b"/livez/", b"/health", b"/corenode/compact"]), st.binary(max_size=30))
 def test_no_bytes_raise(path: bytes, query: bytes) -> None:
-    handlers = routes(FakeStore(), FakeHealth(), FakeNode(), [], "0.1")
+    handlers = routes(FakeStore(), open_gate(), FakeHealth(), FakeNode(), [], "0.1")
     for method in (b"GET", b"POST"):
         reply = FakeReply()
         Router(lambda *_: pytest.fail("not a key"), handlers)(request(method, path + b"?" + query, caller=LOCAL), reply)
@@ -278,7 +296,7 @@ def test_nobody_on_loopback_reads_or_makes_a_revocation(line: str) -> None:
     store = FakeStore()
     status, shown = told(ask(line, store))
     assert status == 403
-    assert "admin certificate" in shown["message"]
+    assert "client certificate of the role admin" in shown["message"]
     assert store.commands == []
 
 

@@ -9,12 +9,13 @@ from core.api.v2.counters import Counters
 from core.api.v2.keys import Keys
 from core.kv.errors import TreeError
 from core.kv.records import Event
+from tests.auth.support import open_gate
 from tests.v2.fakes import FakeOutlet, FakeReply, FakeStore, FakeWatch, record, request
 
 
 def wait(store: FakeStore, target: bytes) -> FakeReply:
     reply = FakeReply()
-    Keys(store, "1", Counters())(request(b"GET", b"/v2/keys" + target), reply)
+    Keys(store, open_gate(), "1", Counters())(request(b"GET", b"/v2/keys" + target), reply)
     assert reply.answers == 1
     return reply
 

@@ -4,8 +4,8 @@ Purpose. What a supervisor, a monitoring system and an operator need to see, ove
 
 Promises
 - Nothing here waits without bound: a check that needs the cluster is answered by the store within its request time.
-- `/corenode/...` and changes of membership are for the node's own unix socket or a verified client certificate;
-  others get 403 and one line that says so.
+- `/corenode/...` and changes of membership are for the node's own unix socket or a client certificate of the
+  right office; others get 403 and one line that says so.
 - Counting costs less than a microsecond a request; text is made only when it is asked for.
 
 Refused: profiling and log levels over HTTP (they belong to the supervisor), metrics under etcd's names (the same name

@@ -3,15 +3,17 @@
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Protocol
 
 import msgspec
 
-from core.api.http.message import Outlet, Reply, Request, Response
+from core.api.access.gate import Gate
+from core.api.http.message import Handler, Outlet, Reply, Request, Response
 from core.api.plain import json_answer, message, method_not_allowed
 from core.api.router import Route
 from core.api.store import NoLeaderError, NoSpaceError, Outcome, OutcomeUnknownError, OverloadedError, Store
-from core.api.trust import UNTRUSTED, trusted
+from core.kv.access import Office
 from core.kv.commands import Compact
 from core.kv.errors import CompactedError, FutureRevisionError
 from core.kv.outcomes import Compacted
@@ -69,27 +71,37 @@ class Node(Protocol):
 
 
 class Operator:
-    """The three handlers. Anybody but the trusted gets 403."""
+    """The three handlers. Each says which office it needs; others get 403."""
 
-    def __init__(self, store: Store, node: Node) -> None:
+    def __init__(self, store: Store, gate: Gate, node: Node) -> None:
         self._store = store
+        self._gate = gate
         self._node = node
 
     def routes(self) -> list[Route]:
         """The paths."""
         return [
-            Route(b"/corenode/status", self._status),
-            Route(b"/corenode/snapshot", self._snapshot),
-            Route(b"/corenode/compact", self._compact),
+            Route(b"/corenode/status", self._for(Office.READER, b"GET", self._status)),
+            Route(b"/corenode/snapshot", self._for(Office.OPERATOR, b"GET", self._snapshot)),
+            Route(b"/corenode/compact", self._for(Office.OPERATOR, b"POST", self._compact)),
         ]
 
+    def _for(self, office: Office, method: bytes, serve: Handler) -> Handler:
+        """A handler for who holds the office."""
+
+        def handler(request: Request, reply: Reply) -> None:
+            if request.method == method:
+                self._gate.require(office, request, reply, partial(serve, request))
+            else:
+                reply.send(method_not_allowed((method,)))
+
+        return handler
+
     def _status(self, request: Request, reply: Reply) -> None:
-        if _admits(request, reply, b"GET"):
-            reply.send(json_answer(self._node.status(), end=b"\n"))
+        reply.send(json_answer(self._node.status(), end=b"\n"))
 
     def _snapshot(self, request: Request, reply: Reply) -> None:
-        if _admits(request, reply, b"GET"):
-            reply.stream(self._send_snapshot)
+        reply.stream(self._send_snapshot)
 
     async def _send_snapshot(self, outlet: Outlet) -> None:
         begun = False
@@ -111,8 +123,6 @@ class Operator:
             await outlet.send(refusal.body)
 
     def _compact(self, request: Request, reply: Reply) -> None:
-        if not _admits(request, reply, b"POST"):
-            return
         name, _, digits = request.query.partition(b"=")
         if name != b"revision" or not digits.isdigit() or len(digits) > 19 or int(digits) > _MAX_REVISION:
             reply.send(message(400, "say up to which revision: POST /corenode/compact?revision=N"))
@@ -125,17 +135,6 @@ class Operator:
             self._store.propose(Compact(int(digits)), compacted)
         except (OverloadedError, NoSpaceError, NoLeaderError) as error:
             compacted(error)
-
-
-def _admits(request: Request, reply: Reply, method: bytes) -> bool:
-    """Whether to go on; if not, the request is answered."""
-    if request.method != method:
-        reply.send(method_not_allowed((method,)))
-        return False
-    if not trusted(request.caller):
-        reply.send(message(403, UNTRUSTED))
-        return False
-    return True
 
 
 def _compaction(outcome: Outcome) -> Response:

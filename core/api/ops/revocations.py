@@ -2,17 +2,18 @@
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 
-from core.api.http.message import Caller, Reply, Request, Response
+from core.api.access.gate import Gate
+from core.api.http.message import Reply, Request, Response
 from core.api.plain import json_answer, message, method_not_allowed
 from core.api.store import NoLeaderError, NoSpaceError, Outcome, OutcomeUnknownError, OverloadedError, Store
+from core.kv.access import Office
 from core.kv.outcomes import Revoked
 from core.kv.revocations import command_for
-from core.tls.identity import Role, identify
 
 _QUERY = re.compile(rb"serial=([0-9A-Fa-f]{1,40})")
-_REFUSED = "this needs the node's unix socket, as root or the node's own user, or an admin certificate"
 
 
 class Revocations(Protocol):
@@ -26,19 +27,21 @@ class Revocations(Protocol):
 class RevocationsHandler:
     """GET lists them, POST with `serial=HEX` adds one. Repeating it does no harm."""
 
-    def __init__(self, store: Store, known: Revocations) -> None:
+    def __init__(self, store: Store, gate: Gate, known: Revocations) -> None:
         self._store = store
+        self._gate = gate
         self._known = known
 
     def __call__(self, request: Request, reply: Reply) -> None:
         if request.method not in (b"GET", b"POST"):
             reply.send(method_not_allowed((b"GET", b"POST")))
-        elif not _is_admin(request.caller):
-            reply.send(message(403, _REFUSED))
         elif request.method == b"GET":
-            reply.send(json_answer({"serials": [f"{serial:x}" for serial in self._known.revoked()]}, end=b"\n"))
+            self._gate.require(Office.ADMIN, request, reply, self._list)
         else:
-            self._revoke(request, reply)
+            self._gate.require(Office.ADMIN, request, reply, partial(self._revoke, request))
+
+    def _list(self, reply: Reply) -> None:
+        reply.send(json_answer({"serials": [f"{serial:x}" for serial in self._known.revoked()]}, end=b"\n"))
 
     def _revoke(self, request: Request, reply: Reply) -> None:
         found = _QUERY.fullmatch(request.query)
@@ -54,12 +57,6 @@ class RevocationsHandler:
             self._store.propose(command_for(serial), recorded)
         except (OverloadedError, NoSpaceError, NoLeaderError) as error:
             recorded(error)
-
-
-def _is_admin(caller: Caller) -> bool:
-    if caller.local:
-        return True
-    return caller.certificate is not None and identify(caller.certificate).role is Role.ADMIN
 
 
 def _answer(serial: int, outcome: Outcome) -> Response:

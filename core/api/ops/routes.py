@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from core.api.access.gate import Gate
 from core.api.figures import Source
 from core.api.ops.health import LIVEZ, READYZ, Health, HealthHandler, livez, readyz
 from core.api.ops.metrics import Metrics
@@ -12,7 +13,9 @@ from core.api.router import Route
 from core.api.store import Store
 
 
-def routes(store: Store, health: Health, node: Node, sources: Sequence[Source], version: str) -> list[Route]:
+def routes(
+    store: Store, gate: Gate, health: Health, node: Node, sources: Sequence[Source], version: str
+) -> list[Route]:
     """The routes; `sources` are asked for `/metrics`, `version` is the node's own."""
     return [
         Route(b"/version", version_handler(version)),
@@ -20,6 +23,6 @@ def routes(store: Store, health: Health, node: Node, sources: Sequence[Source], 
         Route(LIVEZ, livez(store), below=True),
         Route(READYZ, readyz(store, health), below=True),
         Route(b"/metrics", Metrics(sources)),
-        Route(b"/corenode/revocations", RevocationsHandler(store, node)),
-        *Operator(store, node).routes(),
+        Route(b"/corenode/revocations", RevocationsHandler(store, gate, node)),
+        *Operator(store, gate, node).routes(),
     ]

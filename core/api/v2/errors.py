@@ -6,6 +6,7 @@ from core.api.store import NoLeaderError, NoSpaceError, OutcomeUnknownError, Ove
 from core.kv.errors import LimitError, ReservedKeyError, TreeError
 
 KEY_RESERVED = 106
+UNAUTHORIZED = 110
 PREVIOUS_VALUE_REQUIRED = 201
 TTL_NOT_A_NUMBER = 202
 INDEX_NOT_A_NUMBER = 203
@@ -25,6 +26,7 @@ MESSAGES = {
     KEY_RESERVED: "The prefix of given key is a keyword in etcd",
     TreeError.ROOT_READ_ONLY: "Root is read only",
     TreeError.DIRECTORY_NOT_EMPTY: "Directory not empty",
+    UNAUTHORIZED: "The request requires user authentication",
     PREVIOUS_VALUE_REQUIRED: "PrevValue is Required in POST form",
     TTL_NOT_A_NUMBER: "The given TTL in POST form is not a number",
     INDEX_NOT_A_NUMBER: "The given index in POST form is not a number",

@@ -7,19 +7,22 @@ from time import perf_counter_ns
 
 import trio
 
+from core.api.access import audit
+from core.api.access.gate import INSUFFICIENT, Denied, Gate
 from core.api.http.message import Outlet, Reply, Request, Response
 from core.api.plain import method_not_allowed, plain
 from core.api.store import Outcome, ProposalError, Store
 from core.api.v2.counters import Counters, Operation
-from core.api.v2.errors import INVALID_FIELD, RequestError, refusal
+from core.api.v2.errors import INVALID_FIELD, UNAUTHORIZED, Refusal, RequestError, refusal
 from core.api.v2.form import MAX_KEY, BadPathError, Parameters, key_of, parameters_of
 from core.api.v2.head import Head
 from core.api.v2.listing import Listing
 from core.api.v2.render import event_body, node_body, quiet_body
 from core.api.v2.watching import Watching
 from core.kv import paths
-from core.kv.commands import Command, CompareAndDelete, CompareAndSwap, Create, Delete, Set, Update
-from core.kv.errors import CompactedError, TreeError
+from core.kv.access import Identity, Right, tree_spans
+from core.kv.commands import Admissible, Admitted, CompareAndDelete, CompareAndSwap, Create, Delete, Set, Update
+from core.kv.errors import CompactedError, StaleAccessError, TreeError
 from core.kv.records import Action, Event, Record
 
 METHODS = (b"HEAD", b"GET", b"PUT", b"POST", b"DELETE")
@@ -33,8 +36,10 @@ _WORDY = frozenset((Action.SET, Action.CREATE, Action.UPDATE, Action.COMPARE_AND
 class Keys:
     """The handler of `/v2/keys` and all below it."""
 
-    def __init__(self, store: Store, cluster_id: str, counters: Counters) -> None:
+    def __init__(self, store: Store, gate: Gate, cluster_id: str, counters: Counters) -> None:
         self._store = store
+        self._gate = gate
+        self._switch = gate.switch
         self._head = Head(store, cluster_id)
         self._counters = counters
 
@@ -48,27 +53,73 @@ class Keys:
         try:
             key = key_of(request.path)
             parameters = parameters_of(request)
-            if method == b"GET" or method == b"HEAD":
-                self._read(method, reply, key, parameters, began)
+            if self._switch.enabled:
+                self._admit(request, reply, key, parameters, began)
+            elif method == b"GET" or method == b"HEAD":
+                self._read(request, reply, key, parameters, began, None)
             else:
-                self._write(method, reply, key, parameters, began)
+                self._write(request, reply, key, parameters, began, None)
         except RequestError as error:
             self._refuse(reply, error)
         except BadPathError:
             reply.send(plain(400, b"400 Bad Request"))
 
+    # Who may
+
+    def _admit(self, request: Request, reply: Reply, key: bytes, parameters: Parameters, began: int) -> None:
+        """Serve a request, while access is restricted, if whoever asks may do this."""
+        reads = request.method in (b"GET", b"HEAD")
+
+        def identified(found: Identity | Denied) -> None:
+            if isinstance(found, Denied):
+                self._deny(reply, found)
+            elif not self._may(found, key, parameters, reads=reads):
+                audit.refused(found.name, request, "no permission")
+                self._deny(reply, Denied(401, INSUFFICIENT))
+            elif reads:
+                self._read(request, reply, key, parameters, began, found)
+            else:
+                try:
+                    self._write(request, reply, key, parameters, began, self._switch.revision)
+                except RequestError as error:
+                    self._refuse(reply, error)
+
+        self._gate.identify(request, identified)
+
+    def _may(self, identity: Identity, key: bytes, parameters: Parameters, *, reads: bool) -> bool:
+        spans = tree_spans(key, recursive=parameters.recursive)
+        return self._gate.may(identity, Right.READ if reads else Right.WRITE, spans)
+
+    def _deny(self, reply: Reply, denied: Denied) -> None:
+        answer = Refusal(denied.status, UNAUTHORIZED, denied.why, 0)
+        reply.send(Response(answer.status, self._head.error(0) + denied.headers(), answer.body()))
+
     # Writes
 
-    def _write(self, method: bytes, reply: Reply, key: bytes, parameters: Parameters, began: int) -> None:
-        operation, command = chosen(method, key, parameters)
+    def _write(
+        self, request: Request, reply: Reply, key: bytes, parameters: Parameters, began: int, access: int | None
+    ) -> None:
+        """Propose what is asked for, as allowed by the access records of revision `access` (None: not restricted)."""
+        operation, command = chosen(request.method, key, parameters)
+        quiet = parameters.quiet
         try:
-            self._store.propose(command, partial(self._written, reply, operation, parameters.quiet, began))
+            self._store.propose(
+                command if access is None else Admitted(access, command),
+                partial(self._written, request, reply, operation, quiet, began),
+            )
         except ProposalError as error:
-            self._written(reply, operation, False, began, error)
+            self._written(request, reply, operation, quiet, began, error)
 
-    def _written(self, reply: Reply, operation: Operation, quiet: bool, began: int, outcome: Outcome) -> None:
+    def _written(
+        self, request: Request, reply: Reply, operation: Operation, quiet: bool, began: int, outcome: Outcome
+    ) -> None:
         self._counters.writes.observe(perf_counter_ns() - began)
         if not isinstance(outcome, Event):
+            if isinstance(outcome, StaleAccessError):
+                # It was refused and changed nothing: judge it by the records as they are now. Each round needs
+                # another change of them.
+                self(request, reply)
+                return
             self._counters.failed[operation] += 1
             self._refuse(reply, outcome)
             return
@@ -81,13 +132,22 @@ class Keys:
 
     # Reads
 
-    def _read(self, method: bytes, reply: Reply, key: bytes, parameters: Parameters, began: int) -> None:
+    def _read(
+        self,
+        request: Request,
+        reply: Reply,
+        key: bytes,
+        parameters: Parameters,
+        began: int,
+        identity: Identity | None,
+    ) -> None:
+        """Answer a read that `identity` may make (None: not restricted)."""
         answer: Callable[[], None]
         if parameters.wait:
-            answer = partial(self._wait, reply, key, parameters)
+            answer = partial(self._wait, request, reply, key, parameters, identity)
         else:
             answer = partial(self._get, reply, key, parameters.recursive, began)
-        if parameters.quorum and method == b"GET":
+        if parameters.quorum and request.method == b"GET":
             self._store.confirm(partial(self._confirmed, reply, answer))
         else:
             answer()
@@ -99,8 +159,16 @@ class Keys:
             self._counters.failed[Operation.GETS] += 1
             self._refuse(reply, error)
 
-    def _wait(self, reply: Reply, key: bytes, parameters: Parameters) -> None:
-        reply.stream(Watching(self._store, self._head, key, parameters).produce)
+    def _wait(
+        self, request: Request, reply: Reply, key: bytes, parameters: Parameters, identity: Identity | None
+    ) -> None:
+        def still_allowed() -> bool:
+            if not self._switch.enabled:
+                return True
+            found = identity or self._gate.by_connection(request.caller)
+            return self._may(found, key, parameters, reads=True)
+
+        reply.stream(Watching(self._store, self._head, key, parameters, still_allowed).produce)
 
     def _get(self, reply: Reply, key: bytes, recursive: bool, began: int) -> None:
         store = self._store
@@ -147,7 +215,7 @@ async def _send_slices(head: bytes, pieces: list[bytes], rest: Iterator[bytes], 
         await outlet.abort()
 
 
-def chosen(method: bytes, key: bytes, parameters: Parameters) -> tuple[Operation, Command]:
+def chosen(method: bytes, key: bytes, parameters: Parameters) -> tuple[Operation, Admissible]:
     """The operation that a write asks for, and its command."""
     if method == b"PUT":
         return _put(key, parameters)
@@ -164,7 +232,7 @@ def chosen(method: bytes, key: bytes, parameters: Parameters) -> tuple[Operation
     return Operation.CREATE, _create(key, parameters, in_order=True)
 
 
-def _put(key: bytes, parameters: Parameters) -> tuple[Operation, Command]:
+def _put(key: bytes, parameters: Parameters) -> tuple[Operation, Admissible]:
     exists = parameters.previous_exists
     if exists is False:
         return Operation.CREATE, _create(key, parameters, in_order=False)

@@ -2,10 +2,11 @@
 
 import msgspec
 
+from core.api.access.gate import Gate
 from core.api.http.message import Reply, Request, Response
 from core.api.plain import TEXT, json_answer, message, method_not_allowed
-from core.api.trust import UNTRUSTED, trusted
 from core.api.v2.cluster import Cluster, Member
+from core.kv.access import Office
 
 METHODS = (b"GET", b"POST", b"DELETE", b"PUT")
 _PREFIX = b"/v2/members"
@@ -18,8 +19,9 @@ class _Urls(msgspec.Struct, rename={"peer_urls": "peerURLs"}):
 class Members:
     """Lists the members. A node is the only one of its cluster, so a change of membership is refused, with a reason."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, gate: Gate) -> None:
         self._cluster = cluster
+        self._gate = gate
         self._id = b"X-Etcd-Cluster-Id: %b\r\n" % cluster.id.encode()
 
     def __call__(self, request: Request, reply: Reply) -> None:
@@ -31,7 +33,8 @@ class Members:
         if request.method == b"GET":
             reply.send(self._read(name))
         else:
-            reply.send(self._change(request, name))
+            change = self._change(request, name)
+            self._gate.require(Office.ADMIN, request, reply, lambda admitted: admitted.send(change))
 
     def _read(self, name: str) -> Response:
         if name == "":
@@ -44,8 +47,6 @@ class Members:
         return json_answer(leader, headers=self._id, end=b"\n")
 
     def _change(self, request: Request, name: str) -> Response:
-        if not trusted(request.caller):
-            return message(403, UNTRUSTED, self._id)
         if request.method != b"POST":
             if not name:
                 return Response(405, TEXT + self._id, b"Method Not Allowed\n")

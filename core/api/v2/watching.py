@@ -1,5 +1,7 @@
 """Long polls and streams of `/v2/keys`."""
 
+from collections.abc import Callable
+
 from core.api.http.message import Outlet
 from core.api.store import Store
 from core.api.v2.errors import refusal
@@ -15,7 +17,10 @@ class Watching:
     `start` is fixed when the request arrives, so that no change falls between the arrival and the task that waits.
     """
 
-    def __init__(self, store: Store, head: Head, key: bytes, parameters: Parameters) -> None:
+    def __init__(
+        self, store: Store, head: Head, key: bytes, parameters: Parameters, still_allowed: Callable[[], bool]
+    ) -> None:
+        self._still_allowed = still_allowed
         self._store = store
         self._head = head
         self._key = key
@@ -28,7 +33,8 @@ class Watching:
         """Serve the watch until it is answered or cancelled.
 
         Nobody may be told of history that is gone: if that is known before the first byte, it is a 401 of the
-        dialect; later, the answer ends and the client, asking again, gets the 401.
+        dialect; later, the answer ends and the client, asking again, gets the 401. So it is with events that whoever
+        waits may no longer read: access is looked at again at each of them.
         """
         try:
             watch = self._store.watch(self._key, recursive=self._recursive, start=self._start)
@@ -43,6 +49,8 @@ class Watching:
                 try:
                     events = await (watch.next() if self._stream else watch.next(1))
                 except TreeError:
+                    return
+                if not self._still_allowed():
                     return
                 await outlet.send(b"".join([event_body(self._store, event) for event in events]))
                 if not self._stream:

@@ -1,0 +1,235 @@
+"""The gate: from a request to an identity, and from an identity to yes or no."""
+
+import base64
+import binascii
+import hashlib
+import math
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+
+import msgspec
+import trio
+
+from core.api.access import audit
+from core.api.access.hashing import Hashing
+from core.api.access.identity import ANONYMOUS, SOCKET, of_certificate
+from core.api.access.passwords import hashed, matches
+from core.api.access.throttle import Throttle
+from core.api.http.message import Caller, Reply, Request, Response
+from core.api.plain import message
+from core.kv import access
+from core.kv.access import GUEST, ROOT, Identity, Office, Right, Role, Span
+from core.kv.accounts import Accounts
+
+REMEMBERED_SECONDS = 60.0
+REMEMBERED = 1024
+_NAME = 256
+"""Characters of a user's name by which failures are counted."""
+INSUFFICIENT = "Insufficient credentials"
+"""What etcd says to whoever may not."""
+_BUSY = "too many passwords wait to be checked; try again later"
+_NEEDS = {
+    Office.READER: "reader, operator or admin",
+    Office.OPERATOR: "operator or admin",
+    Office.ADMIN: "admin",
+}
+
+
+class Denied(msgspec.Struct, frozen=True):
+    """Credentials that are not believed: the HTTP status, why, after how many seconds to come again (0: not said)."""
+
+    status: int
+    why: str
+    retry_after: int = 0
+
+    def headers(self) -> bytes:
+        """The header lines that go with it."""
+        return b"Retry-After: %d\r\n" % self.retry_after if self.retry_after else b""
+
+
+Identified = Callable[[Identity | Denied], None]
+
+
+class Gate:
+    """One for a node. Synchronous, on the loop; passwords are checked by the task of `hashing`."""
+
+    def __init__(self, accounts: Accounts, hashing: Hashing) -> None:
+        self.switch = accounts.switch
+        """Whether access to keys is restricted, and by records of which revision."""
+        self.accounts = accounts
+        self._hashing = hashing
+        self._throttle = Throttle()
+        self._secret = secrets.token_bytes(32)
+        self._verified: dict[bytes, tuple[str, float]] = {}
+        """Keyed hash of an Authorization header -> whom it proves, until when."""
+        self._being_checked: dict[bytes, list[tuple[Request, Identified]]] = {}
+        """Who showed the same credentials while they are checked: a client with many connections is one guess."""
+        self._roles: dict[str | None, tuple[Role, ...]] = {}
+        self._as_of = 0
+        """Revision of the records these two are of."""
+        self._nobody = ""
+
+    # Who
+
+    def identify(self, request: Request, done: Identified) -> None:
+        """Call `done` with who is asking: at once, or when a password is checked."""
+        header = request.header(b"authorization") if self.switch.enabled else None
+        if header is None:
+            done(self.by_connection(request.caller))
+            return
+        self._refresh()
+        name = hashlib.blake2b(header, key=self._secret, digest_size=16).digest()
+        known = self._verified.get(name)
+        if known is not None and trio.current_time() < known[1]:
+            done(self._user(known[0]))
+            return
+        self._verified.pop(name, None)
+        self._log_in(request, header, name, done)
+
+    def by_connection(self, caller: Caller) -> Identity:
+        """Who is asking as far as the connection proves it."""
+        if caller.local:
+            return SOCKET
+        if caller.certificate is None:
+            return ANONYMOUS
+        name, office = of_certificate(caller.certificate)
+        user = self.accounts.user(name) if name and self.switch.enabled else None
+        if user is not None and ROOT in user.roles:
+            office = Office.ADMIN
+        return Identity(f"certificate {name}", office, None if user is None else user.name)
+
+    def _log_in(self, request: Request, header: bytes, name: bytes, done: Identified) -> None:
+        credentials = _credentials(header)
+        if credentials is None:
+            audit.refused(ANONYMOUS.name, request, "malformed credentials")
+            done(Denied(401, INSUFFICIENT))
+            return
+        same = self._being_checked.get(name)
+        if same is not None:
+            same.append((request, done))
+            return
+        user, password = credentials
+        wait = self._throttle.begin(user[:_NAME], _host(request.caller), trio.current_time())
+        if wait:
+            audit.failed_login(user, request, "too many failed attempts before; not looked at")
+            seconds = math.ceil(wait)
+            done(Denied(429, f"too many failed attempts; try again in {seconds} s", seconds))
+            return
+        record = self.accounts.user(user)
+        stored = None if record is None else record.password
+        answer = partial(self._checked, name, user, stored)
+        if self._hashing.submit(partial(self._check, password, stored), answer):
+            self._being_checked[name] = [(request, done)]
+        else:
+            audit.failed_login(user, request, "too many passwords wait to be checked")
+            done(Denied(503, _BUSY, 1))
+
+    def _checked(self, name: bytes, user: str, stored: str | None, fits: bool) -> None:
+        """Tell all who showed these credentials meanwhile."""
+        waiting = self._being_checked.pop(name)
+        now = self.accounts.user(user)
+        good = fits and now is not None and now.password == stored
+        if good:
+            self._throttle.succeeded(user[:_NAME], _host(waiting[0][0].caller))
+            self._remember(name, user)
+        for request, done in waiting:
+            if not good:
+                audit.failed_login(user, request, "wrong name or password")
+            done(self._user(user) if good else Denied(401, INSUFFICIENT))
+
+    def _check(self, password: bytes, stored: str | None) -> bool:
+        """In the thread. A user that is not there costs as much as one that is."""
+        if stored is None:
+            self._nobody = self._nobody or hashed(secrets.token_bytes(16))
+            matches(password, self._nobody)
+            return False
+        return matches(password, stored)
+
+    def hash(self, password: str, done: Callable[[str], None]) -> bool:
+        """Call `done` with the hash of a new password; False if too many wait."""
+        return self._hashing.submit(partial(hashed, password.encode()), done)
+
+    def _user(self, name: str) -> Identity:
+        user = self.accounts.user(name)
+        office = Office.ADMIN if user is not None and ROOT in user.roles else Office.NONE
+        return Identity(f"user {name}", office, name)
+
+    def _remember(self, name: bytes, user: str) -> None:
+        self._refresh()
+        if len(self._verified) >= REMEMBERED:
+            del self._verified[next(iter(self._verified))]
+        self._verified[name] = user, trio.current_time() + REMEMBERED_SECONDS
+
+    def _refresh(self) -> None:
+        """Forget what was true of other records."""
+        if self._as_of != self.switch.revision:
+            self._as_of = self.switch.revision
+            self._verified.clear()
+            self._roles.clear()
+
+    # What
+
+    def may(self, identity: Identity, right: Right, spans: Iterable[Span]) -> bool:
+        """Whether the access records let somebody read or write these keys. Only to be asked while restricted."""
+        return access.may(identity.office, self._roles_of(identity.user), right, spans)
+
+    def _roles_of(self, name: str | None) -> Sequence[Role]:
+        """The roles of a user; those of nobody are guest."""
+        self._refresh()
+        found = self._roles.get(name)
+        if found is None:
+            user = None if name is None else self.accounts.user(name)
+            names = (GUEST,) if name is None else () if user is None else user.roles
+            found = tuple(role for role in map(self.accounts.role, names) if role is not None)
+            if len(self._roles) >= REMEMBERED:
+                self._roles.clear()
+            self._roles[name] = found
+        return found
+
+    # Administration
+
+    def require(self, office: Office, request: Request, reply: Reply, serve: Callable[[Reply], None]) -> None:
+        """Serve an administrative request if whoever asks holds the office; otherwise answer with why not."""
+
+        def identified(found: Identity | Denied) -> None:
+            if isinstance(found, Denied):
+                reply.send(message(found.status, found.why, found.headers()))
+            elif found.office < office:
+                audit.refused(found.name, request, f"needs {office.name.lower()}")
+                reply.send(self._refusal(office, request))
+            elif office is Office.READER:
+                serve(reply)
+            else:
+                serve(audit.Audited(reply, found.name, request))
+
+        self.identify(request, identified)
+
+    def _refusal(self, office: Office, request: Request) -> Response:
+        if self.switch.enabled and request.path.startswith(b"/v2/"):
+            return message(401, INSUFFICIENT)
+        return message(403, untrusted(office))
+
+
+def untrusted(office: Office) -> str:
+    """What is told to whoever may not, and what to do next."""
+    return (
+        "this needs the node's unix socket, as root or the node's own user, or a client certificate of the role "
+        f"{_NEEDS[office]}"
+    )
+
+
+def _credentials(header: bytes) -> tuple[str, bytes] | None:
+    """User and password of a Basic Authorization header."""
+    scheme, _, encoded = header.partition(b" ")
+    if scheme.lower() != b"basic":
+        return None
+    try:
+        user, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
+        return (user.decode(), password) if colon else None
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+
+
+def _host(caller: Caller) -> str:
+    return caller.address.rpartition(":")[0] or caller.address
