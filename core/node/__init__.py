@@ -20,7 +20,7 @@ the node: the queue, one batch twice (objects and bytes), and what waits for a f
 Cancelled, or told to stop: what is queued is still carried out, the state flushed, then `run` returns. A disk that
 fails in any other way than for want of space ends the process: nothing is tried twice.
 
-Commits are made in line while the disk answers within IN_LINE_SECONDS on average: a hop to a thread costs a lone
+Commits are made in line while the disk answers within IN_LINE_SECONDS (`pace`): a hop to a thread costs a lone
 writer some 0.25 ms. On slower disks they are made in a thread, and requests are read meanwhile. The state is always
 flushed in line, in slices: beside a busy interpreter each put of a flush would wait for the interpreter's lock.
 """

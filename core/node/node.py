@@ -13,6 +13,7 @@ from core.node.clock import ClusterClock
 from core.node.disk import Log, State
 from core.node.errors import NoLeaderError, NoSpaceError, OverloadedError, ProposalError
 from core.node.headroom import Headroom
+from core.node.pace import Pace
 from core.node.queue import Done, Proposal, ProposalQueue, adds_data, size_of
 from core.node.timing import Timing
 from core.raft.machine import Raft, Ready, Role
@@ -25,8 +26,6 @@ FLUSH_ROWS = 700
 FLUSH_SECONDS = 0.5
 FLUSH_BYTES = 4 << 20
 """About how many bytes wait at most, where values are large."""
-IN_LINE_SECONDS = 0.002
-"""Average commit time up to which commits are made in line."""
 
 SLOW_SECONDS = 0.5
 """A commit that takes longer is worth a line in the log."""
@@ -59,6 +58,7 @@ class Node:
         self.clock = clock
         self.headroom = headroom
         self.timings = Timings(Timing(), Timing(), Timing(), Timing())
+        self.pace = Pace()
         self._log = log
         self._state = state
         self._queue = ProposalQueue()
@@ -208,8 +208,9 @@ class Node:
 
     async def _commit(self, ready: Ready) -> None:
         started = time.perf_counter()
-        if self.timings.commit.average <= IN_LINE_SECONDS:
+        if self.pace.next_in_line():
             self._log.append(ready.entries, ready.hard_state)
+            self.pace.measured(time.perf_counter() - started)
         else:
             # Not to be abandoned: whether the entries are durable decides what may be applied.
             with trio.CancelScope(shield=True):

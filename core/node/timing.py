@@ -5,7 +5,6 @@ from collections import deque
 from core.node.latency import Latency
 
 _RECENT = 512
-_WEIGHT = 0.1
 
 
 class Timing:
@@ -14,15 +13,12 @@ class Timing:
     def __init__(self) -> None:
         self.histogram = Latency()
         self.count = 0
-        self.average = 0.0
-        """Running average in which the last ten or so weigh most."""
         self.longest = 0.0
         self._recent: deque[float] = deque(maxlen=_RECENT)
 
     def add(self, seconds: float) -> None:
         """Count one."""
         self.count += 1
-        self.average += (seconds - self.average) * _WEIGHT
         self.longest = max(self.longest, seconds)
         self._recent.append(seconds)
         self.histogram.observe(int(seconds * 1e9))

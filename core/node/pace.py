@@ -1,0 +1,33 @@
+"""Whether commits are made in line or in a thread, by how long the disk takes."""
+
+from collections import deque
+
+IN_LINE_SECONDS = 0.002
+"""Up to this, the median of the last commits in line, a commit is not worth a thread."""
+_MEASURED = 9
+_PROBE_EVERY = 16
+
+
+class Pace:
+    """Measured by commits in line alone: in a thread a commit waits for the interpreter too, and a disk that was slow
+    once would seem slow for ever. So beside threads, one commit in a few is made in line."""
+
+    def __init__(self) -> None:
+        self._recent: deque[float] = deque([0.0] * _MEASURED, maxlen=_MEASURED)
+        self._since = 0
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether the disk takes longer than is bearable in line; one hiccup does not count."""
+        return sorted(self._recent)[_MEASURED // 2] > IN_LINE_SECONDS
+
+    def next_in_line(self) -> bool:
+        """Whether to make the next commit in line."""
+        if not self.is_slow:
+            return True
+        self._since = (self._since + 1) % _PROBE_EVERY
+        return self._since == 0
+
+    def measured(self, seconds: float) -> None:
+        """A commit in line took so long."""
+        self._recent.append(seconds)
