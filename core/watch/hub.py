@@ -13,8 +13,8 @@ from core.kv.records import Event, Record
 
 BUFFER = 100
 """Events a live watcher holds before it has to read history instead."""
-SLICE = 500
-"""Records of history read between two checkpoints."""
+SLICE = 200
+"""Records of history read in one round of the loop, by all watches that are behind together: some 2 ms."""
 
 
 class History(Protocol):
@@ -40,6 +40,9 @@ class Hub:
 
     def __init__(self, history: History) -> None:
         self.history = history
+        self.turn = trio.Lock()
+        """Held to read a slice of history. It is handed on in the next round of the loop, so however many watches are
+        behind, everything else waits for one slice and not for one of each."""
         self._watchers: dict[bytes, set[Watcher]] = {}
         self._open = 0
 
@@ -141,7 +144,8 @@ class Watcher:
         while True:
             await trio.lowlevel.checkpoint()
             if not self._live:
-                found = self._read_on(limit)
+                async with self._hub.turn:
+                    found = self._read_on(limit)
                 if found:
                     return found
             elif self._buffer:

@@ -1,6 +1,6 @@
 """Watches against a plain list of everything that happened: ordered, unique, complete, however slow the reader."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from random import Random
 
 import pytest
@@ -208,3 +208,29 @@ async def test_a_long_poll_takes_no_more_than_it_gives() -> None:
         world.do(Set(b"/a"), Set(b"/a"))
         assert len(await watcher.next(1)) == 1
         assert len(await watcher.next()) == 1
+
+
+async def test_watches_that_are_behind_hold_the_loop_for_one_slice_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "SLICE", 5)
+    world = World()
+    for _ in range(100):
+        world.do(Set(b"/other", b"v"))
+    read = 0
+    history = world.keyspace.history
+
+    def counted(start: int) -> Iterator[Record]:
+        nonlocal read
+        read += 1
+        return history(start)
+
+    monkeypatch.setattr(world.keyspace, "history", counted)
+    most = 0
+    async with trio.open_nursery() as nursery:
+        for number in range(50):
+            nursery.start_soon(world.hub.watch(b"/mine%d" % number, start=2).next)
+        while read < 50 * 100 / 5:
+            before = read
+            await trio.lowlevel.checkpoint()
+            most = max(most, read - before)
+        nursery.cancel_scope.cancel()
+    assert most <= 2, "between two turns of this task at most the slices of two rounds"
