@@ -1,9 +1,11 @@
 """Directories: shapes, order, hidden names, and listings larger than a slice."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import trio
 
 from core.api.v2.counters import Counters
 from core.api.v2.keys import SYNCHRONOUS_SLICES, Keys
@@ -122,6 +124,33 @@ async def test_a_listing_whose_index_is_compacted_away_breaks_off() -> None:
     await streamed(get(store, b"/d"), outlet)
     assert outlet.aborted
     assert not outlet.body.endswith(b"}\n")
+
+
+async def test_long_listings_hold_the_loop_for_one_slice_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = 0
+    slices = Listing.slices
+
+    def counted(listing: Listing) -> Iterator[bytes]:
+        nonlocal made
+        for piece in slices(listing):
+            made += 1
+            yield piece
+
+    monkeypatch.setattr(Listing, "slices", counted)
+    keys = Keys(large(), open_gate(), "1", Counters())
+    most = 0
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            reply = FakeReply()
+            keys(request(b"GET", b"/v2/keys/d"), reply)
+            assert reply.produce is not None
+            nursery.start_soon(reply.produce, FakeOutlet())
+        while nursery.child_tasks:
+            before = made
+            await trio.lowlevel.checkpoint()
+            most = max(most, made - before)
+    assert made >= 20 * LARGE // SLICE_NODES
+    assert most <= 2, "between two turns of this task at most the slices of two rounds"
 
 
 def test_a_listing_that_fits_is_answered_at_once() -> None:

@@ -42,6 +42,9 @@ class Keys:
         self._switch = gate.switch
         self._head = Head(store, cluster_id)
         self._counters = counters
+        self._turn = trio.Lock()
+        """Held to make a slice of a long listing. It is handed on in the next round of the loop, so however many
+        listings are made, everything else waits for one slice and not for one of each."""
 
     def __call__(self, request: Request, reply: Reply) -> None:
         """Answer one request; its path begins with `/v2/keys`."""
@@ -193,7 +196,7 @@ class Keys:
         if listing.complete:
             reply.send(Response(200, head, b"".join(pieces)))
         else:
-            reply.stream(partial(_send_slices, head, pieces, slices))
+            reply.stream(partial(_send_slices, head, pieces, slices, self._turn))
 
     # Errors
 
@@ -202,17 +205,21 @@ class Keys:
         reply.send(Response(answer.status, self._head.error(answer.index), answer.body()))
 
 
-async def _send_slices(head: bytes, pieces: list[bytes], rest: Iterator[bytes], outlet: Outlet) -> None:
+async def _send_slices(
+    head: bytes, pieces: list[bytes], rest: Iterator[bytes], turn: trio.Lock, outlet: Outlet
+) -> None:
     """Send a long listing. If its index is compacted away in the middle there is no whole to send."""
     await outlet.start(200, head)
-    await outlet.send(b"".join(pieces))
-    try:
-        for piece in rest:
-            if piece:
-                await outlet.send(piece)
-            await trio.lowlevel.checkpoint()
-    except CompactedError:
-        await outlet.abort()
+    piece: bytes | None = b"".join(pieces)
+    while piece is not None:
+        if piece:
+            await outlet.send(piece)  # without the turn: a slow client delays nobody
+        try:
+            async with turn:
+                piece = next(rest, None)
+        except CompactedError:
+            await outlet.abort()
+            return
 
 
 def chosen(method: bytes, key: bytes, parameters: Parameters) -> tuple[Operation, Admissible]:
