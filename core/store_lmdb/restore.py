@@ -21,10 +21,10 @@ def restore(file: Path, path: Path, identity: Identity, created_by: str) -> Gene
     """
     header = verify(file).header
     path = prepare(path, create=True)
-    if is_made(path):
-        raise DirectoryError(f"{path}: holds a node's data already; restore to an empty or new directory")
     lock = DirectoryLock(path / LOCK)
     try:
+        if is_made(path):  # asked under the lock: `begin` would take away what another process made in between
+            raise DirectoryError(f"{path}: holds a node's data already; restore to an empty or new directory")
         begin(path, identity, created_by)
         with (
             closing(StateStore(state_path(path, 1), create=True)) as state,

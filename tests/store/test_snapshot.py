@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from core.kv.transaction import Table
+from core.store_lmdb import restore as restore_module
 from core.store_lmdb import snapshot
 from core.store_lmdb.creation import Identity
 from core.store_lmdb.directory import DataDirectory
 from core.store_lmdb.errors import DirectoryError, SnapshotError
+from core.store_lmdb.lock import DirectoryLock
 from core.store_lmdb.log import Origin
 from core.store_lmdb.restore import restore
 from core.store_lmdb.state import StateStore
@@ -126,6 +128,23 @@ def test_nothing_is_overwritten(file: Path, tmp_path: Path) -> None:
     (tmp_path / "home" / "letter").write_text("dear")
     with pytest.raises(DirectoryError, match="no data directory of corenode"):
         list(restore(file, tmp_path / "home", Identity(1, 2), "test"))
+
+
+def test_a_directory_made_at_the_last_moment_is_left_alone(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process makes the directory and lets go of it just before the lock is taken."""
+
+    def late(lock: Path) -> DirectoryLock:
+        DataDirectory.open(tmp_path / "data", Identity(8, 9)).close()
+        return DirectoryLock(lock)
+
+    monkeypatch.setattr(restore_module, "DirectoryLock", late)
+    with pytest.raises(DirectoryError, match="holds a node's data already"):
+        list(restore(file, tmp_path / "data", Identity(1, 2), "test"))
+    directory = DataDirectory.open(tmp_path / "data")
+    directory.close()
+    assert directory.identity == Identity(8, 9)
 
 
 def test_a_restore_that_was_broken_off_may_be_repeated(file: Path, tmp_path: Path) -> None:
