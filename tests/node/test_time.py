@@ -74,6 +74,25 @@ async def test_history_is_cut_by_age(autojump_clock: trio.testing.MockClock) -> 
         nursery.cancel_scope.cancel()
 
 
+async def test_nothing_waits_for_the_end_of_a_long_sweep(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(Disk())
+
+    def sweep(limit: int) -> int:
+        """A slice that takes a hundredth of a second, of a history that takes a minute."""
+        autojump_clock.jump(0.01)
+        return limit if trio.current_time() < 60 else 0
+
+    async with running(machine), trio.open_nursery() as nursery:
+        await ask(machine, Set(b"/short", ttl=5))
+        monkeypatch.setattr(machine.keyspace, "sweep", sweep)
+        nursery.start_soon(Keeper(machine.node, retention=0, revisions=1000).run)
+        await trio.sleep(5.5)
+        assert machine.keyspace.expired == 1
+        nursery.cancel_scope.cancel()
+
+
 def test_the_clock_follows_what_was_logged_and_never_goes_back() -> None:
     monotonic, wall = [1000], [5.0]
     clock = ClusterClock(10**12, lambda: monotonic[0], lambda: wall[0])
