@@ -17,11 +17,10 @@ from core.node.headroom import Headroom
 from core.node.keeper import Keeper
 from core.node.node import Node
 from core.raft.machine import Raft
-from core.raft.messages import Entry
+from core.raft.members import Members
 from core.store_lmdb import snapshot
 from core.store_lmdb.creation import Identity
 from core.store_lmdb.directory import DataDirectory
-from core.store_lmdb.log import LogStore
 from core.version import VERSION
 from core.watch.hub import Hub
 
@@ -37,15 +36,16 @@ class Member:
         self.keyspace = Keyspace(directory.state)
         applied, _ = self.keyspace.applied
         directory.check_applied(applied)
-        tail = list(_entries(directory.log, applied))
-        raft = Raft(self.identity.member, (self.identity.member,), directory.log.hard_state, applied, tail)
+        log = directory.log
+        members = Members((self.identity.member,))
+        raft = Raft(self.identity.member, members, log.hard_state, applied, log, secrets.SystemRandom())
         clock = ClusterClock(self.keyspace.time, time.monotonic_ns, time.time)
         headroom = Headroom(directory.room, directory.state, config.quota_backend_bytes)
         self.hub = Hub(self.keyspace)
         self.node = Node(raft, directory.log, directory.state, self.keyspace, self.hub, clock, headroom)
         self._keeper = Keeper(self.node, retention=config.auto_compaction_retention, revisions=config.history_revisions)
-        if tail:
-            _logger.info("replaying the log", extra={"entries": len(tail), "first": applied + 1})
+        if applied < log.last.index:
+            _logger.info("replaying the log", extra={"entries": log.last.index - applied, "first": applied + 1})
 
     @classmethod
     def open(cls, config: Config) -> Self:
@@ -100,11 +100,3 @@ async def _yielding(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
     for piece in pieces:
         yield piece
         await trio.lowlevel.checkpoint()
-
-
-def _entries(log: LogStore, applied: int) -> Iterator[Entry]:
-    """The durable entries behind the applied one."""
-    while applied < log.last.index:
-        for entry in log.read(applied + 1, log.last.index):
-            yield entry
-            applied = entry.index

@@ -16,6 +16,7 @@ from core.version import VERSION
 _STATES = {
     Role.LEADER: "StateLeader",
     Role.FOLLOWER: "StateFollower",
+    Role.PRE_CANDIDATE: "StatePreCandidate",
     Role.CANDIDATE: "StateCandidate",
 }
 

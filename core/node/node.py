@@ -192,8 +192,9 @@ class Node:
             return False
         self.raft.saved(ready)
         started = time.perf_counter()
-        for entry in self.raft.committed():
-            self._apply(entry)
+        while entries := self.raft.committed():
+            for entry in entries:
+                self._apply(entry)
         self.timings.apply.add(time.perf_counter() - started)
         return True
 

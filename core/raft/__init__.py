@@ -1,31 +1,49 @@
 """Raft as a pure set of rules: the same inputs give the same outputs.
 
-`Raft` (`machine.py`) owns the rules of one member. It does no I/O and knows no clock: time arrives as `tick`, what the
-world must do leaves as a `Ready`. It is driven by one loop, which owns it:
+`Raft` (`machine.py`) is the face of one member; `state.py` is what it knows in every role, `election.py`, `follower.py`
+and `leader.py` the rules of the roles, `progress.py` what a leader knows of a follower, `reads.py` the rounds behind
+linearizable reads, `members.py` and `quorum.py` who counts, `log.py` the log over a storage that the rules only read,
+`messages.py` what travels. No I/O and no clock: time arrives as `tick`, chance as a generator, messages as `step`; what
+the world must do leaves as a `Ready`. One loop drives it and owns it:
 
     while True:
-        feed it: tick(), propose(...), later step(message)
+        feed it: tick(), step(sender, message), propose(...), read(token), change(...), transfer(...)
         ready = raft.ready()
-        1. save ready.entries and ready.hard_state in ONE durable commit of the log
-        2. raft.saved(ready)
-        3. committed = raft.committed(): apply these entries in order, answer whoever waits
+        1. send ready.messages
+        2. install ready.snapshot, if there is one; save ready.entries and ready.hard_state in ONE durable commit of the
+           log, if ready.must_save
+        3. raft.saved(ready)
+        4. send ready.held
+        5. while entries := raft.committed(): apply them in order, answer whoever waits
+        6. for read in raft.reads(): answer it once read.index is applied; index 0 is a refusal
+
+Saving may be slow and apart: more Readys may be taken meanwhile, but they are saved, reported by `saved`, and their
+held messages sent, in the order in which they were taken.
 
 The contract: what must be durable before what
-1. An entry is saved before this member counts itself towards its commit. `committed` never returns an entry of which
-   a quorum, this member included only after `saved`, does not have it on disk. So nothing is applied, acknowledged
-   or shown to a reader before it is durable.
-2. Term and vote are saved before any message that tells of them leaves.
-3. The commit index may be lost: it is found again. It is saved along with entries, never by a commit of its own.
-4. The applied state is never ahead of the durable log: apply only what `committed` returned.
-5. If saving fails for want of space, `withdraw(ready)` takes the entries back: they were never sent nor counted. Any
-   other failure of the disk ends the process; what is on the disk then is found at the next start.
+1. An entry is saved before this member counts itself towards its commit, and before it says that it has it. `committed`
+   never returns an entry that is not durable here: the applied state is never ahead of the durable log.
+2. Term and vote are saved before any message that tells of them leaves. All but a leader's own messages are `held`; so
+   are these while the term it leads in is not durable, which happens only where its own vote is a quorum.
+3. A leader sends entries before it has saved them itself (section 10.2.1): `messages` needs no save.
+4. The commit index may be lost: it is found again. It is saved along with entries, never by a commit of its own, and
+   never ahead of the log that is saved with it.
+5. A snapshot's state is durable before the log begins anew behind it, and that before `saved`. An `InstallSnapshot` is
+   stepped only when its state has come whole; its sender may replace the `snapshot` in it by a newer one, and tells the
+   leader by `snapshot_done` how it ended.
+6. Entries may be dropped from the storage up to the applied and flushed one, at any time between turns.
+7. If saving fails for want of space: the only member takes it back by `withdraw(ready)`, as nothing was sent; others
+   keep the Ready, call `resign`, and save it when there is room. Any other failure of the disk ends the process;
+   what is on the disk then is found at the next start.
 
-A crash between 1 and 2 or 2 and 3 loses nothing: at the start the log is read, and the entries behind the applied
-index are committed anew (by a quorum of one, at once, after an entry of the new term).
+A crash between any two steps loses nothing that was promised: at the start the log is read, and what is behind the
+applied index is committed anew.
 
-Today the members are a quorum of one: election is won at once and there is no message to send. The seams are those
-of a larger cluster: a hard state with a vote, terms, a commit rule that counts matches over voters and only commits
-entries of the current term by count, entries apart from their commit.
+Bounded: messages under way to a follower (`Settings.window`, `message_bytes`), saved entries in memory (`KEPT_BYTES`),
+what `committed` returns (`apply_bytes`), one round of reads at a time. Not bounded here: entries that no quorum took
+yet, and reads that wait; the driver counts them, it has their callers.
 
-Refused: callbacks into storage and timers within the rules (they cannot be simulated from a seed).
+Refused: callbacks into storage and timers within the rules (they cannot be simulated from a seed); leases for reads (a
+paused process would answer from a stale lease); joint consensus (`members.py` says why); members that forward
+proposals (whoever forwards must know that the outcome is unknown when the answer does not come: the node does).
 """

@@ -1,128 +1,338 @@
-"""The rules of one raft member (Ongaro, "Consensus: Bridging Theory and Practice", chapter 3)."""
+"""One raft member: its face, and the rules of every role (Ongaro, "Consensus: Bridging Theory and Practice")."""
 
 from collections.abc import Sequence
-from enum import Enum
+from random import Random
 
 import msgspec
 
-from core.raft.messages import Entry, HardState, Kind
+from core.raft import election, follower
+from core.raft.leader import Leader, TransferError
+from core.raft.log import Storage
+from core.raft.members import ChangeRefusedError, Members, Standing
+from core.raft.messages import (
+    Append,
+    AppendReply,
+    Entry,
+    HardState,
+    Heartbeat,
+    HeartbeatReply,
+    InstallSnapshot,
+    Kind,
+    Message,
+    PreVote,
+    PreVoteReply,
+    ReadReply,
+    ReadRequest,
+    Snapshot,
+    TimeoutNow,
+    Vote,
+    VoteReply,
+)
+from core.raft.reads import Read
+from core.raft.state import NotLeaderError, Role, Settings, State
 
+__all__ = ["ChangeRefusedError", "NotLeaderError", "Raft", "Ready", "Role", "Settings", "TransferError"]
 
-class Role(Enum):
-    """What a member is in its term."""
-
-    FOLLOWER = "follower"
-    CANDIDATE = "candidate"
-    LEADER = "leader"
-
-
-class NotLeaderError(Exception):
-    """Only the leader proposes."""
+DEFAULTS = Settings()
 
 
 class Ready(msgspec.Struct, frozen=True, gc=False):
-    """What must be made durable, in one commit, before anything that follows from it."""
+    """What one turn came to. The fields in order: send, install, save, send."""
 
-    entries: tuple[Entry, ...]
+    entries: Sequence[Entry]
+    """Save these, replacing what the log has at their indexes and behind."""
     hard_state: HardState
+    """Save with the entries. Its commit is never ahead of the log that has them."""
+    must_save: bool = True
+    """Whether anything here is worth a commit."""
+    messages: Sequence[tuple[int, Message]] = ()
+    """Receiver and message; may leave before the save."""
+    snapshot: Snapshot | None = None
+    """Make its state, which came with the message, the member's own, and its place the log's floor, before entries."""
+    held: Sequence[tuple[int, Message]] = ()
+    """Must leave only after the save of this and of every earlier Ready."""
 
     def __bool__(self) -> bool:
-        return bool(self.entries)
+        return self.must_save or bool(self.messages or self.held)
 
 
-class Raft:
+class Raft(State):
     """One member. The loop that drives it is described in the package docstring."""
 
     def __init__(
-        self, member: int, voters: Sequence[int], hard_state: HardState, applied: int, tail: Sequence[Entry]
+        self,
+        member: int,
+        members: Members,
+        hard_state: HardState,
+        applied: int,
+        storage: Storage,
+        random: Random,
+        settings: Settings = DEFAULTS,
     ) -> None:
-        """`applied` is the last entry the state machine has, `tail` the durable entries behind it."""
-        if tuple(voters) != (member,):
-            raise ValueError("this member must be the only voter")
-        for expected, entry in enumerate(tail, applied + 1):
-            if entry.index != expected:
-                raise ValueError(f"the log has entry {entry.index} where {expected} is due")
-        self.member = member
-        self.voters = tuple(voters)
-        self.role = Role.FOLLOWER
-        self.term = hard_state.term
-        self.vote = hard_state.vote
-        self.commit = applied
-        """Highest committed index. Invariant: commit <= _saved_index <= last_index."""
-        self.leader = 0
-        """Member id of the leader of this term, 0 if unknown."""
-        self.last_index = applied + len(tail)
-        """End of the log, saved or not."""
-        self._saved_index = self.last_index
-        """End of what is durable here."""
-        self._term_start = 0
-        """Index of the first entry of the own term as leader."""
-        self._waiting: list[Entry] = []
-        """Entries that no `Ready` carried yet."""
-        self._uncommitted: list[Entry] = list(tail)
-        """Entries that `committed` did not return yet, oldest first."""
+        """`applied` is the last entry the state machine has, `members` are those it has as of that entry."""
+        super().__init__(member, members, hard_state, applied, storage, random, settings)
+        self._ballot: election.Ballot | None = None
+        self._lead: Leader | None = None
+        self._snapshot: Snapshot | None = None
+        self._told = (self.term, self.vote)
+        """Term and vote as the last Ready had them."""
+        self._durable = self._told
+
+    # Time and people
+
+    def tick(self) -> None:
+        """A tick passed."""
+        if self._lead is not None:
+            if not self._lead.tick():
+                self._follow(self.term, 0)
+            return
+        self.elapsed += 1
+        if self.elapsed >= self.patience and self.may_stand:
+            self.campaign()
 
     def campaign(self) -> None:
-        """Stand for leader in a new term. A quorum of one is won by the own vote, which is durable with the first
-        entry of the term; nothing of the term is seen outside before that."""
-        self.term += 1
-        self.vote = self.member
-        self.role = Role.LEADER
-        self.leader = self.member
-        self._term_start = self.last_index + 1
-        self._append(Kind.COMMANDS, b"")
+        """Ask whether this member would win, and stand for leader if so. The only voter wins at once."""
+        if self._lead is not None or not self.may_stand:
+            return
+        self._forget()
+        self.role = Role.PRE_CANDIDATE
+        self.leader = 0
+        self.wait_anew()
+        self._ballot = election.ask(self)
+        self._count()
+
+    def resign(self) -> None:
+        """Lead no longer, for example because the disk is full: others will elect one of them."""
+        if self._lead is not None:
+            self._follow(self.term, 0)
 
     def propose(self, data: bytes, kind: Kind = Kind.COMMANDS) -> int:
         """Append an entry and return its index; NotLeaderError if this member does not lead."""
-        if self.role is not Role.LEADER:
+        if self._lead is None:
             raise NotLeaderError
-        return self._append(kind, data)
+        return self._lead.propose(data, kind)
+
+    def change(self, member: int, standing: Standing) -> int:
+        """Append a change of one member and return its index; NotLeaderError or ChangeRefusedError."""
+        if self._lead is None:
+            raise NotLeaderError
+        return self._lead.change(member, standing)
+
+    def transfer(self, member: int) -> None:
+        """Hand the lead to a voter; NotLeaderError or ChangeRefusedError. Proposals are refused meanwhile."""
+        if self._lead is None:
+            raise NotLeaderError
+        self._lead.transfer(member)
+
+    def read(self, token: int) -> None:
+        """Ask from which index on a read is linearizable; `reads` returns the answer under this token, if one comes.
+
+        Tokens must not come again, not even after a restart. NotLeaderError if no leader is known.
+        """
+        if self._lead is not None:
+            self._lead.read(self.member, token)
+        elif self.leader:
+            self.held.append((self.leader, ReadRequest(self.term, token)))
+        else:
+            raise NotLeaderError
+
+    def snapshot_done(self, member: int, arrived: bool) -> None:
+        """Whether the snapshot for `member` arrived whole; the driver says so for each `InstallSnapshot`."""
+        if self._lead is not None:
+            self._lead.snapshot_done(member, arrived)
+
+    @property
+    def lead(self) -> Leader | None:
+        """The leader's knowledge, to look at; None if this member does not lead."""
+        return self._lead
+
+    # Messages
+
+    def step(self, sender: int, message: Message) -> None:
+        """A message came, once, twice, late or never; from whom is the driver's to verify."""
+        if message.term > self.term and not self._rise(sender, message):
+            return
+        if message.term < self.term and not isinstance(message, PreVote | ReadReply):
+            if isinstance(message, Append | Heartbeat | InstallSnapshot):
+                self.held.append((sender, HeartbeatReply(self.term, 0)))  # tells a leader that its term is over
+            return
+        match message:
+            case Append() | Heartbeat() | InstallSnapshot():
+                self._obey(sender, message)
+            case AppendReply() if self._lead is not None:
+                self._lead.on_append_reply(sender, message)
+                self._step_down_if_deposed()
+            case HeartbeatReply() if self._lead is not None:
+                self._lead.on_heartbeat_reply(sender, message)
+            case PreVote():
+                election.on_pre_vote(self, sender, message)
+            case Vote():
+                election.on_vote(self, sender, message)
+            case PreVoteReply() | VoteReply():
+                self._on_answer(sender, message)
+            case TimeoutNow() if sender == self.leader and self.may_stand:
+                self._stand(transfer=True)
+            case ReadRequest():
+                if self._lead is not None:
+                    self._lead.read(sender, message.token)
+                else:
+                    self.held.append((sender, ReadReply(self.term, message.token, 0)))
+            case ReadReply():
+                self.answers.append(Read(message.token, message.index))
+            case _:
+                pass  # an answer to what this member no longer is
+
+    def _rise(self, sender: int, message: Message) -> bool:
+        """A higher term was heard of. Whether the message is to be looked at."""
+        if isinstance(message, Vote | PreVote):
+            invited = isinstance(message, Vote) and message.transfer
+            if not invited and election.hears_leader(self):
+                return False
+        if isinstance(message, PreVote) or (isinstance(message, PreVoteReply) and message.granted):
+            return True
+        led = isinstance(message, Append | Heartbeat | InstallSnapshot)
+        self._follow(message.term, sender if led else 0)
+        return True
+
+    def _obey(self, sender: int, message: Append | Heartbeat | InstallSnapshot) -> None:
+        if self._lead is not None:
+            raise ValueError(f"two leaders in term {self.term}: {self.member:x} and {sender:x}")
+        if self.role is not Role.FOLLOWER or self.leader != sender:
+            self._follow(self.term, sender)
+        self.elapsed = 0
+        match message:
+            case Append():
+                follower.on_append(self, sender, message)
+            case Heartbeat():
+                follower.on_heartbeat(self, sender, message)
+            case InstallSnapshot():
+                self._snapshot = follower.on_snapshot(self, sender, message) or self._snapshot
+
+    def _on_answer(self, sender: int, message: PreVoteReply | VoteReply) -> None:
+        """Somebody answered a candidate. What was asked for, and for which term, must be what is asked now."""
+        if self._ballot is None:
+            return
+        if isinstance(message, VoteReply):
+            asked = self.role is Role.CANDIDATE
+        else:
+            asked = self.role is Role.PRE_CANDIDATE and message.term == self.term + message.granted
+        if asked:
+            self._ballot.count(sender, message.granted)
+            self._count()
+
+    # Roles
+
+    def _count(self) -> None:
+        if self._ballot is not None and self._ballot.won:
+            if self.role is Role.PRE_CANDIDATE:
+                self._stand(transfer=False)
+            else:
+                self._take_the_lead()
+        elif self._ballot is not None and self._ballot.lost:
+            self._follow(self.term, 0)
+
+    def _stand(self, *, transfer: bool) -> None:
+        """Begin a term with a vote for oneself."""
+        self._forget()
+        self.role = Role.CANDIDATE
+        self.term += 1
+        self.vote = self.member
+        self.leader = 0
+        self.wait_anew()
+        self._ballot = election.ask(self, transfer=transfer)
+        self._count()
+
+    def _take_the_lead(self) -> None:
+        """The election is won. A quorum of one won by a vote that is not saved yet: nothing of the term leaves, or
+        counts, before it is."""
+        self._forget()
+        self.role = Role.LEADER
+        self.leader = self.member
+        self.elapsed = 0
+        self._lead = Leader(self)
+        self._lead.propose(b"", Kind.COMMANDS)
+
+    def _follow(self, term: int, leader: int) -> None:
+        self._forget()
+        if term > self.term:
+            self.term = term
+            self.vote = 0
+        self.role = Role.FOLLOWER
+        self.leader = leader
+        self.wait_anew()
+
+    def _forget(self) -> None:
+        """Leave what belongs to a role."""
+        if self._lead is not None:
+            self._lead.retire()
+        self._lead = self._ballot = None
+
+    def _step_down_if_deposed(self) -> None:
+        if self._lead is not None and self._lead.deposed:
+            self._follow(self.term, 0)
+
+    # The driver's turn
 
     def ready(self) -> Ready:
-        """What is to be saved now; false if nothing. Each entry is handed out once."""
-        entries = tuple(self._waiting)
-        self._waiting.clear()
-        return Ready(entries, HardState(self.term, self.vote, self.commit))
+        """What is to be done now; false if nothing. Everything is handed out once."""
+        lead = self._lead
+        if lead is not None:
+            lead.flush()
+        entries = self.log.unsaved()
+        told = (self.term, self.vote)
+        save = bool(entries) or told != self._told or self._snapshot is not None
+        if save:
+            self.log.saving()
+            self._told = told
+        messages, held, snapshot = self.outbox, self.held, self._snapshot
+        if messages or held:
+            self.outbox, self.held = [], []
+            if told != self._durable:
+                messages, held = [], messages + held
+        self._snapshot = None
+        return Ready(entries, HardState(self.term, self.vote, self.commit), save, messages, snapshot, held)
 
     def saved(self, ready: Ready) -> None:
-        """The entries and hard state of `ready` are durable."""
-        if ready.entries:
-            self._saved_index = ready.entries[-1].index
-            self._advance_commit()
+        """What `ready` wanted saved is durable; oldest first."""
+        if not ready.must_save:
+            return
+        self._durable = (ready.hard_state.term, ready.hard_state.vote)
+        self.log.saved()
+        if self._lead is not None:
+            self._lead.advance_commit()
+            self._step_down_if_deposed()
 
     def withdraw(self, ready: Ready) -> None:
-        """The entries of `ready` could not be saved and are not in the log. They were neither sent nor counted."""
+        """The entries of `ready` could not be saved and are not in the log.
+
+        Only where this is the only member: elsewhere they may have been sent. There the driver keeps the Ready, calls
+        `resign`, and saves it when it can.
+        """
         if not ready.entries:
             return
         first = ready.entries[0]
-        if self.last_index != ready.entries[-1].index or first.index <= self._saved_index:
+        if self.log.last_index != ready.entries[-1].index or first.index <= self.log.saved_index:
             raise ValueError("only the last entries, unsaved, can be withdrawn")
-        self._uncommitted = [entry for entry in self._uncommitted if entry.index < first.index]
-        self.last_index = first.index - 1
-        if first.index == self._term_start:
-            self.role = Role.FOLLOWER
-            self.leader = 0
+        if self.members.all != (self.member,):
+            raise ValueError("entries that others may have cannot be withdrawn")
+        self.log.withdraw(first.index)
+        self.membership.truncate(first.index)
+        self._told = self._durable
+        if self._lead is not None and first.index <= self._lead.term_start:
+            self._follow(self.term, 0)
 
-    def committed(self) -> tuple[Entry, ...]:
-        """The entries that became committed since the last call, in order; each is returned once."""
-        ready = [entry for entry in self._uncommitted if entry.index <= self.commit]
-        del self._uncommitted[: len(ready)]
-        return tuple(ready)
+    def committed(self) -> Sequence[Entry]:
+        """Entries to apply now, in order, each once: committed, and durable here. Call again until there are none."""
+        last = min(self.commit, self.log.saved_index)
+        if last <= self.applied:
+            return ()
+        entries = self.log.read(self.applied + 1, last, self.settings.apply_bytes)
+        self.applied = entries[-1].index
+        self.membership.forget(self.applied)
+        self.log.release(self.applied, keep=len(self.members.all) > 1)
+        return entries
 
-    def _append(self, kind: Kind, data: bytes) -> int:
-        entry = Entry(self.last_index + 1, self.term, kind, data)
-        self.last_index = entry.index
-        self._waiting.append(entry)
-        self._uncommitted.append(entry)
-        return entry.index
-
-    def _advance_commit(self) -> None:
-        """Commit what a quorum has, if it is of the current term (section 3.6.2)."""
-        matches = sorted((self._match(voter) for voter in self.voters), reverse=True)
-        quorum_index = matches[len(self.voters) // 2]
-        if quorum_index > self.commit and quorum_index >= self._term_start:
-            self.commit = quorum_index
-
-    def _match(self, voter: int) -> int:
-        """End of what is known to be durable at `voter`."""
-        return self._saved_index if voter == self.member else 0
+    def reads(self) -> Sequence[Read]:
+        """The reads that were decided since the last call."""
+        found, self.answers = self.answers, []
+        return found

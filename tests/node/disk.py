@@ -1,6 +1,7 @@
 """A disk in memory that can be full, slow, or lose its power, and a node on it."""
 
 from collections.abc import Callable, Sequence
+from random import Random
 
 import trio
 
@@ -11,8 +12,10 @@ from core.node.clock import ClusterClock
 from core.node.headroom import Headroom
 from core.node.node import Node
 from core.raft.machine import Raft
+from core.raft.members import Members
 from core.raft.messages import Entry, HardState
 from core.store_lmdb.errors import DiskFullError
+from core.store_lmdb.log import Place
 from core.watch.hub import Hub
 
 MEMBER = 7
@@ -51,6 +54,20 @@ class DiskLog:
 
     def drop_until(self, index: int) -> None:
         self.dropped = index
+
+    @property
+    def floor(self) -> Place:
+        return Place(0, 0)
+
+    @property
+    def last(self) -> Place:
+        return Place(len(self._disk.entries), self.term(len(self._disk.entries)))
+
+    def term(self, index: int) -> int:
+        return self._disk.entries[index - 1].term if index else 0
+
+    def read(self, first: int, last: int, size: int = 0) -> list[Entry]:
+        return self._disk.entries[first - 1 : last]
 
 
 class DiskState(MemoryStore):
@@ -104,8 +121,7 @@ class Machine:
         self.state = DiskState(disk)
         self.keyspace = Keyspace(self.state)
         applied, _ = self.keyspace.applied
-        tail = [entry for entry in disk.entries if entry.index > applied]
-        raft = Raft(MEMBER, (MEMBER,), disk.hard_state, applied, tail)
+        raft = Raft(MEMBER, Members((MEMBER,)), disk.hard_state, applied, self.log, Random(1))
         self.clock = ClusterClock(self.keyspace.time, lambda: int(trio.current_time() * 1e9), trio.current_time)
         self.hub = Hub(self.keyspace)
         headroom = Headroom(DiskSpace(disk), self.state, quota)
