@@ -2,7 +2,8 @@
 
 `Raft` (`machine.py`) is the face of one member; `state.py` is what it knows in every role, `election.py`, `follower.py`
 and `leader.py` the rules of the roles, `progress.py` what a leader knows of a follower, `reads.py` the rounds behind
-linearizable reads, `members.py` and `quorum.py` who counts, `log.py` the log over a storage that the rules only read,
+linearizable reads, `members.py` and `quorum.py` who counts, `founding.py` the first entry of a cluster, `log.py` the log
+over a storage that the rules only read,
 `messages.py` what travels. No I/O and no clock: time arrives as `tick`, chance as a generator, messages as `step`; what
 the world must do leaves as a `Ready`. One loop drives it and owns it:
 

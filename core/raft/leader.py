@@ -75,14 +75,18 @@ class Leader:
         state.append(entry)
         return entry.index
 
-    def change(self, member: int, standing: Standing) -> int:
-        """Append a change of the members."""
+    def change(self, member: int, standing: Standing, context: bytes) -> int:
+        """Append a change of the members, or only of what is kept of one of them."""
         state = self._state
         if not self.established:
             raise ChangeRefusedError("the leader has not committed an entry of its term yet")
         if state.membership.changed_at > state.commit:
             raise ChangeRefusedError("another change of the members is under way")
-        index = self.propose(encode(state.members.changed(member, standing)), Kind.MEMBERSHIP)
+        members = state.members
+        stays = context and standing is not Standing.NONE and members.standing(member) is standing
+        if not stays:
+            members = members.changed(member, standing)
+        index = self.propose(encode(members, context), Kind.MEMBERSHIP)
         self._follow_members()
         return index
 

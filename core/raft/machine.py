@@ -106,17 +106,21 @@ class Raft(State):
         if self._lead is not None:
             self._follow(self.term, 0)
 
-    def propose(self, data: bytes, kind: Kind = Kind.COMMANDS) -> int:
-        """Append an entry and return its index; NotLeaderError if this member does not lead."""
+    def propose(self, data: bytes) -> int:
+        """Append an entry of commands and return its index; NotLeaderError if this member does not lead."""
         if self._lead is None:
             raise NotLeaderError
-        return self._lead.propose(data, kind)
+        return self._lead.propose(data, Kind.COMMANDS)
 
-    def change(self, member: int, standing: Standing) -> int:
-        """Append a change of one member and return its index; NotLeaderError or ChangeRefusedError."""
+    def change(self, member: int, standing: Standing, context: bytes = b"") -> int:
+        """Append a change of one member and return its index; NotLeaderError or ChangeRefusedError.
+
+        `context` rests in the entry for the state machine (`members.context`). With one, the standing may stay as it
+        is: then the change is of the context alone.
+        """
         if self._lead is None:
             raise NotLeaderError
-        return self._lead.change(member, standing)
+        return self._lead.change(member, standing, context)
 
     def transfer(self, member: int) -> None:
         """Hand the lead to a voter; NotLeaderError or ChangeRefusedError. Proposals are refused meanwhile."""

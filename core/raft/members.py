@@ -7,7 +7,11 @@ changes, each unknown to the other) is closed by the rule of Ongaro's note of 20
 entry of its own term is committed, nor while another change is not.
 
 An entry carries the whole set of members, not the difference: to take it back is to look at the one before. It counts
-from when it is in the log, not from its commit (dissertation, section 4.1).
+from when it is in the log, not from its commit (dissertation, section 4.1). Beside the members it carries a context,
+bytes that mean nothing here: what the state machine keeps of the member that changed, for example its name and URLs.
+
+An id is never given twice. Who lost its disk, or was removed, comes back under a new one: raft cannot tell a member
+that forgot its vote from one that never gave it.
 """
 
 from enum import IntEnum
@@ -43,6 +47,15 @@ class Members(msgspec.Struct, frozen=True, array_like=True):
             return Standing.VOTER
         return Standing.LEARNER if member in self.learners else Standing.NONE
 
+    def check(self) -> None:
+        """ValueError unless the ids are positive, ascending and different, and there is a voter."""
+        everyone = sorted(self.all)
+        ascending = list(self.voters) == sorted(self.voters) and list(self.learners) == sorted(self.learners)
+        if not self.voters or not ascending or len(set(everyone)) != len(everyone) or everyone[0] <= 0:
+            raise ValueError(f"no set of members: voters {self.voters}, learners {self.learners}")
+        if everyone[-1] >= 1 << 64:
+            raise ValueError(f"member id {everyone[-1]:x} has more than 64 bits")
+
     def changed(self, member: int, standing: Standing) -> "Members":
         """The members after one change; ChangeRefusedError if nothing would change, or no voter be left."""
         if self.standing(member) is standing:
@@ -58,17 +71,29 @@ class Members(msgspec.Struct, frozen=True, array_like=True):
         return Members(tuple(sorted(voters)), tuple(sorted(learners)))
 
 
-_decoder = msgspec.msgpack.Decoder(Members)
+class _Change(msgspec.Struct, frozen=True, array_like=True):
+    members: Members
+    context: bytes
 
 
-def encode(members: Members) -> bytes:
+_decoder = msgspec.msgpack.Decoder(_Change)
+
+
+def encode(members: Members, context: bytes = b"") -> bytes:
     """The data of a membership entry."""
-    return msgspec.msgpack.encode(members)
+    return msgspec.msgpack.encode(_Change(members, context))
 
 
 def decode(data: bytes) -> Members:
-    """msgspec.ValidationError or DecodeError for anything but `encode`'s outcome."""
-    return _decoder.decode(data)
+    """The members in the data of a membership entry; ValueError for anything but `encode`'s outcome."""
+    members = _decoder.decode(data).members
+    members.check()
+    return members
+
+
+def context(data: bytes) -> bytes:
+    """The context in the data of a membership entry; ValueError for anything but `encode`'s outcome."""
+    return _decoder.decode(data).context
 
 
 class Membership:

@@ -18,7 +18,7 @@ class Kind(IntEnum):
     COMMANDS = 0
     """A batch for the state machine; empty data is the first entry of a term."""
     MEMBERSHIP = 1
-    """The members from this entry on (`core.raft.members.decode`)."""
+    """The members from this entry on, and a context (`core.raft.members.decode`, `context`)."""
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
