@@ -31,6 +31,12 @@ def _take(state: State, message: Append) -> None:
 
 
 def on_heartbeat(state: State, sender: int, message: Heartbeat) -> None:
+    if message.commit > state.log.last_index:
+        raise ValueError(
+            f"this member told its leader {sender:x} that it has the log up to entry {message.commit} at least, and has"
+            f" it to {state.log.last_index}: its disk has lost entries. Remove it from the cluster and add it anew,"
+            " under a new id"
+        )
     state.commit_to(message.commit)
     state.held.append((sender, HeartbeatReply(state.term, message.round)))
 

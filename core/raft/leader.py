@@ -1,5 +1,8 @@
 """The leader of one term: replication, commit, reads, transfer, change of the members."""
 
+from collections.abc import Sequence
+
+from core.raft.log import ENTRY_BYTES
 from core.raft.members import ChangeRefusedError, Standing, encode
 from core.raft.messages import (
     Append,
@@ -35,6 +38,9 @@ class Leader:
         self.reads = ReadRounds()
         self.transferee = 0
         """Whom the lead is being handed to; 0: nobody."""
+        self.uncommitted_bytes = 0
+        """About what the entries of the own term take that were not returned to be applied."""
+        self._transfer_elapsed = 0
         self._heartbeat_elapsed = 0
         self._follow_members()
 
@@ -53,12 +59,14 @@ class Leader:
         state = self._state
         state.elapsed += 1
         self._heartbeat_elapsed += 1
+        self._transfer_elapsed += 1
         if self._heartbeat_elapsed >= state.settings.heartbeat_ticks:
             self._heartbeat()
+        if self._transfer_elapsed >= state.settings.election_ticks:
+            self.transferee = 0
         if state.elapsed < state.settings.election_ticks:
             return True
         state.elapsed = 0
-        self.transferee = 0
         heard = {state.member} | {member for member, progress in self.progress.items() if progress.active}
         for progress in self.progress.values():
             progress.active = False
@@ -73,7 +81,14 @@ class Leader:
         state = self._state
         entry = Entry(state.log.last_index + 1, state.term, kind, data)
         state.append(entry)
+        self.uncommitted_bytes += len(data) + ENTRY_BYTES
         return entry.index
+
+    def forget(self, entries: Sequence[Entry]) -> None:
+        """They are applied, or withdrawn: they wait no more."""
+        for entry in entries:
+            if entry.index >= self.term_start:
+                self.uncommitted_bytes -= len(entry.data) + ENTRY_BYTES
 
     def change(self, member: int, standing: Standing, context: bytes) -> int:
         """Append a change of the members, or only of what is kept of one of them."""
@@ -88,6 +103,8 @@ class Leader:
             members = members.changed(member, standing)
         index = self.propose(encode(members, context), Kind.MEMBERSHIP)
         self._follow_members()
+        if member in self.progress:
+            self.progress[member].active = True  # it has until the check of the quorum after the next to be heard
         return index
 
     def advance_commit(self) -> None:
@@ -115,11 +132,9 @@ class Leader:
 
     def flush(self) -> None:
         """Send what there is to send: once a turn, so that what came together leaves together."""
-        if self.reads.begin(self._state.commit):
-            if has_majority(self._state.members.voters, {self._state.member}):
-                self._answer_reads()
-            else:
-                self._heartbeat()
+        began = self.reads.begin(self._state.commit)
+        if self.reads.current and not self._finish_reads() and began:
+            self._heartbeat()
         for member, progress in self.progress.items():
             self._send(member, progress)
 
@@ -165,13 +180,20 @@ class Leader:
         progress = self.progress.get(sender)
         if progress is None:
             return
+        log = self._state.log
+        if not reply.rejected and reply.index > log.last_index:
+            raise ValueError(
+                f"member {sender:x} has the log up to entry {reply.index}, its leader only to {log.last_index}: the"
+                " leader's disk has lost entries"
+            )
         if reply.rejected:
-            hint, _ = self._state.log.agreement(reply.hint_index, reply.hint_term)
+            hint, _ = log.agreement(reply.hint_index, reply.hint_term)
             if progress.rejected(reply.index, hint) and progress.mode is Mode.REPLICATE:
                 progress.probe()
             return
         news = progress.accepted(reply.index)
-        if progress.mode is Mode.PROBE or (progress.mode is Mode.SNAPSHOT and reply.index >= self._state.log.floor):
+        enough = progress.match if progress.mode is Mode.PROBE else log.floor
+        if progress.mode is not Mode.REPLICATE and reply.index >= enough:
             progress.replicate()
         if news:
             self.advance_commit()
@@ -192,11 +214,7 @@ class Leader:
         """The driver's word on a snapshot it was to bring."""
         progress = self.progress.get(member)
         if progress is not None and progress.mode is Mode.SNAPSHOT:
-            if arrived:
-                progress.probe()
-                progress.asked = True  # its answer is on the way; a heartbeat's will do as well
-            else:
-                progress.snapshot_failed()
+            progress.snapshot_ended(arrived)
 
     # Reads
 
@@ -207,15 +225,15 @@ class Leader:
         else:
             self._answer(Asked(member, token), 0)
 
-    def _finish_reads(self) -> None:
+    def _finish_reads(self) -> bool:
+        """Answer the round under way, if a quorum of those who are members now has acknowledged it."""
         state = self._state
-        if has_majority(state.members.voters, self.reads.acknowledge(state.member, self.reads.current)):
-            self._answer_reads()
-
-    def _answer_reads(self) -> None:
+        if not has_majority(state.members.voters, self.reads.acknowledge(state.member, self.reads.current)):
+            return False
         index, answered = self.reads.finish()
         for asked in answered:
             self._answer(asked, index)
+        return True
 
     def _answer(self, asked: Asked, index: int) -> None:
         state = self._state
@@ -239,11 +257,20 @@ class Leader:
             return
         if state.members.standing(member) is not Standing.VOTER:
             raise ChangeRefusedError(f"member {member:x} is no voter and cannot lead")
-        self.transferee = member
-        state.elapsed = 0
-        self._hand_over_if_ready()
+        if member != self.transferee:
+            self.transferee = member
+            self._transfer_elapsed = 0
+            self._hand_over_if_ready()
 
     def _hand_over_if_ready(self) -> None:
         state = self._state
         if self.transferee in self.progress and self.progress[self.transferee].match == state.log.last_index:
             state.outbox.append((self.transferee, TimeoutNow(state.term)))
+
+    def take_leave(self) -> None:
+        """This leader is a voter no more: tell what is committed, and let who has most of the log go on at once."""
+        state = self._state
+        for member, progress in self.progress.items():
+            self._send(member, progress)
+        successor = max(state.members.voters, key=self._match)
+        state.outbox.append((successor, TimeoutNow(state.term)))

@@ -10,6 +10,7 @@ from core.raft.leader import Leader, TransferError
 from core.raft.log import Storage
 from core.raft.members import ChangeRefusedError, Members, Standing
 from core.raft.messages import (
+    Answer,
     Append,
     AppendReply,
     Entry,
@@ -19,6 +20,7 @@ from core.raft.messages import (
     InstallSnapshot,
     Kind,
     Message,
+    MessageError,
     PreVote,
     PreVoteReply,
     ReadReply,
@@ -27,6 +29,7 @@ from core.raft.messages import (
     TimeoutNow,
     Vote,
     VoteReply,
+    check,
 )
 from core.raft.reads import Read
 from core.raft.state import NotLeaderError, Role, Settings, State
@@ -146,6 +149,12 @@ class Raft(State):
             self._lead.snapshot_done(member, arrived)
 
     @property
+    def uncommitted_bytes(self) -> int:
+        """About what the leader's own entries take that `committed` has not returned yet; without a quorum it grows
+        with each proposal, and the driver refuses more when it is enough. 0 if this member does not lead."""
+        return self._lead.uncommitted_bytes if self._lead is not None else 0
+
+    @property
     def lead(self) -> Leader | None:
         """The leader's knowledge, to look at; None if this member does not lead."""
         return self._lead
@@ -153,7 +162,16 @@ class Raft(State):
     # Messages
 
     def step(self, sender: int, message: Message) -> None:
-        """A message came, once, twice, late or never; from whom is the driver's to verify."""
+        """A message came, once, twice, late or never; from whom is the driver's to verify.
+
+        MessageError: it is none that a member sends; nothing is changed, and the driver closes the link that brought
+        it. Any other ValueError: it proves that somebody forgot what it promised; no member may go on from here.
+        """
+        check(message)
+        if sender == self.member:
+            raise MessageError(f"a message from {sender:x}, which is this member")
+        if isinstance(message, Answer) and sender not in self.members.all:
+            return  # a removed member, perhaps with a high term
         if message.term > self.term and not self._rise(sender, message):
             return
         if message.term < self.term and not isinstance(message, PreVote | ReadReply):
@@ -199,8 +217,11 @@ class Raft(State):
         return True
 
     def _obey(self, sender: int, message: Append | Heartbeat | InstallSnapshot) -> None:
-        if self._lead is not None:
-            raise ValueError(f"two leaders in term {self.term}: {self.member:x} and {sender:x}")
+        if self.leader not in (0, sender):
+            raise ValueError(
+                f"two leaders in term {self.term}, {self.leader:x} and {sender:x}: a member voted twice, as one does"
+                " that lost its disk or runs from a copy of another's"
+            )
         if self.role is not Role.FOLLOWER or self.leader != sender:
             self._follow(self.term, sender)
         self.elapsed = 0
@@ -273,6 +294,7 @@ class Raft(State):
 
     def _step_down_if_deposed(self) -> None:
         if self._lead is not None and self._lead.deposed:
+            self._lead.take_leave()
             self._follow(self.term, 0)
 
     # The driver's turn
@@ -307,23 +329,28 @@ class Raft(State):
             self._step_down_if_deposed()
 
     def withdraw(self, ready: Ready) -> None:
-        """The entries of `ready` could not be saved and are not in the log.
+        """What `ready` wanted saved could not be, and is not in the log.
 
-        Only where this is the only member: elsewhere they may have been sent. There the driver keeps the Ready, calls
-        `resign`, and saves it when it can.
+        Only the newest Ready, and only where this is the only member: elsewhere it may have been sent. There the driver
+        keeps the Ready, calls `resign`, and saves it when it can.
         """
+        if not ready.must_save:
+            return
+        if self.members.all != (self.member,):
+            raise ValueError("what others may know of cannot be withdrawn")
+        self._told = self._durable
         if not ready.entries:
+            self.log.withdraw(self.log.last_index + 1)
             return
         first = ready.entries[0]
         if self.log.last_index != ready.entries[-1].index or first.index <= self.log.saved_index:
             raise ValueError("only the last entries, unsaved, can be withdrawn")
-        if self.members.all != (self.member,):
-            raise ValueError("entries that others may have cannot be withdrawn")
         self.log.withdraw(first.index)
         self.membership.truncate(first.index)
-        self._told = self._durable
-        if self._lead is not None and first.index <= self._lead.term_start:
-            self._follow(self.term, 0)
+        if self._lead is not None:
+            self._lead.forget(ready.entries)
+            if first.index <= self._lead.term_start:
+                self._follow(self.term, 0)
 
     def committed(self) -> Sequence[Entry]:
         """Entries to apply now, in order, each once: committed, and durable here. Call again until there are none."""
@@ -332,6 +359,8 @@ class Raft(State):
             return ()
         entries = self.log.read(self.applied + 1, last, self.settings.apply_bytes)
         self.applied = entries[-1].index
+        if self._lead is not None:
+            self._lead.forget(entries)
         self.membership.forget(self.applied)
         self.log.release(self.applied, keep=len(self.members.all) > 1)
         return entries

@@ -6,6 +6,7 @@ SNAPSHOT   the entries it needs are gone: nothing is sent until the snapshot arr
 
     PROBE -- accepted --> REPLICATE -- rejected --> PROBE
     PROBE, REPLICATE -- entries gone --> SNAPSHOT -- arrived, failed --> PROBE
+    SNAPSHOT -- accepted what the log still follows --> REPLICATE
 """
 
 from collections import deque
@@ -112,6 +113,9 @@ class Progress:
         self.snapshot = index
         self._in_flight.clear()
 
-    def snapshot_failed(self) -> None:
-        self.snapshot = 0
+    def snapshot_ended(self, arrived: bool) -> None:
+        """Go on behind it, or as before, at its next word: its answer is on the way, or it is not to be pressed."""
+        if not arrived:
+            self.snapshot = 0
         self.probe()
+        self.asked = True

@@ -56,6 +56,10 @@ class State:
     ) -> None:
         if not storage.floor.index <= applied <= storage.last.index:
             raise ValueError(f"entry {applied} is applied, the log has {storage.floor.index}..{storage.last.index}")
+        if hard_state.commit > storage.last.index:
+            raise ValueError(f"entry {hard_state.commit} is committed, the log ends at {storage.last.index}")
+        if hard_state.term < storage.last.term:
+            raise ValueError(f"the log has entries of term {storage.last.term}, the hard state is of {hard_state.term}")
         self.member = member
         self.settings = settings
         self.random = random
@@ -65,7 +69,7 @@ class State:
         self.leader = 0
         """Member id of the leader of this term, 0 if unknown."""
         self.log = Log(storage)
-        self.commit = max(applied, min(hard_state.commit, self.log.last_index))
+        self.commit = max(applied, hard_state.commit)
         """Highest index known to be committed. Invariant: commit <= log.last_index; it never falls."""
         self.applied = applied
         """End of what `committed` returned."""
