@@ -311,10 +311,9 @@ class Raft(State):
             self.log.saving()
             self._told = told
         messages, held, snapshot = self.outbox, self.held, self._snapshot
-        if messages or held:
-            self.outbox, self.held = [], []
-            if told != self._durable:
-                messages, held = [], messages + held
+        self.outbox, self.held = [], []  # also where they are empty: what comes later is none of this Ready's
+        if told != self._durable:
+            messages, held = [], messages + held
         self._snapshot = None
         return Ready(entries, HardState(self.term, self.vote, self.commit), save, messages, snapshot, held)
 

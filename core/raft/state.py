@@ -99,8 +99,11 @@ class State:
 
     @property
     def may_stand(self) -> bool:
-        """Whether this member is a voter, as far as it knows."""
-        return self.members.standing(self.member) is Standing.VOTER
+        """Whether this member may be elected: it is a voter, as far as it knows, or was one before a change that is not
+        committed. It may be the only one who has that change, and the others need it to commit it (section 4.2.2)."""
+        if self.members.standing(self.member) is Standing.VOTER:
+            return True
+        return self.membership.at(self.commit).standing(self.member) is Standing.VOTER
 
     def wait_anew(self) -> None:
         """Begin to wait for a leader."""
