@@ -10,7 +10,7 @@ BIN := .venv/bin
 WORKERS ?= 4
 READY := .venv/ready
 
-.PHONY: help up test quick check fix build bench lock clean
+.PHONY: help up test quick sim check fix build bench lock clean
 
 help: ## say what each target does
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -23,6 +23,10 @@ test: lint ## everything CI runs
 
 quick: $(READY) ## the fast tests, under a minute
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q -m 'not slow'
+
+SEEDS ?= 2000
+sim: $(READY) ## whole clusters in simulated time: SEEDS=n of them, or SEED=k alone with its trace
+	@$(BIN)/python -m tests.raft.simulator $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
 check: lint ## look, change nothing: lint, format, types, layers, sizes
 	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/rules
