@@ -32,7 +32,7 @@ class Progress:
         self.next = next_index
         """First entry to send."""
         self.told = 0
-        """The commit index it was last sent."""
+        """The commit index it knows if everything arrives."""
         self.active = False
         """Whether it was heard of since the last check of the quorum."""
         self.asked = False
@@ -60,7 +60,7 @@ class Progress:
 
     def sent(self, last: int, commit: int) -> None:
         """A message up to entry `last` left; `last` is below `next` if it had none."""
-        self.told = max(self.told, commit)
+        self.told = max(self.told, min(commit, last))
         if self.mode is Mode.PROBE:
             self.asked = True
         elif last >= self.next:
@@ -99,6 +99,7 @@ class Progress:
         if self.mode is Mode.SNAPSHOT:
             self.next = max(self.match, self.snapshot) + 1
         self.mode = Mode.PROBE
+        self.told = min(self.told, self.match)
         self.asked = False
         self.snapshot = 0
         self._in_flight.clear()
