@@ -36,7 +36,13 @@ class MemoryLog:
     def read(self, first: int, last: int, size: int = 1 << 20) -> list[Entry]:
         if not self.floor.index < first <= last <= self.last.index:
             raise IndexError(f"entries {first}..{last} asked for, {self.floor}..{self.last} here")
-        return self.entries[first - 1 - self.floor.index : last - self.floor.index]
+        found: list[Entry] = []
+        for entry in self.entries[first - 1 - self.floor.index : last - self.floor.index]:
+            size -= len(entry.data)
+            if size < 0 and found:
+                break
+            found.append(entry)
+        return found
 
     def save(self, ready: Ready) -> None:
         """Carry out what a Ready wants saved. ValueError for what the real log would refuse."""
