@@ -1,6 +1,6 @@
 """The values that raft keeps and exchanges.
 
-Each message is a frozen structure; `to_plain` makes nested lists of integers, booleans and bytes of it, which any
+Each message is a frozen structure; `to_plain` makes nested sequences of integers, booleans and bytes of it, which any
 encoding can carry (MessagePack, CBOR), and `from_plain` checks every type and range while it reads them back. `check`
 looks at what types cannot say.
 """
@@ -183,7 +183,7 @@ def _check_entries(message: Append) -> None:
 
 
 def to_plain(message: Message) -> list[Any]:
-    """Nested lists of integers, booleans and bytes; the first element tells the kind of message."""
+    """Nested lists and tuples of integers, booleans and bytes; the first element tells the kind of message."""
     plain: list[Any] = msgspec.to_builtins(message, builtin_types=(bytes,))
     return plain
 

@@ -4,11 +4,13 @@ from random import Random
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.raft import members
 from core.raft.founding import found
 from core.raft.machine import Raft, Role
-from core.raft.members import ChangeRefusedError, Members, Standing
+from core.raft.members import ChangeRefusedError, Members, Membership, Standing
 from core.raft.messages import Entry, HardState, Kind
 from tests.raft.memory import MemoryLog
 
@@ -147,3 +149,42 @@ class TestFounding:
             applied += entries
         assert [entry.index for entry in applied] == [1, 2, 3]
         assert joiner.members == Members((1,), (2,))
+
+
+STEPS = st.lists(st.tuples(st.sampled_from(["entry", "change", "truncate", "forget", "restore"]), st.integers(0, 9)))
+
+
+@given(STEPS)
+def test_the_history_against_a_list(steps: list[tuple[str, int]]) -> None:
+    """`known[i]` are the members as of entry i; `applied` is the first that anybody asks for."""
+    known, applied = [Members((1,))], 0
+    membership = Membership(0, known[0])
+    for step, number in steps:
+        last = len(known) - 1
+        if step == "entry":
+            known.append(known[-1])
+        elif step == "change":
+            known.append(Members((1, 2 + number), (20 + last,)))
+            membership.append(last + 1, known[-1])
+        elif step == "truncate":
+            index = max(applied, last - number) + 1
+            del known[index:]
+            membership.truncate(index)
+        elif step == "forget":
+            applied = max(applied, last - number)
+            membership.forget(applied)
+        else:
+            applied = last + number + 1
+            known += [Members((3,))] * (number + 1)
+            membership.restore(applied, known[-1])
+        assert membership.current == known[-1]
+        assert [membership.at(index) for index in range(applied, len(known))] == known[applied:]
+        changes = [index for index in range(applied + 1, len(known)) if known[index] is not known[index - 1]]
+        assert membership.changed_at == changes[-1] if changes else membership.changed_at <= applied
+
+
+def test_what_was_before_the_snapshot_is_forgotten() -> None:
+    membership = Membership(0, THREE)
+    membership.restore(5, THREE)
+    with pytest.raises(IndexError, match="forgotten"):
+        membership.at(4)
