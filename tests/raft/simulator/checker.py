@@ -155,6 +155,8 @@ class Checker:
         raft, index = process.raft, process.raft.commit
         if index < process.checked_commit:
             raise Violation(f"member {process.member} takes its commit back from {process.checked_commit} to {index}")
+        if process.led == raft.term and raft.lead is not None and raft.log.term(index) != raft.term:
+            raise Violation(f"member {process.member} leads in term {raft.term} and commits {index} of an older term")
         process.checked_commit = index
         end = self.base + len(self.committed) - 1
         if index <= end:

@@ -30,6 +30,15 @@ class Clients:
         else:
             process.receive(0, Write(world.number()))
 
+    def question(self, process: Process, times: int) -> None:
+        """Read at one member again and again, and write at another one."""
+        if times and not process.dead and not self.stopped:
+            process.receive(0, Query(self._world.number()))
+            other = self._processes[self._world.random.choice(list(self._processes))]
+            if not other.dead and times % 4 == 0:
+                other.receive(0, Write(self._world.number()))
+            self._world.loop.at(0.1 * self._world.random.random(), lambda _: self.question(process, times - 1))
+
     def burst(self) -> None:
         """Many writes at once, at the leader if there is one."""
         random = self._world.random

@@ -16,6 +16,7 @@ from tests.raft.simulator.disk import Disk
 from tests.raft.simulator.faults import KINDS, Faults
 from tests.raft.simulator.hardware import Hardware
 from tests.raft.simulator.letters import Query, Write
+from tests.raft.simulator.network import SECONDS_LATE
 from tests.raft.simulator.process import Process
 from tests.raft.simulator.state import State
 from tests.raft.simulator.totals import Totals
@@ -26,8 +27,8 @@ PATIENCE = 40
 """Elections' times within which a healed cluster must have made progress."""
 STEADY = 6
 """Elections' times during which it must keep its leader then."""
-RESTART = 4.0
-"""Seconds a member is down, at most."""
+SUPERVISED = 0.05
+"""Seconds between two looks at who is down."""
 
 
 NOTHING = State(0, 0, 0, 0, 0, Members())
@@ -63,7 +64,7 @@ class Cluster:
         self.clients = Clients(self.world, self.processes)
         self.admin = Admin(self.world, self.processes, self.join)
         self.faults = Faults(self)
-        self.world.loop.at(0.1, self._restart_the_dead)
+        self.world.loop.at(SUPERVISED, self._restart_the_dead)
 
     def _add(self, member: int, disk: Disk) -> None:
         world, random = self.world, self.world.random
@@ -80,10 +81,10 @@ class Cluster:
 
     def _restart_the_dead(self, _: None) -> None:
         """Whoever supervises them does so after a while."""
-        random = self.world.random
-        self.world.loop.at(0.1, self._restart_the_dead)
+        random, chance = self.world.random, SUPERVISED / self.world.plan.down
+        self.world.loop.at(SUPERVISED, self._restart_the_dead)
         for member, process in self.processes.items():
-            if process.dead and not self.hardware[member].removed and random.random() < 0.2 / RESTART:
+            if process.dead and not self.hardware[member].removed and random.random() < chance:
                 self._restart(member)
 
     def _restart(self, member: int) -> None:
@@ -114,13 +115,17 @@ class Cluster:
             hardware.full = False
             process = self.processes[member]
             process.fuse = 0
+            if not process.dead and process.asleep_until > self.world.loop.now:
+                process.sleep(0.0)
             if process.dead and not hardware.removed:
                 self._restart(member)
 
     def _require_progress(self) -> None:
-        """A leader that stays, a write and reads that succeed, and all members as far as the leader."""
+        """A leader that stays, a write and reads that succeed, and all members as far as the leader; all that once
+        what was late has come."""
         world = self.world
         election = world.plan.tick * world.plan.settings.election_ticks
+        world.loop.run(world.loop.now + SECONDS_LATE)
         deadline = world.loop.now + PATIENCE * election
         index = 0
         while not (index and self._all_have(index)):

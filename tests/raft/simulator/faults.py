@@ -56,6 +56,16 @@ class Faults:
         else:
             process.fuse = self._random.randrange(1, 30)
 
+    def contest(self) -> None:
+        """The leader dies, and the others at some point of the election that follows."""
+        for process in list(self._cluster.processes.values()):
+            if process.dead:
+                continue
+            if process.raft.lead:
+                process.crash()
+            elif self._random.random() < 0.7:
+                process.fuse = self._random.randrange(1, 12)
+
     def power_cut(self) -> None:
         """All die at once."""
         for process in self._cluster.processes.values():
@@ -98,6 +108,18 @@ class Faults:
             others = [member for member in self._cluster.processes if member != process.member]
             deaf = self._random.random() < 0.5
             self._cut([(other, process.member) if deaf else (process.member, other) for other in others])
+
+    def strand(self) -> None:
+        """A leader hears no more, or is heard no more, and is asked all the time meanwhile."""
+        leaders = [process for process in self._cluster.processes.values() if not process.dead and process.raft.lead]
+        if not leaders:
+            return
+        leader = self._random.choice(leaders)
+        others = [member for member in self._cluster.processes if member != leader.member]
+        self._cut([(leader.member, other) for other in others])
+        if self._random.random() < 0.5:
+            self._cut([(other, leader.member) for other in others])
+        self._cluster.clients.question(leader, self._random.randrange(20, 60))
 
     def cut_links(self) -> None:
         """Some links, each direction for itself."""
@@ -157,7 +179,7 @@ class Faults:
 
 
 KINDS: tuple[Callable[[Faults], None], ...] = (
-    Faults.crash, Faults.power_cut, Faults.pause, Faults.split, Faults.isolate, Faults.deafen, Faults.cut_links,
+    Faults.crash, Faults.contest, Faults.power_cut, Faults.pause, Faults.split, Faults.isolate, Faults.deafen, Faults.strand, Faults.cut_links,
     Faults.storm, Faults.slow_disk, Faults.full_disk, Faults.step_clock, Faults.uneven_ticks, Faults.burst,
     Faults.move_lead,
 )  # fmt: skip

@@ -35,6 +35,10 @@ class Plan:
     keep: int
     """Entries that stay in the log behind the flushed state."""
     snapshot_failure: float
+    tied: bool
+    """Whether all wait about as long for a leader, so that votes are split more often than chance would have it."""
+    down: float
+    """How long a member is down after a crash, on average."""
     between_faults: float
     between_requests: float
     between_changes: float
@@ -73,11 +77,13 @@ def draw(random: Random, kinds: int) -> Plan:
         jitter=random.choice((0.0005, 0.005, 0.05)),
         loss=0.0 if quiet else random.choice((0.0, 0.01, 0.05, 0.15)),
         duplicate=0.0 if quiet else random.choice((0.0, 0.02, 0.1)),
-        late=0.0 if quiet else random.choice((0.0, 0.01, 0.05)),
+        late=0.0 if quiet else random.choice((0.0, 0.02, 0.1, 0.3)),
         save=random.choice((0.0003, 0.003, 0.02)),
         flush_every=random.choice((1, 5, 30)),
         keep=random.choice((0, 0, 3, 30)),
         snapshot_failure=random.choice((0.0, 0.1, 0.4)),
+        tied=random.random() < 0.3,
+        down=random.choice((0.1, 2.0)),
         between_faults=random.uniform(0.5, 3.0),
         between_requests=random.uniform(0.15, 0.5),
         between_changes=random.uniform(0.5, 3.0) if changing else random.uniform(5.0, 20.0),

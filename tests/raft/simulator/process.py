@@ -23,6 +23,13 @@ RETRY = 0.3
 """Seconds between two attempts to save on a full disk."""
 
 
+class Tied(Random):
+    """Chance that hardly tells members apart."""
+
+    def randrange(self, *limits: int) -> int:  # type: ignore[override]
+        return super().randrange(*limits) % 2
+
+
 class Process:
     """Drives one `Raft` by the contract of `core.raft`. Each `_point` is a place at which it may die."""
 
@@ -34,7 +41,7 @@ class Process:
         self.member = hardware.member
         self.disk = disk
         self.state = disk.state
-        random = Random(world.random.getrandbits(32))
+        random = (Tied if world.plan.tied else Random)(world.random.getrandbits(32))
         members, applied_index = disk.state.members, disk.state.index
         settings = world.plan.settings
         self.raft = Raft(self.member, members, disk.hard_state, applied_index, disk, random, settings)
@@ -271,8 +278,7 @@ class Process:
             self.raft.resign()
             self.world.loop.at(RETRY, self._save)
         else:
-            self._catch_up()
-            self._turn()
+            self._catch_up()  # the next turn, which will want to save again, comes with the next tick or letter
 
     def _apply(self) -> None:
         raft = self.raft
