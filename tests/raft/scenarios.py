@@ -19,7 +19,7 @@ among the messages that travel: `1>2`, `*>2`, `1>*`, with the name of a message 
     travelling                 tell which messages travel
     cut 1 2                    lose all from 1 to 2       isolate 3          lose all from and to 3
     heal                       lose nothing any more
-    slow 1 / save 1 / fast 1   a disk saves only when told; everything that waits, then at once
+    slow 1 / save 1 / fast 1   a disk saves only when told, everything that waits; `save 1 2`: the oldest two
     crash 2                    and lose what is not saved start 2            from what the disk has
     wipe 2                     crash, and lose the disk   withdraw 1         the newest save does not happen
     compact 1 5                forget entries up to 5
@@ -50,7 +50,7 @@ class Interpreter:
 
     def __init__(self) -> None:
         self._lines: list[str] = []
-        self._stage = Stage(self._lines.append)
+        self.stage = Stage(self._lines.append)
 
     def carry_out(self, command: str) -> list[str]:
         """What happens, line by line. What raft raises is told as well."""
@@ -67,35 +67,35 @@ class Interpreter:
 
     def _do_settings(self, *pairs: str) -> None:
         values = dict(zip(pairs[::2], map(int, pairs[1::2]), strict=True))
-        self._stage.settings = Settings(**values)
+        self.stage.settings = Settings(**values)
 
     def _do_members(self, *members: str) -> None:
-        self._stage.found([int(member) for member in members])
+        self.stage.found([int(member) for member in members])
         self._lines.clear()
 
     def _do_join(self, member: str) -> None:
-        self._stage.join(int(member))
+        self.stage.join(int(member))
 
     def _do_show(self, *members: str) -> None:
-        for member in map(int, members or map(str, self._stage.actors)):
-            raft = self._stage.actors[member].raft
+        for member in map(int, members or map(str, self.stage.actors)):
+            raft = self.stage.actors[member].raft
             self._lines += words.state(raft) if raft is not None else [f"{member} is down"]
 
     # What people and clocks do
 
     def _do_tick(self, member: str, count: str = "1") -> None:
-        members = [actor.member for actor in self._stage.actors.values() if actor.raft is not None]
+        members = [actor.member for actor in self.stage.actors.values() if actor.raft is not None]
         for _ in range(int(count)):
             for each in members if member == "all" else [int(member)]:
-                self._stage.raft(each).tick()
-                self._stage.turn(each)
+                self.stage.raft(each).tick()
+                self.stage.turn(each)
 
     def _do_campaign(self, member: str) -> None:
-        self._stage.raft(int(member)).campaign()
-        self._stage.turn(int(member))
+        self.stage.raft(int(member)).campaign()
+        self.stage.turn(int(member))
 
     def _do_forget(self) -> None:
-        for actor in self._stage.actors.values():
+        for actor in self.stage.actors.values():
             raft = actor.raft
             while raft is not None and raft.role is Role.FOLLOWER and hears_leader(raft):
                 raft.tick()
@@ -104,63 +104,63 @@ class Interpreter:
         self._do_forget()
         self._do_campaign(member)
         self._do_settle()
-        self._lines[:] = [words.summary(self._stage.raft(int(member)))]
+        self._lines[:] = [words.summary(self.stage.raft(int(member)))]
 
     def _do_propose(self, member: str, *data: str) -> None:
-        raft = self._stage.raft(int(member))
+        raft = self.stage.raft(int(member))
         for each in data:
             size = re.fullmatch(r"(\d+)bytes", each)
             raft.propose(b"x" * int(size[1]) if size else each.encode())
-        self._stage.turn(int(member))
+        self.stage.turn(int(member))
 
     def _do_change(self, member: str, whom: str, standing: str, *context: str) -> None:
-        raft = self._stage.raft(int(member))
+        raft = self.stage.raft(int(member))
         raft.change(int(whom), Standing[standing.upper()], " ".join(context).encode())
-        self._stage.turn(int(member))
+        self.stage.turn(int(member))
 
     def _do_transfer(self, member: str, whom: str) -> None:
-        self._stage.raft(int(member)).transfer(int(whom))
-        self._stage.turn(int(member))
+        self.stage.raft(int(member)).transfer(int(whom))
+        self.stage.turn(int(member))
 
     def _do_resign(self, member: str) -> None:
-        self._stage.raft(int(member)).resign()
-        self._stage.turn(int(member))
+        self.stage.raft(int(member)).resign()
+        self.stage.turn(int(member))
 
     def _do_read(self, member: str, token: str) -> None:
-        self._stage.raft(int(member)).read(int(token))
-        self._stage.turn(int(member))
+        self.stage.raft(int(member)).read(int(token))
+        self.stage.turn(int(member))
 
     # Disks
 
     def _do_slow(self, member: str) -> None:
-        self._stage.actors[int(member)].slow = True
+        self.stage.actors[int(member)].slow = True
 
-    def _do_save(self, member: str) -> None:
-        actor = self._stage.actors[int(member)]
-        for _ in range(len(actor.waiting)):
-            self._stage.save(actor.member)
+    def _do_save(self, member: str, count: str = "") -> None:
+        actor = self.stage.actors[int(member)]
+        for _ in range(int(count) if count else len(actor.waiting)):
+            self.stage.save(actor.member)
 
     def _do_fast(self, member: str) -> None:
-        self._stage.actors[int(member)].slow = False
+        self.stage.actors[int(member)].slow = False
         self._do_save(member)
 
     def _do_withdraw(self, member: str) -> None:
-        actor = self._stage.actors[int(member)]
-        self._stage.raft(actor.member).withdraw(actor.waiting.pop())
-        self._stage.turn(actor.member)
+        actor = self.stage.actors[int(member)]
+        self.stage.raft(actor.member).withdraw(actor.waiting.pop())
+        self.stage.turn(actor.member)
 
     def _do_crash(self, member: str) -> None:
-        self._stage.crash(int(member))
+        self.stage.crash(int(member))
 
     def _do_wipe(self, member: str) -> None:
-        self._stage.crash(int(member))
-        self._stage.actors[int(member)] = Actor(int(member), MemoryLog())
+        self.stage.crash(int(member))
+        self.stage.actors[int(member)] = Actor(int(member), MemoryLog())
 
     def _do_start(self, member: str) -> None:
-        self._stage.start(int(member))
+        self.stage.start(int(member))
 
     def _do_compact(self, member: str, index: str) -> None:
-        self._stage.compact(int(member), int(index))
+        self.stage.compact(int(member), int(index))
 
     # The network
 
@@ -175,58 +175,58 @@ class Interpreter:
 
     def _take(self, *pattern: str) -> list[Travelling]:
         fits = self._chosen(*pattern)
-        taken = [each for each in self._stage.network if fits(each)]
-        self._stage.network = [each for each in self._stage.network if not fits(each)]
+        taken = [each for each in self.stage.network if fits(each)]
+        self.stage.network = [each for each in self.stage.network if not fits(each)]
         return taken
 
     def _do_deliver(self, *pattern: str) -> None:
         if not pattern:
-            self._stage.deliver_all()
+            self.stage.deliver_all()
             return
         for each in self._take(*pattern):
-            self._stage.deliver(*each)
+            self.stage.deliver(*each)
 
     def _do_settle(self) -> None:
-        self._stage.deliver_all(quietly=True)
+        self.stage.deliver_all(quietly=True)
 
     def _do_drop(self, *pattern: str) -> None:
         for sender, receiver, message in self._take(*pattern):
             self._lines.append(words.letter(sender, receiver, message) + "  lost")
             if isinstance(message, messages.InstallSnapshot):
-                self._stage.snapshot_done(sender, receiver, arrived=False)
+                self.stage.snapshot_done(sender, receiver, arrived=False)
 
     def _do_duplicate(self, *pattern: str) -> None:
         fits = self._chosen(*pattern)
-        self._stage.network += [each for each in self._stage.network if fits(each)]
+        self.stage.network += [each for each in self.stage.network if fits(each)]
 
     def _do_reverse(self, *pattern: str) -> None:
-        self._stage.network += reversed(self._take(*pattern))
+        self.stage.network += reversed(self._take(*pattern))
 
     def _do_keep(self, *pattern: str) -> None:
-        self._stage.kept += self._take(*pattern)
+        self.stage.kept += self._take(*pattern)
 
     def _do_release(self) -> None:
-        self._stage.network = self._stage.kept + self._stage.network
-        self._stage.kept = []
+        self.stage.network = self.stage.kept + self.stage.network
+        self.stage.kept = []
 
     def _do_travelling(self) -> None:
-        self._lines += [words.letter(*each) for each in self._stage.network]
+        self._lines += [words.letter(*each) for each in self.stage.network]
 
     def _do_cut(self, sender: str, receiver: str) -> None:
-        self._stage.cut.add((int(sender), int(receiver)))
+        self.stage.cut.add((int(sender), int(receiver)))
 
     def _do_isolate(self, member: str) -> None:
-        for other in self._stage.actors:
-            self._stage.cut |= {(int(member), other), (other, int(member))}
+        for other in self.stage.actors:
+            self.stage.cut |= {(int(member), other), (other, int(member))}
 
     def _do_heal(self) -> None:
-        self._stage.cut.clear()
+        self.stage.cut.clear()
 
     def _do_forge(self, sender: str, receiver: str, name: str, *values: str) -> None:
         """Values are Python's, without spaces; `Entry(...)`, `Snapshot(...)`, `Members(...)` are known."""
         known = {"Entry": Entry, "Snapshot": Snapshot, "Members": Members}
         arguments = eval(f"({', '.join(values)},)", known)
-        self._stage.deliver(int(sender), int(receiver), getattr(messages, name)(*arguments))
+        self.stage.deliver(int(sender), int(receiver), getattr(messages, name)(*arguments))
 
 
 def play(text: str) -> str:
