@@ -74,10 +74,10 @@ class Dialler:
                 if identity.name != address.name:
                     raise PeerError(f"its certificate is that of {identity.name!r}, expected was {address.name!r}")
             hello = hello_from(self.register.identity, member, self.instance)
-            found, behind = await ask(stream, f"{url.host}:{url.port}", path, hello)
+            found, behind = await ask(stream, str(url).partition("://")[2], path, hello)
             self._check(found, member, address)
             serial = None if identity is None else identity.serial
-            return Connection(stream, behind, found, serial, f"{url.host}:{url.port}")
+            return Connection(stream, behind, found, serial, str(url))
         except BaseException:
             await trio.aclose_forcefully(socket)
             raise

@@ -105,4 +105,6 @@ class FrameReader:
             yield kind, body
         else:
             self._needed = HEADER.size
+            if not MAGIC.startswith(view[start : start + len(MAGIC)]):
+                raise FrameError("it sent something that is no frame")
         self._partial += view[start:]

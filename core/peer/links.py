@@ -50,12 +50,14 @@ class Links:
         limits: Limits | None = None,
         chance: random.Random | None = None,
     ) -> None:
-        """`receive(sender, kind, content)` is called on the loop for each frame, and must not take long.
+        """`receive(sender, kind, content)` is called on the loop for each frame, and must not take long; FrameError
+        from it, for content that makes no sense, closes the connection.
 
         `install(sender, content, pieces)` takes a snapshot; PeerRefusedError from it is told to the sender, and what
-        the pieces raise (PeerError) may pass through it. `connect` makes a TLS context for each connection; without
-        it only plain peers on loopback can be reached. `is_revoked` is asked at each handshake. `removed` is called
-        when a member says that this one was removed from the cluster. `chance` spreads the attempts to connect.
+        the pieces raise (PeerError) may pass through it. `connect` gives the TLS context for each connection, and is
+        asked often; without it only plain peers on loopback can be reached. `is_revoked` is asked at each handshake.
+        `removed` is called when a member says that this one was removed from the cluster. `chance` spreads the
+        attempts to connect.
         """
         self.identity = identity
         self.limits = limits or Limits()
@@ -76,9 +78,10 @@ class Links:
     def follow(self, members: Mapping[int, Address], removed: Iterable[int] = ()) -> None:
         """Be linked with these members, and no others, from now on.
 
-        Others are cut off at once: nothing more is received from them. Whoever was followed before and is not any
-        more, or is among `removed` (ids known from before this process began), is told that it was removed.
-        ValueError if this member is among them.
+        Others are cut off at once: nothing more is received from them. `removed` are the ids of those who were removed
+        for good: they are told so when they call. Others are only told that they are unknown, and go on trying: raft
+        may take a change back that is not committed, so give only those whose removal is. ValueError if this member is
+        among `members`.
         """
         if self.identity.member in members:
             raise ValueError("a member is not linked with itself")
@@ -226,7 +229,7 @@ class Links:
         older = self._incoming.get(sender)
         if older is not None:
             older.cut("a newer connection of yours took its place")
-        if address is None:  # removed since it was let in
+        if address is None or address.name != connection.hello.name:  # changed since it was let in
             await trio.aclose_forcefully(connection.stream)
             return
         incoming = self._incoming[sender] = Incoming(connection, address, self._receive, self.limits)

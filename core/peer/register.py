@@ -15,14 +15,12 @@ class Register:
     def __init__(self, identity: PeerIdentity) -> None:
         self.identity = identity
         self.members: dict[int, Address] = {}
-        self._removed: set[int] = set()
+        self._removed: frozenset[int] = frozenset()
 
     def set(self, members: Mapping[int, Address], removed: Iterable[int]) -> None:
-        """Know these from now on; who is no longer among them counts as removed."""
-        self._removed |= self.members.keys()
-        self._removed.update(removed)
-        self._removed -= members.keys()
+        """Know these from now on."""
         self.members = dict(members)
+        self._removed = frozenset(removed) - members.keys()
 
     def judge(self, hello: Hello, certificate: Identity | None) -> int:
         """The version of the protocol to speak with who says this; PeerRefusedError if it is not let in.

@@ -14,7 +14,7 @@ from core.peer.listeners import PeerListener
 from core.peer.reasons import Reason
 from core.peer.secure import TlsStream, holder
 from core.peer.together import close_gently
-from core.peer.upgrade import LINK, UPGRADES, Answer, Exchange, Request, from_headers, hello_from
+from core.peer.upgrade import LINK, TEXT_MAX, UPGRADES, Answer, Exchange, Request, from_headers, hello_from
 from core.tls.identity import Identity
 
 AnswerPlain = Callable[[str, str], Answer]
@@ -32,7 +32,8 @@ class PeerServer:
     def __init__(
         self, links: Links, listeners: Sequence[PeerListener], *, context: Connect | None, answer: AnswerPlain
     ) -> None:
-        """`context` makes the TLS context for each new connection; None: only plain HTTP on loopback.
+        """`context` gives the TLS context for each new connection, and is asked often; None: only plain HTTP on
+        loopback. `answer` is called on the loop, and must not take long.
 
         PeerListenError if a listener's URL does not go with that.
         """
@@ -70,7 +71,7 @@ class PeerServer:
         await self._welcome(socket, secure=False)
 
     async def _welcome(self, socket: trio.SocketStream, *, secure: bool) -> None:
-        """One connection, from its first byte to its last."""
+        """One connection, from its first byte to its last. Who called this closes it."""
         remote = _remote(socket)
         try:
             connection, path = await self._hear(socket, remote, secure=secure) or (None, "")
@@ -79,11 +80,9 @@ class PeerServer:
             connection, path = None, ""
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             connection, path = None, ""
-        if connection is None:
-            await trio.aclose_forcefully(socket)
-        elif path == LINK:
+        if connection is not None and path == LINK:
             await self._links.accepted(connection)
-        else:
+        elif connection is not None:
             await self._links.accepted_snapshot(connection)
 
     async def _hear(self, socket: trio.SocketStream, remote: str, *, secure: bool) -> tuple[Connection, str] | None:
@@ -134,7 +133,9 @@ class PeerServer:
         self, exchange: Exchange, request: Request, identity: Identity | None, remote: str
     ) -> Connection:
         if request.method != "GET" or UPGRADES.get(request.path) != request.upgrade.lower():
-            raise PeerRefusedError(Reason.NOT_FOUND, f"{request.path} does not become {request.upgrade!r} here")
+            raise PeerRefusedError(
+                Reason.NOT_FOUND, f"{request.path[:TEXT_MAX]} does not become {request.upgrade[:TEXT_MAX]!r} here"
+            )
         links = self._links
         hello = from_headers(request.headers)
         protocol = links.register.judge(hello, identity)

@@ -41,9 +41,11 @@ class Sending:
         self._limits = limits
         self._turn = trio.Lock()
         self._quiet = 0
+        self._unreadable: Exception | None = None
 
     async def run(self, content: Plain, pieces: AsyncIterable[bytes]) -> None:
-        """Send all of it and wait until it is installed there. PeerError says why it was not."""
+        """Send all of it and wait until it is installed there. PeerError says why it was not; what `pieces` raises
+        comes out as it is."""
         body = plain.encode(content)
         if len(body) > CONTENT_BYTES:
             raise PeerError(f"the description of the snapshot has {len(body)} bytes; at most {CONTENT_BYTES} are sent")
@@ -53,13 +55,16 @@ class Sending:
             lambda: read_frames(self._stream, reader, self._behind, self._take),
             self._beat,
         )
+        if self._unreadable is not None:
+            raise self._unreadable
         if not isinstance(reason, _ArrivedError):
             raise reason
 
     async def _send(self, content: bytes, pieces: AsyncIterable[bytes]) -> None:
         await self._write(frames.BEGIN, content)
         size = checksum = 0
-        async for piece in pieces:
+        source = aiter(pieces)
+        while (piece := await self._read(source)) is not None:
             for start in range(0, len(piece), PIECE_BYTES):
                 part = piece[start : start + PIECE_BYTES]
                 size += len(part)
@@ -67,6 +72,14 @@ class Sending:
                 await self._write(frames.PIECE, part)
         await self._write(frames.END, plain.encode([size, checksum]))
         await trio.sleep_forever()
+
+    async def _read(self, source: AsyncIterator[bytes]) -> bytes | None:
+        """The next piece; None at the end."""
+        try:
+            return await anext(source, None)
+        except Exception as error:
+            self._unreadable = error
+            raise PeerError("the snapshot cannot be read") from error
 
     async def _write(self, kind: int, body: bytes) -> None:
         async with self._turn:
@@ -153,6 +166,19 @@ class Pieces:
         return data
 
 
+def _only_peer_error(raised: PeerError | BaseExceptionGroup[BaseException]) -> PeerError:
+    """The PeerError that was raised, also out of nurseries of its reader; anything else is raised again."""
+    if isinstance(raised, PeerError):
+        return raised
+    found, rest = raised.split(PeerError)
+    if rest is not None or found is None:
+        raise raised
+    error: BaseException = found
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error if isinstance(error, PeerError) else PeerError(str(error))
+
+
 class Receiving:
     """The receiving side of one snapshot."""
 
@@ -187,7 +213,8 @@ class Receiving:
                 await self._install(self.connection.hello.sender, await pieces.content(), pieces)
                 if not pieces.finished:
                     raise PeerRefusedError(Reason.SNAPSHOT, "it was not read to its end")
-            except PeerError as error:
+            except (PeerError, BaseExceptionGroup) as raised:
+                error = _only_peer_error(raised)
                 _logger.warning("a snapshot was not taken", extra=extra | {"why": str(error)})
                 reason = error.reason if isinstance(error, PeerRefusedError) else Reason.SNAPSHOT
                 await self._tell(frames.REFUSED, plain.encode([str(reason), str(error)]))

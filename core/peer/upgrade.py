@@ -31,7 +31,7 @@ _HEX = re.compile(r"[0-9a-f]{16}")
 _RANGE = re.compile(r"([0-9]{1,4})-([0-9]{1,4})")
 _TLS_RECORD = b"\x16\x03"
 """How a TLS handshake begins."""
-_TEXT_MAX = 400
+TEXT_MAX = 400
 """Characters of a text from the other side that are shown."""
 
 
@@ -105,11 +105,11 @@ def from_headers(headers: Mapping[str, str]) -> Hello:
     return Hello(
         cluster=number("cluster"),
         sender=number("sender"),
-        name=unquote(text("name")),
+        name=unquote(text("name"))[:TEXT_MAX],
         receiver=number("receiver"),
         protocols=(int(protocols[1]), int(protocols[2])),
-        program=unquote(text("program"))[:_TEXT_MAX],
-        instance=text("instance")[:_TEXT_MAX],
+        program=unquote(text("program"))[:TEXT_MAX],
+        instance=text("instance")[:TEXT_MAX],
     )
 
 
@@ -131,6 +131,7 @@ class Exchange:
         self.stream = stream
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
         self._tls = False
+        self._bodiless = False
 
     async def request(self) -> Request | None:
         """The request; None if the caller closed without one. PeerRefusedError if it is none."""
@@ -138,6 +139,7 @@ class Exchange:
             head = await self._next()
             if not isinstance(head, h11.Request):
                 return None
+            self._bodiless = head.method == b"HEAD"
             headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
             if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
                 raise PeerRefusedError(Reason.GARBAGE, "requests on the peer port have no body")
@@ -176,7 +178,7 @@ class Exchange:
         sent = [*headers, ("Content-Length", str(len(body))), ("Connection", "close")]
         reason = HTTPStatus(status).phrase.encode()
         head = self._http.send(h11.Response(status_code=status, headers=sent, reason=reason)) or b""
-        data = self._http.send(h11.Data(data=body)) or b""
+        data = self._http.send(h11.Data(data=b"" if self._bodiless else body)) or b""
         await self.stream.send_all(head + data + (self._http.send(h11.EndOfMessage()) or b""))
 
 
@@ -218,8 +220,8 @@ def _refusal(status: int, body: bytes) -> PeerError:
         refusal = msgspec.json.decode(body, type=Refusal)
     except msgspec.DecodeError:
         return PeerError(f"it answered {status}, which no member does; is this the peer URL of a member?")
-    reason = refusal.reason[:_TEXT_MAX]
+    reason = refusal.reason[:TEXT_MAX]
     # Being told to go away for good is believed only in the one form a member says it in.
     if (reason == Reason.REMOVED) != (status == STATUS[Reason.REMOVED]):
         reason = Reason.GARBAGE
-    return PeerRefusedError(reason, f"it refuses: {refusal.message[:_TEXT_MAX]}")
+    return PeerRefusedError(reason, f"it refuses: {refusal.message[:TEXT_MAX]}")

@@ -161,7 +161,6 @@ async def running(*members: Member, linked: bool = True) -> AsyncIterator[trio.N
                 await nursery.start(member.run)
             if linked:
                 introduce(*members)
-                for member in members:
-                    await until(lambda: all(member.linked(other) for other in members if other is not member))
+                await until(lambda: all(one.linked(other) for one in members for other in members if other is not one))
             yield nursery
             nursery.cancel_scope.cancel()
