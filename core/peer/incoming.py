@@ -59,20 +59,18 @@ class Incoming:
                     lambda: self._outbox.drain(stream),
                     self._beat,
                 )
-            await self._farewell(reason)
+            why = self._why or str(reason)
+            if isinstance(reason, FrameError):
+                _logger.warning("a member's connection is closed: it cannot be trusted", extra=extra | {"why": why})
+            else:
+                _logger.info("a member's connection ended", extra=extra | {"why": why})
+            if self._why or isinstance(reason, FrameError):
+                await self._farewell(why)
         finally:
             await trio.aclose_forcefully(stream)
-        why = self._why or str(reason)
-        if isinstance(reason, FrameError):
-            _logger.warning("a member's connection is closed: it cannot be trusted", extra=extra | {"why": why})
-        else:
-            _logger.info("a member's connection ended", extra=extra | {"why": why})
 
-    async def _farewell(self, reason: PeerError | None) -> None:
+    async def _farewell(self, why: str) -> None:
         """Tell the other side why, if it can still be told."""
-        why = self._why or (str(reason) if isinstance(reason, FrameError) else "")
-        if not why:
-            return
         with trio.move_on_after(self._limits.linger_s):
             try:
                 await self.connection.stream.send_all(frames.frame(frames.BYE, plain.encode(why)))

@@ -88,8 +88,6 @@ class TlsStream(trio.abc.Stream):
         with trio.move_on_after(ALERT_S):
             try:
                 await self._flush()
-                await self.socket.send_eof()
-                await self.socket.receive_some(RECEIVED)
             except trio.BrokenResourceError:
                 return
 

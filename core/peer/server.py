@@ -97,7 +97,9 @@ class PeerServer:
             try:
                 return await self._converse(socket, remote, secure=secure)
             finally:
-                self._pending.pop(place, None)
+                crowded_out = self._pending.pop(place, None) is None
+        if crowded_out:
+            return None
         self._tell(remote, PeerError("it did not say what it wants in time"), "a caller of the peer port failed")
         return None
 

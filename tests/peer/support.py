@@ -2,7 +2,7 @@
 
 import random
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -140,6 +140,12 @@ class Member:
             await nursery.start(self.server.serve)
             await nursery.start(self.links.run)
             task_status.started()
+
+
+async def stream_of(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
+    """Pieces as a snapshot's source gives them."""
+    for piece in pieces:
+        yield piece
 
 
 def addresses(*members: Member) -> Mapping[int, Address]:

@@ -1,6 +1,7 @@
 """Who is not let in, and what it and the log are told."""
 
 import logging
+from typing import Any
 
 import pytest
 import trio
@@ -79,7 +80,7 @@ async def test_an_unknown_member_goes_on_until_it_is_known(caplog: pytest.LogCap
         ({"protocols": (2, 2)}, "speaks versions 1 of the protocol .* older than 2"),
     ],
 )
-async def test_the_dialling_side_says_in_words_why_there_is_no_link(change: dict[str, object], text: str) -> None:
+async def test_the_dialling_side_says_in_words_why_there_is_no_link(change: dict[str, Any], text: str) -> None:
     one, two = Member(1), Member(2, **change)
     async with running(one, two, linked=False):
         two.links.follow(addresses(one))
