@@ -1,5 +1,6 @@
 """A connection after its upgrade, and how this member makes one."""
 
+import os
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -107,8 +108,9 @@ def _why(error: OSError) -> str:
     inner: BaseException = error.__cause__ or error
     while isinstance(inner, BaseExceptionGroup):
         inner = inner.exceptions[0]
-    text = inner.strerror if isinstance(inner, OSError) else None
-    return f"it cannot be connected to: {(text or str(error)).lower()}"
+    if isinstance(inner, OSError) and inner.errno is not None and inner.errno > 0:
+        return f"it cannot be connected to: {os.strerror(inner.errno).lower()}"
+    return f"it cannot be connected to: {inner}"  # names that cannot be found have numbers of their own
 
 
 async def read_frames(

@@ -123,7 +123,7 @@ class Links:
         """Send a snapshot on a connection of its own, as fast as it is taken; returns once it is installed there.
 
         PeerError says why it is not: PeerRefusedError if the other side does not want it. It is then unknown how far
-        it came; beginning anew is always right. An asynchronous generator is closed by whoever made it.
+        it came; beginning anew is always right. An asynchronous generator is closed at the end.
         """
         address = self.register.members.get(member)
         if address is None or not address.urls:
@@ -209,7 +209,7 @@ class Links:
     def may_begin(self, sender: int, instance: str, *, snapshot: bool) -> None:
         """Whether a member that was let in may begin a link or a snapshot now; PeerRefusedError if not."""
         if snapshot:
-            if sender in self._receiving:
+            if self._is_installing(sender):
                 raise PeerRefusedError(Reason.BUSY, "a snapshot of yours is being taken already")
             return
         older = self._incoming.get(sender)
@@ -245,11 +245,16 @@ class Links:
         """Take a snapshot that a member sends, to its end."""
         sender = connection.hello.sender
         address = self.register.members.get(sender)
-        if address is None or sender in self._receiving:
+        if address is None or self._is_installing(sender):
             await trio.aclose_forcefully(connection.stream)
             return
         receiving = self._receiving[sender] = Receiving(connection, address.name, self._install, self.limits)
         try:
             await receiving.run()
         finally:
-            del self._receiving[sender]
+            if self._receiving.get(sender) is receiving:
+                del self._receiving[sender]
+
+    def _is_installing(self, sender: int) -> bool:
+        receiving = self._receiving.get(sender)
+        return receiving is not None and receiving.installing

@@ -3,7 +3,7 @@
 import logging
 import zlib
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
 
 import trio
 
@@ -42,6 +42,7 @@ class Sending:
         self._turn = trio.Lock()
         self._quiet = 0
         self._unreadable: Exception | None = None
+        self._sent = False
 
     async def run(self, content: Plain, pieces: AsyncIterable[bytes]) -> None:
         """Send all of it and wait until it is installed there. PeerError says why it was not; what `pieces` raises
@@ -64,12 +65,17 @@ class Sending:
         await self._write(frames.BEGIN, content)
         size = checksum = 0
         source = aiter(pieces)
-        while (piece := await self._read(source)) is not None:
-            for start in range(0, len(piece), PIECE_BYTES):
-                part = piece[start : start + PIECE_BYTES]
-                size += len(part)
-                checksum = zlib.crc32(part, checksum)
-                await self._write(frames.PIECE, part)
+        try:
+            while (piece := await self._read(source)) is not None:
+                for start in range(0, len(piece), PIECE_BYTES):
+                    part = piece[start : start + PIECE_BYTES]
+                    size += len(part)
+                    checksum = zlib.crc32(part, checksum)
+                    await self._write(frames.PIECE, part)
+        finally:
+            if isinstance(source, AsyncGenerator):
+                await source.aclose()
+        self._sent = True
         await self._write(frames.END, plain.encode([size, checksum]))
         await trio.sleep_forever()
 
@@ -87,7 +93,7 @@ class Sending:
 
     def _take(self, kind: int, body: bytes) -> None:
         self._quiet = 0
-        if kind == frames.ARRIVED:
+        if kind == frames.ARRIVED and self._sent:
             raise _ArrivedError
         if kind == frames.REFUSED:
             match plain.decode(body):
@@ -187,6 +193,8 @@ class Receiving:
         self._name = name
         self._install = install
         self._limits = limits
+        self.installing = True
+        """Until its outcome is known here; the sender is told after that."""
         self._turn = trio.Lock()
         self._cut = trio.CancelScope()
 
@@ -209,10 +217,7 @@ class Receiving:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._beat)
             try:
-                pieces = Pieces(self.connection, self._limits)
-                await self._install(self.connection.hello.sender, await pieces.content(), pieces)
-                if not pieces.finished:
-                    raise PeerRefusedError(Reason.SNAPSHOT, "it was not read to its end")
+                await self._put_in()
             except (PeerError, BaseExceptionGroup) as raised:
                 error = _only_peer_error(raised)
                 _logger.warning("a snapshot was not taken", extra=extra | {"why": str(error)})
@@ -223,6 +228,15 @@ class Receiving:
                 await self._tell(frames.ARRIVED, b"")
             nursery.cancel_scope.cancel()
         await close_gently(self.connection.stream, self._limits.linger_s)
+
+    async def _put_in(self) -> None:
+        try:
+            pieces = Pieces(self.connection, self._limits)
+            await self._install(self.connection.hello.sender, await pieces.content(), pieces)
+            if not pieces.finished:
+                raise PeerRefusedError(Reason.SNAPSHOT, "it was not read to its end")
+        finally:
+            self.installing = False
 
     async def _tell(self, kind: int, body: bytes) -> None:
         with trio.move_on_after(self._limits.linger_s):

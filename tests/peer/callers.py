@@ -1,13 +1,15 @@
 """Callers of the peer port that are no members, or not quite."""
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import h11
 import msgspec
 import trio
 
+from core.addresses import Url
+from core.peer import Address
 from core.peer.connection import read_frames
 from core.peer.frames import FrameReader
 from core.peer.secure import TlsStream
@@ -99,3 +101,26 @@ async def calling(member: Member, context: ssl.SSLContext | None = None) -> Asyn
             tls = TlsStream(socket, context, "127.0.0.1")
             await tls.shake_hands()
             yield Caller(tls)
+
+
+@asynccontextmanager
+async def answering(converse: Callable[[Caller], Awaitable[None]], said: Hello | None = None) -> AsyncIterator[Address]:
+    """A stranger that answers as member n2 does, and then does as it is told; its address."""
+    answer = request(said or hello(sender=2, receiver=1)).partition(b"\r\n")[2]
+
+    async def serve(stream: trio.SocketStream) -> None:
+        asked = b""
+        while b"\r\n\r\n" not in asked:
+            asked += await stream.receive_some(4096)
+        await stream.send_all(b"HTTP/1.1 101 Switching Protocols\r\n" + answer)
+        try:
+            await converse(Caller(stream))
+        except trio.BrokenResourceError:
+            return
+
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, serve, listeners)
+        port = listeners[0].socket.getsockname()[1]
+        yield Address("n2", (Url("http", "127.0.0.1", port),))
+        nursery.cancel_scope.cancel()

@@ -6,11 +6,10 @@ import msgspec
 import pytest
 import trio
 
-from core.addresses import Url
 from core.peer import Address, FrameError, Limits, PeerError, plain
 from core.peer.frames import BYE, FORMAT, HEADER, MAGIC, PING, PONG, PULSE, frame
 from core.peer.upgrade import LINK
-from tests.peer.callers import Caller, calling, hello, request
+from tests.peer.callers import Caller, answering, calling, hello, request
 from tests.peer.support import QUICK, Member, running, until
 
 VALUE = plain.encode([1, b"x"])
@@ -212,27 +211,39 @@ async def test_a_flood_of_pings_costs_only_its_sender() -> None:
             await until(lambda: (1, 1, None) in two.got)
 
 
-async def test_answers_that_are_none_end_the_dialled_link() -> None:
-    """A member that answers with what it has no business to send."""
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        (frame(1, VALUE), "kind 1, which has no business"),
+        (frame(PONG, b"\xa0"), "type dict"),
+        (b"nonsense and more of it", "no frame"),
+        (frame(PULSE, bytes(5000)), "5000 bytes; at most 4096"),
+        (frame(BYE, plain.encode("go away")), "it closed the connection: go away"),
+    ],
+    ids=range(5),
+)
+async def test_answers_that_are_none_end_the_dialled_link(sent: bytes, why: str) -> None:
     one = Member(1)
-    sent = [frame(1, VALUE), frame(PONG, b"\xa0"), b"nonsense", frame(BYE, plain.encode("go away"))]
-    expected = ["kind 1", "type dict", "no frame", "it closed the connection: go away"]
 
-    async def serve(stream: trio.SocketStream) -> None:
-        await stream.receive_some(4096)
-        said = hello(sender=2, receiver=1)
-        head = request(said).replace(b"GET /corenode/peer HTTP/1.1", b"HTTP/1.1 101 Switching Protocols")
-        await stream.send_all(head + frame(PULSE, b"") + sent[0])
+    async def converse(caller: Caller) -> None:
+        await caller.send(frame(PULSE, b"") + sent)
         await trio.sleep_forever()
 
-    async with running(one), trio.open_nursery() as nursery:
-        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        nursery.start_soon(trio.serve_listeners, serve, listeners)
-        port = listeners[0].socket.getsockname()[1]
-        one.links.follow({2: Address("n2", (Url("http", "127.0.0.1", port),))})
-        for text in expected:
-            await until(lambda text=text: text in one.links.states()[2].why_not)  # type: ignore[misc]
-            sent.pop(0)
-            if not sent:
-                break
-        nursery.cancel_scope.cancel()
+    async with running(one), answering(converse) as address:
+        one.links.follow({2: address})
+        await until(lambda: why in one.links.states()[2].why_not)
+
+
+async def test_an_answer_for_somebody_else_makes_no_link() -> None:
+    async def converse(caller: Caller) -> None:
+        await trio.sleep_forever()
+
+    for said, why in (
+        (hello(sender=2, receiver=9), "meant for somebody else"),
+        (hello(sender=2, receiver=1, cluster=5), "meant for somebody else"),
+        (hello(sender=3, receiver=1), "it says that it is 'n3', member 0000000000000003"),
+        (hello(sender=2, receiver=1, protocols=(7, 7)), "it chose version 7"),
+    ):
+        async with running(one := Member(1)), answering(converse, said) as address:
+            one.links.follow({2: address})
+            await until(lambda one=one, why=why: why in one.links.states()[2].why_not)  # type: ignore[misc]
