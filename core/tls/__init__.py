@@ -14,6 +14,6 @@ Plain synchronous code without state: files are read once, when a context or an 
 files, make a new context.
 """
 
-from core.tls.contexts import TlsFilesError, server_context
+from core.tls.contexts import TlsFilesError, peer_client_context, peer_server_context, server_context
 
-__all__ = ["TlsFilesError", "server_context"]
+__all__ = ["TlsFilesError", "peer_client_context", "peer_server_context", "server_context"]

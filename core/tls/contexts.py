@@ -26,25 +26,49 @@ def server_context(
     """
     if require_client and authorities is None:
         raise TlsFilesError("client certificates are required, but no authority is named; name a CA file")
-    check_key(key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = minimum
     context.num_tickets = 0
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION  # those of TLS 1.2
     context.set_alpn_protocols(["http/1.1"])
+    _load_pair(context, certificate, key)
+    if authorities is not None:
+        _load_authorities(context, authorities)
+        context.verify_mode = ssl.CERT_REQUIRED if require_client else ssl.CERT_OPTIONAL
+    return context
+
+
+def peer_server_context(certificate: Path, key: Path, authorities: Path) -> ssl.SSLContext:
+    """The accepting end between members: TLS 1.3, and nobody without a certificate. Raises TlsFilesError."""
+    return server_context(certificate, key, authorities, require_client=True)
+
+
+def peer_client_context(certificate: Path, key: Path, authorities: Path) -> ssl.SSLContext:
+    """The dialling end between members: TLS 1.3; it shows its own certificate, and verifies the other's and its host,
+    by these authorities alone. Raises TlsFilesError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies certificate and host
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.set_alpn_protocols(["http/1.1"])
+    _load_pair(context, certificate, key)
+    _load_authorities(context, authorities)
+    return context
+
+
+def _load_pair(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    check_key(key)
     _require_readable(certificate, "certificate")
     try:
         context.load_cert_chain(certificate, key, password=_refuse_password)
     except ssl.SSLError as error:
         raise TlsFilesError(_chain_fault(certificate, key, error)) from error
-    if authorities is not None:
-        _require_readable(authorities, "CA file")
-        try:
-            context.load_verify_locations(cafile=authorities)
-        except ssl.SSLError as error:
-            raise TlsFilesError(f"{authorities}: no usable CA certificate in it; it must hold PEM") from error
-        context.verify_mode = ssl.CERT_REQUIRED if require_client else ssl.CERT_OPTIONAL
-    return context
+
+
+def _load_authorities(context: ssl.SSLContext, authorities: Path) -> None:
+    _require_readable(authorities, "CA file")
+    try:
+        context.load_verify_locations(cafile=authorities)
+    except ssl.SSLError as error:
+        raise TlsFilesError(f"{authorities}: no usable CA certificate in it; it must hold PEM") from error
 
 
 def check_key(key: Path) -> None:

@@ -34,6 +34,7 @@ ROOMS = {
     # 2 tasks
     "core.watch": Room(2, "core.kv", "trio"),
     "core.node": Room(2, "core.raft core.kv core.store_lmdb core.watch", "trio msgspec"),
+    "core.peer": Room(2, "core.addresses core.tls", "trio h11 cbor2 msgspec"),
     # 3 services
     "core.api.http": Room(3, libraries="trio h11 msgspec"),
     "core.api": Room(3, "core.kv core.node core.api.http", "msgspec"),

@@ -1,0 +1,79 @@
+"""Whom this member knows, and who of those that call it is let in."""
+
+from collections.abc import Iterable, Mapping
+
+from core.peer.errors import PeerRefusedError
+from core.peer.identity import Address, PeerIdentity, hexadecimal
+from core.peer.reasons import Reason
+from core.peer.upgrade import Hello
+from core.tls.identity import Identity
+
+
+class Register:
+    """The other members as of now, and those that were removed."""
+
+    def __init__(self, identity: PeerIdentity) -> None:
+        self.identity = identity
+        self.members: dict[int, Address] = {}
+        self._removed: frozenset[int] = frozenset()
+
+    def set(self, members: Mapping[int, Address], removed: Iterable[int]) -> None:
+        """Know these from now on."""
+        self.members = dict(members)
+        self._removed = frozenset(removed) - members.keys()
+
+    def judge(self, hello: Hello, certificate: Identity | None) -> int:
+        """The version of the protocol to speak with who says this; PeerRefusedError if it is not let in.
+
+        Without a certificate (plain connections on loopback) its word is taken.
+        """
+        mine = self.identity
+        protocol = min(mine.protocols[1], hello.protocols[1])
+        if protocol < max(mine.protocols[0], hello.protocols[0]):
+            older = "older" if hello.protocols[1] < mine.protocols[0] else "newer"
+            raise PeerRefusedError(
+                Reason.PROTOCOL,
+                f"member {hello.name!r} speaks versions {_range(hello.protocols)} of the protocol between members,"
+                f" {older} than {_range(mine.protocols)}, which {mine.name!r} speaks; upgrade one version at a time",
+            )
+        if hello.cluster != mine.cluster:
+            raise PeerRefusedError(
+                Reason.WRONG_CLUSTER,
+                f"member {hello.name!r} belongs to cluster {hexadecimal(hello.cluster)},"
+                f" {mine.name!r} to cluster {hexadecimal(mine.cluster)}; check the peer URLs and the data directory",
+            )
+        if hello.receiver != mine.member:
+            raise PeerRefusedError(
+                Reason.WRONG_MEMBER,
+                f"member {hexadecimal(hello.receiver)} is called, but this is {mine.name!r},"
+                f" member {hexadecimal(mine.member)}; check the peer URLs of both",
+            )
+        self._judge_sender(hello, certificate)
+        return protocol
+
+    def _judge_sender(self, hello: Hello, certificate: Identity | None) -> None:
+        sender = hexadecimal(hello.sender)
+        address = self.members.get(hello.sender)
+        if hello.sender == self.identity.member:
+            raise PeerRefusedError(Reason.WRONG_MEMBER, f"{sender} is the id of {self.identity.name!r} itself")
+        if address is None and hello.sender in self._removed:
+            raise PeerRefusedError(
+                Reason.REMOVED,
+                f"member {sender} ({hello.name!r}) was removed from the cluster; to come back it must be added as a"
+                " new member, with an empty data directory",
+            )
+        if address is None:
+            raise PeerRefusedError(Reason.UNKNOWN_MEMBER, f"member {sender} ({hello.name!r}) is not in the cluster")
+        if hello.name != address.name:
+            raise PeerRefusedError(
+                Reason.WRONG_NAME, f"member {sender} is {address.name!r} here, but calls itself {hello.name!r}"
+            )
+        if certificate is not None and certificate.name != address.name:
+            raise PeerRefusedError(
+                Reason.WRONG_NAME,
+                f"member {sender} is {address.name!r}, but the certificate shown is that of {certificate.name!r}",
+            )
+
+
+def _range(protocols: tuple[int, int]) -> str:
+    return str(protocols[0]) if protocols[0] == protocols[1] else f"{protocols[0]} to {protocols[1]}"

@@ -1,0 +1,161 @@
+"""TLS between members: a stream over a socket, and who is at its other end.
+
+Not `trio.SSLStream`, for two reasons: when a handshake fails it does not send the alert that tells the other side why,
+and it returns one record of at most 16 KiB a call, each with a turn of the scheduler.
+"""
+
+import ssl
+from collections.abc import Callable
+
+import trio
+
+from core.peer.errors import PeerError, PeerRefusedError
+from core.peer.reasons import Reason
+from core.tls.identity import Identity, Role, identify
+
+IsRevoked = Callable[[int], bool]
+
+ENCRYPTED = 256 * 1024
+"""Bytes encrypted at a time."""
+RECEIVED = 64 * 1024
+ALERT_S = 1.0
+"""For the other side to take the alert that says why its handshake failed."""
+
+_FAULTS = {
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it showed no certificate",
+    "UNSUPPORTED_PROTOCOL": "it speaks no version of TLS that is accepted here",
+    "WRONG_VERSION_NUMBER": "it does not speak TLS; is its peer URL an http:// one?",
+    "HTTP_REQUEST": "it speaks plain HTTP to a port of TLS; its peer URLs must begin with https:// on both sides",
+    "NO_SHARED_CIPHER": "it knows no cipher that is accepted here",
+}
+"""What OpenSSL's names of errors mean, where they do not speak for themselves."""
+
+_CLOCKS = frozenset((9, 10))
+"""OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED."""
+
+
+def fault(error: BaseException) -> str:
+    """Why a connection broke, as far as TLS knows; empty if TLS has nothing to do with it."""
+    cause = error.__cause__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        hint = "; renew it, or compare the clocks" if cause.verify_code in _CLOCKS else ""
+        return f"its certificate is not accepted here: {cause.verify_message}{hint}"
+    if not isinstance(cause, ssl.SSLError) or isinstance(cause, ssl.SSLEOFError):
+        return ""
+    name = cause.reason or ""
+    before, alert, what = name.partition("_ALERT_")
+    if alert and before.startswith(("TLS", "SSL")):
+        return f"it does not accept this member's TLS: {what.replace('_', ' ').lower()}"
+    return _FAULTS.get(name) or name.replace("_", " ").lower() or str(cause)
+
+
+class TlsStream(trio.abc.Stream):
+    """TLS over a connected socket. One task may read while another writes."""
+
+    def __init__(self, socket: trio.SocketStream, context: ssl.SSLContext, host: str | None) -> None:
+        """The client's end, which expects the certificate of `host`; None: the server's end."""
+        self.socket = socket
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=host is None, server_hostname=host)
+        self._writing = trio.Lock()
+
+    @property
+    def certificate(self) -> bytes:
+        """The verified certificate of the other end, DER."""
+        return self._object.getpeercert(binary_form=True) or b""
+
+    async def shake_hands(self) -> None:
+        """Begin. PeerError says why it failed; so does an alert to the other side."""
+        while True:
+            try:
+                self._object.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._flush()
+                await self._receive(RECEIVED)
+            except ssl.SSLEOFError:
+                raise PeerError("it closed the connection in the middle of the TLS handshake") from None
+            except ssl.SSLError as error:
+                await self._say_alert()
+                broken = trio.BrokenResourceError()
+                broken.__cause__ = error
+                raise PeerError(fault(broken)) from error
+            else:
+                await self._flush()
+                return
+
+    async def _say_alert(self) -> None:
+        with trio.move_on_after(ALERT_S):
+            try:
+                await self._flush()
+            except trio.BrokenResourceError:
+                return
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send all of it."""
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[self._object.write(view[:ENCRYPTED]) :]
+            except ssl.SSLError as error:
+                raise trio.BrokenResourceError from error
+            if self._outgoing.pending >= ENCRYPTED or not view:
+                await self._flush()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """What has come, at most `max_bytes`; empty at the end."""
+        wanted = RECEIVED if max_bytes is None else max_bytes
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            try:
+                while size < wanted and (part := self._object.read(wanted - size)):
+                    parts.append(part)
+                    size += len(part)
+            except ssl.SSLWantReadError:
+                if not parts:
+                    if self._outgoing.pending:
+                        await self._flush()
+                    await self._receive(wanted)
+                    continue
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                pass
+            except ssl.SSLError as error:
+                raise trio.BrokenResourceError from error
+            await trio.lowlevel.checkpoint_if_cancelled()
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _receive(self, size: int) -> None:
+        if data := await self.socket.receive_some(size):
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """As the socket says."""
+        await self.socket.wait_send_all_might_not_block()
+
+    async def _flush(self) -> None:
+        async with self._writing:
+            if data := self._outgoing.read():
+                await self.socket.send_all(data)
+
+    async def aclose(self) -> None:
+        """Close the socket. Frames say where they end; nothing rests on TLS saying it."""
+        await self.socket.aclose()
+
+
+def holder(stream: TlsStream, is_revoked: IsRevoked) -> Identity:
+    """Who the certificate at the other end belongs to; PeerRefusedError unless it is a valid one of a peer."""
+    try:
+        identity = identify(stream.certificate)
+    except ValueError:
+        raise PeerRefusedError(Reason.NOT_A_PEER, "the certificate shown cannot be read") from None
+    if identity.role is not Role.PEER:
+        role = f"a {identity.role}" if identity.role is not None else "no role known here"
+        text = f"the certificate of {identity.name!r} is for {role}; between members it must be one of the role peer"
+        raise PeerRefusedError(Reason.NOT_A_PEER, text)
+    if is_revoked(identity.serial):
+        text = f"the certificate of {identity.name!r}, serial {identity.serial:x}, is revoked; issue a new one"
+        raise PeerRefusedError(Reason.REVOKED, text)
+    return identity
