@@ -43,9 +43,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """`1.2` or `1.3`."""
     listen_peer_urls: tuple[Url, ...]
     initial_advertise_peer_urls: tuple[Url, ...]
-    initial_cluster: tuple[str, ...]
+    initial_cluster: tuple[tuple[str, tuple[Url, ...]], ...]
+    """Name and peer URLs of each first member; empty: this member alone."""
     initial_cluster_state: str
     initial_cluster_token: str
+    peer_cert_file: Path | None
+    peer_key_file: Path | None
+    peer_trusted_ca_file: Path | None
+    heartbeat_interval: int
+    """Milliseconds, like the next one."""
+    election_timeout: int
     quota_backend_bytes: int
     auto_compaction_retention: float
     """Seconds; 0: never by age."""
@@ -86,10 +93,11 @@ def load(flags: Mapping[str, str], file: Path | None = None, environ: Mapping[st
         values[setting.field] = _value(setting, given.get(setting.name))
     values["data_dir"] = values["data_dir"] or Path(f"{values['name']}.corenode")
     values["socket"] = values["socket"] or values["data_dir"] / "corenode.sock"
-    config = Config(**values, flags=dict(flags), file=file)
+    config = _with_peers(Config(**values, flags=dict(flags), file=file))
     _check_clients(config)
     _check_tls(config)
     _check_cluster(config)
+    _check_peers(config)
     return config
 
 
@@ -174,7 +182,7 @@ def _check_tls(config: Config) -> None:
         raise ConfigError("--client-cert-auth needs an https:// URL in --listen-client-urls.")
     if config.client_cert_auth and not config.trusted_ca_file:
         raise ConfigError("--client-cert-auth needs --trusted-ca-file, the authority that signs the clients.")
-    for name in ("cert-file", "key-file", "trusted-ca-file"):
+    for name in ("cert-file", "key-file", "trusted-ca-file", "peer-cert-file", "peer-key-file", "peer-trusted-ca-file"):
         file: Path | None = getattr(config, BY_NAME[name].field)
         if file is not None:
             try:
@@ -183,19 +191,78 @@ def _check_tls(config: Config) -> None:
                 raise ConfigError(f"--{name}: {file} cannot be read: {error.strerror}.") from None
 
 
+def _with_peers(config: Config) -> Config:
+    """What follows for this member from the members that are named."""
+    advertised = config.initial_advertise_peer_urls or dict(config.initial_cluster).get(config.name, ())
+    listened = config.listen_peer_urls
+    if not listened and (len(config.initial_cluster) > 1 or config.initial_cluster_state == "existing"):
+        listened = tuple(url for url in advertised if url.bindable)
+    return msgspec.structs.replace(
+        config, initial_advertise_peer_urls=advertised or listened, listen_peer_urls=listened
+    )
+
+
 def _check_cluster(config: Config) -> None:
-    alone = "this version runs a cluster of one member"
-    if config.listen_peer_urls:
-        raise ConfigError(f"--listen-peer-urls: {alone} and opens no peer port; leave the flag out.")
-    if config.initial_cluster_state == "existing":
-        raise ConfigError(f"--initial-cluster-state existing: {alone}, so there is none to join; leave the flag out.")
     if not config.initial_cluster_token:
         raise ConfigError("--initial-cluster-token is empty; leave the flag out or give a word of your own.")
-    if not config.initial_advertise_peer_urls:
-        raise ConfigError("--initial-advertise-peer-urls is empty; leave the flag out.")
-    own = {f"{config.name}={url}" for url in config.initial_advertise_peer_urls}
-    if config.initial_cluster and {member.rstrip("/") for member in config.initial_cluster} != own:
+    members = dict(config.initial_cluster)
+    if config.initial_cluster_state == "existing" and len(members) < 2:
         raise ConfigError(
-            f"--initial-cluster: {alone}, so only {','.join(sorted(own))} fits "
-            "(from --name and --initial-advertise-peer-urls); leave the flag out or write that."
+            "--initial-cluster-state existing: add --initial-cluster with the members of that cluster and this one, "
+            "as `corenode member add` printed it."
         )
+    if not members:
+        return
+    if config.name not in members:
+        raise ConfigError(
+            f"--initial-cluster does not name this member, {config.name}; it has {', '.join(members)}. "
+            "Add it, or say with --name which of them this is."
+        )
+    if set(members[config.name]) != set(config.initial_advertise_peer_urls):
+        raise ConfigError(
+            f"--initial-cluster says that {config.name} is reached at {_shown(members[config.name])}, "
+            f"--initial-advertise-peer-urls at {_shown(config.initial_advertise_peer_urls)}; write the same in both."
+        )
+    known: dict[Url, str] = {}
+    for name, urls in members.items():
+        for url in urls:
+            if known.setdefault(url, name) != name:
+                raise ConfigError(f"--initial-cluster: {url} cannot be both {known[url]} and {name}.")
+
+
+def _check_peers(config: Config) -> None:
+    for url in config.listen_peer_urls:
+        if not url.bindable:
+            raise ConfigError(
+                f"--listen-peer-urls: {url} has a host name, but a node listens on addresses; "
+                "write the address, or 0.0.0.0 for all."
+            )
+    if len(config.initial_cluster) > 1 and not config.listen_peer_urls:
+        raise ConfigError("--initial-cluster names others, who could not reach this member; add --listen-peer-urls.")
+    if config.listen_peer_urls and not config.initial_advertise_peer_urls:
+        raise ConfigError("--listen-peer-urls without --initial-advertise-peer-urls: add where others reach this node.")
+    peers = {url for _, urls in config.initial_cluster for url in urls}
+    for url in (*config.listen_peer_urls, *config.initial_advertise_peer_urls, *peers):
+        if not url.secure and not url.loopback:
+            raise ConfigError(
+                f"{url}: between hosts, members speak only TLS. Use https:// with --peer-cert-file, --peer-key-file "
+                "and --peer-trusted-ca-file; `corenode ca issue --role peer` makes them."
+            )
+    for url in config.initial_advertise_peer_urls:
+        if url.wildcard or url.port == 0:
+            raise ConfigError(f"--initial-advertise-peer-urls: nobody can connect to {url}; write a real address.")
+    given = [config.peer_cert_file, config.peer_key_file, config.peer_trusted_ca_file]
+    secure = any(url.secure for url in (*config.listen_peer_urls, *peers))
+    if (secure or any(given)) and not all(given):
+        raise ConfigError(
+            "Members with https:// URLs need all of --peer-cert-file, --peer-key-file and --peer-trusted-ca-file."
+        )
+    if config.election_timeout < 5 * config.heartbeat_interval or config.election_timeout > 50_000:
+        raise ConfigError(
+            f"--election-timeout {config.election_timeout}: it must be at least five times --heartbeat-interval, "
+            f"{config.heartbeat_interval}, and at most 50000."
+        )
+
+
+def _shown(urls: Sequence[Url]) -> str:
+    return ", ".join(str(url) for url in urls) or "no URL"

@@ -38,9 +38,11 @@ from core.api.v2.counters import Counters
 from core.api.v2.keys import Keys
 from core.config import Config, ConfigError
 from core.credentials import Credentials
+from core.joining import JoinError, beginning
 from core.logs import set_level
 from core.member import Member
 from core.node.local import LocalStore
+from core.peer import PeerListener, PeerListenError, open_listeners
 from core.service import Notifier, StartError
 from core.store_lmdb.errors import StoreError
 from core.tls.contexts import TlsFilesError
@@ -62,13 +64,15 @@ def run(config: Config) -> None:
 async def _main(config: Config) -> None:
     notifier = Notifier()
     try:
-        member = Member.open(config)
-    except StoreError as error:
+        member = Member.open(config, await beginning(config))
+    except (StoreError, JoinError) as error:
         raise StartError(str(error)) from error
     try:
         credentials, listeners, bound = _listen(config)
+        peer_listeners = await _listen_for_peers(config)
+        advertised = [str(url) for url in config.advertised(bound)]
         async with trio.open_nursery() as nursery:
-            await nursery.start(member.run)
+            await nursery.start(member.run, peer_listeners, advertised)
             await _serve(config, member, notifier, credentials, listeners, bound)
             member.stop()
     finally:
@@ -143,6 +147,13 @@ def _listen(config: Config) -> tuple[Credentials, list[Listener], list[Url]]:
             listener.close()
         raise StartError(str(error)) from error
     return credentials, listeners, bound
+
+
+async def _listen_for_peers(config: Config) -> list[PeerListener]:
+    try:
+        return await open_listeners(config.listen_peer_urls)
+    except PeerListenError as error:
+        raise StartError(str(error)) from error
 
 
 @contextmanager

@@ -1,28 +1,37 @@
-"""One member of the cluster on this host: its data directory, and the node that runs on it."""
+"""One member of the cluster on this host: its data directory, the node that runs on it, its links to the others."""
 
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Self
 
 import trio
 
 from core.config import Config
+from core.kv.commands import Publish
 from core.kv.keyspace import Keyspace
 from core.node.clock import ClusterClock
+from core.node.errors import ProposalError
 from core.node.headroom import Headroom
 from core.node.keeper import Keeper
 from core.node.node import Node
-from core.raft.machine import Raft
+from core.node.snapshots import Snapshots
+from core.peer import PeerListener
+from core.peering import Peering
+from core.raft import members
+from core.raft.machine import Raft, Settings
 from core.raft.members import Members
-from core.store_lmdb import snapshot
-from core.store_lmdb.creation import Identity
+from core.raft.messages import Snapshot
+from core.store_lmdb.creation import Beginning
 from core.store_lmdb.directory import DataDirectory
 from core.version import VERSION
 from core.watch.hub import Hub
+
+PUBLISH_SECONDS = 1.0
+"""Between two attempts to tell the others what this member is called."""
 
 _logger = logging.getLogger(__name__)
 
@@ -34,25 +43,45 @@ class Member:
         self.directory = directory
         self.identity = directory.identity
         self.keyspace = Keyspace(directory.state)
+        self._name = config.name
         applied, _ = self.keyspace.applied
         directory.check_applied(applied)
         log = directory.log
-        members = Members((self.identity.member,))
-        raft = Raft(self.identity.member, members, log.hard_state, applied, log, secrets.SystemRandom())
-        clock = ClusterClock(self.keyspace.time, time.monotonic_ns, time.time)
-        headroom = Headroom(directory.room, directory.state, config.quota_backend_bytes)
+        settings = Settings(election_ticks=config.election_timeout // config.heartbeat_interval)
+        raft = Raft(
+            self.identity.member, self._members(), log.hard_state, applied, log, secrets.SystemRandom(), settings
+        )
         self.hub = Hub(self.keyspace)
-        self.node = Node(raft, directory.log, directory.state, self.keyspace, self.hub, clock, headroom)
+        self.peering = Peering(config, self.identity, self.keyspace)
+        self.snapshots = Snapshots(directory)
+        self.node = Node(
+            raft,
+            log,
+            directory.state,
+            self.keyspace,
+            self.hub,
+            ClusterClock(self.keyspace.time, time.monotonic_ns, time.time),
+            Headroom(directory.room, directory.state, config.quota_backend_bytes),
+            peers=self.peering,
+            snapshots=self.snapshots,
+            first_token=secrets.randbits(56),
+            tick_seconds=config.heartbeat_interval / 1000,
+        )
         self._keeper = Keeper(self.node, retention=config.auto_compaction_retention, revisions=config.history_revisions)
         if applied < log.last.index:
             _logger.info("replaying the log", extra={"entries": log.last.index - applied, "first": applied + 1})
 
+    def _members(self) -> Members:
+        """The members as of the applied entry. A state that is older than they are is that of a member alone."""
+        counted = self.keyspace.counted_members
+        if counted is None:
+            return Members((self.identity.member,))
+        return members.decode(counted) if counted else Members()
+
     @classmethod
-    def open(cls, config: Config) -> Self:
-        """Open the data directory, or make a new one. StoreError says what is wrong with it."""
-        # A cluster of one chooses its own ids: two that never met must not take each other for the same.
-        fresh = Identity(cluster=secrets.randbits(63) | 1, member=secrets.randbits(63) | 1)
-        directory = DataDirectory.open(config.data_dir, fresh, created_by=f"corenode {VERSION}")
+    def open(cls, config: Config, beginning: Beginning | None) -> Self:
+        """Open the data directory, or make a new one that begins so. StoreError says what is wrong with it."""
+        directory = DataDirectory.open(config.data_dir, beginning, created_by=f"corenode {VERSION}")
         try:
             return cls(config, directory)
         except BaseException:
@@ -64,11 +93,20 @@ class Member:
         """The data directory."""
         return self.directory.path
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Take the lead, then work until stopped; the state is flushed when this returns."""
+    async def run(
+        self,
+        listeners: Sequence[PeerListener],
+        client_urls: Sequence[str],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Work until stopped; the state is flushed when this returns. RemovedError if it is a member no more."""
+        self.peering.attach(self.node)
         await self.node.start()
         async with trio.open_nursery() as nursery:
+            await nursery.start(self.peering.run, listeners)
             nursery.start_soon(self._keeper.run)
+            nursery.start_soon(self._publish, tuple(client_urls))
             task_status.started()
             await self.node.run()
             nursery.cancel_scope.cancel()
@@ -81,22 +119,23 @@ class Member:
         """Let go of the data directory."""
         self.directory.close()
 
+    async def _publish(self, client_urls: tuple[str, ...]) -> None:
+        """See to it that the members know this one's name and URLs."""
+        own = self.identity.member
+        while True:
+            known = next((member for member in self.keyspace.members() if member.id == own), None)
+            told = known is None or (known.name, known.client_urls, known.version) == (self._name, client_urls, VERSION)
+            if not told:
+                try:
+                    self.node.propose(Publish(own, self._name, client_urls, VERSION), lambda _: None)
+                except ProposalError as error:
+                    _logger.debug("not published yet", extra={"why": str(error)})
+            await trio.sleep(PUBLISH_SECONDS)
+
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[AsyncIterator[bytes]]:
         """A snapshot file of the state at this moment, in pieces that each take a few milliseconds to make."""
-        self.node.flush()
         index, term = self.keyspace.applied
-        header = snapshot.Header(
-            cluster=f"{self.identity.cluster:016x}", revision=self.keyspace.revision, index=index, term=term
-        )
-        pieces = snapshot.pieces(self.directory.state, header)
-        try:
-            yield _yielding(pieces)
-        finally:
-            pieces.close()
-
-
-async def _yielding(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    for piece in pieces:
-        yield piece
-        await trio.lowlevel.checkpoint()
+        place = Snapshot(index, term, self._members())
+        async with aclosing(self.snapshots.outgoing(place, self.keyspace.revision)) as pieces:
+            yield pieces

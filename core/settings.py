@@ -54,6 +54,17 @@ def urls(text: str) -> tuple[Url, ...]:
     return tuple(parse(part) for part in _list(text))
 
 
+def initial_cluster(text: str) -> tuple[tuple[str, tuple[Url, ...]], ...]:
+    """Members as `NAME=URL`, separated by commas; a name with several URLs stands there several times."""
+    members: dict[str, list[Url]] = {}
+    for part in _list(text):
+        member, mark, url = part.partition("=")
+        if not mark:
+            raise ValueError(f"{part!r} is no member; write it like node1=https://10.0.0.1:2380")
+        members.setdefault(name(member), []).append(parse(url))
+    return tuple((member, tuple(sorted(set(found)))) for member, found in members.items())
+
+
 def boolean(text: str) -> bool:
     """`true` or `false`."""
     if text.lower() in ("true", "1"):
@@ -124,7 +135,7 @@ def _choice(*words: str) -> Callable[[str], str]:
 
 
 _NODE, _CLIENTS, _TLS = "Node", "Client traffic", "TLS for clients"
-_CLUSTER, _STORE, _LOG = "Cluster (of one, in this version)", "Store", "Log"
+_CLUSTER, _PEERS, _STORE, _LOG = "Cluster", "Peer traffic", "Store", "Log"
 
 SETTINGS = (
     Setting("name", _NODE, name, "default", "Name of this member."),
@@ -167,30 +178,63 @@ SETTINGS = (
     Setting("trusted-ca-file", _TLS, path, "", "Authority that signs client certificates, PEM.", metavar="FILE"),
     Setting("client-cert-auth", _TLS, boolean, "false", "Refuse clients without a certificate of that authority."),
     Setting("tls-min-version", _TLS, tls_version, "1.3", "Oldest version of TLS: 1.3 or 1.2.", metavar="VERSION"),
-    Setting("listen-peer-urls", _CLUSTER, urls, "", "Refused: a cluster of one opens no peer port.", metavar="URLS"),
-    Setting(
-        "initial-advertise-peer-urls",
-        _CLUSTER,
-        urls,
-        "http://localhost:2380",
-        "Peer URLs that the member list shows.",
-        metavar="URLS",
-    ),
     Setting(
         "initial-cluster",
         _CLUSTER,
-        _list,
+        initial_cluster,
         "",
-        "NAME=URL of this member alone.  [default: from --name and --initial-advertise-peer-urls]",
+        "NAME=URL of each first member, separated by commas, alike on all of them.  [default: this member alone]",
         metavar="MEMBERS",
     ),
-    Setting("initial-cluster-state", _CLUSTER, _choice("new", "existing"), "new", "Only 'new'.", metavar="STATE"),
+    Setting(
+        "initial-cluster-state",
+        _CLUSTER,
+        _choice("new", "existing"),
+        "new",
+        "existing: join a cluster that has added this member already.",
+        metavar="STATE",
+    ),
     Setting(
         "initial-cluster-token",
         _CLUSTER,
         str,
         "corenode",
-        "Accepted; a new cluster chooses a random id, so that two never take each other for the same.",
+        "Goes into the ids of a new cluster: give each its own where clusters have the same peer URLs.",
+    ),
+    Setting(
+        "initial-advertise-peer-urls",
+        _CLUSTER,
+        urls,
+        "",
+        "Where other members reach this one.  [default: its URLs in --initial-cluster]",
+        metavar="URLS",
+    ),
+    Setting(
+        "listen-peer-urls",
+        _PEERS,
+        urls,
+        "",
+        "Where to listen for members.  [default: --initial-advertise-peer-urls; no port while there are no others]",
+        metavar="URLS",
+    ),
+    Setting("peer-cert-file", _PEERS, path, "", "Certificate of the role peer, PEM.", metavar="FILE"),
+    Setting("peer-key-file", _PEERS, path, "", "Private key of that certificate, PEM.", metavar="FILE"),
+    Setting("peer-trusted-ca-file", _PEERS, path, "", "Authority that signs peer certificates, PEM.", metavar="FILE"),
+    Setting(
+        "heartbeat-interval",
+        _PEERS,
+        count,
+        "100",
+        "Milliseconds between the leader's signs of life: about the time a message takes to the farthest member.",
+        metavar="MS",
+    ),
+    Setting(
+        "election-timeout",
+        _PEERS,
+        count,
+        "1000",
+        "Milliseconds of silence after which another leader is elected: at least five heartbeats.",
+        metavar="MS",
     ),
     Setting("quota-backend-bytes", _STORE, size, "8589934592", "Above this size new data is refused.", metavar="BYTES"),
     Setting(

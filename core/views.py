@@ -9,6 +9,7 @@ from core.api.http import Frontend
 from core.api.ops.operator import CommitTimes, Status
 from core.api.v2.cluster import Member as ShownMember
 from core.config import Config
+from core.kv.membership import Member as KnownMember
 from core.member import Member
 from core.raft.machine import Role
 from core.version import VERSION
@@ -44,12 +45,19 @@ class View:
 
     @property
     def members(self) -> Sequence[ShownMember]:
-        peers = tuple(str(url) for url in self._config.initial_advertise_peer_urls)
-        return (ShownMember(self.self_id, self._config.name, peers, self.client_urls),)
+        return [
+            ShownMember(f"{member.id:x}", member.name, member.peer_urls, self._client_urls_of(member))
+            for member in self._member.keyspace.members()
+        ]
+
+    def _client_urls_of(self, member: KnownMember) -> tuple[str, ...]:
+        """Of this member the newest: what it has not published yet counts too."""
+        return self.client_urls if member.id == self._member.identity.member else member.client_urls
 
     @property
     def leader_id(self) -> str | None:
-        return self.self_id if self._member.node.leads else None
+        leader = self._member.node.raft.leader
+        return f"{leader:x}" if leader else None
 
     @property
     def leader_since(self) -> float:
@@ -75,11 +83,11 @@ class View:
 
     @property
     def has_leader(self) -> bool:
-        return self._member.node.leads
+        return bool(self._member.node.raft.leader)
 
     @property
     def learner(self) -> bool:
-        return False
+        return self._member.identity.member in self._member.node.raft.members.learners
 
     # The operator's view
 
@@ -123,7 +131,7 @@ class View:
         yield Figure("corenode_compaction_floor", "Oldest revision that can be read.", keyspace.floor)
         yield Figure("corenode_raft_applied_index", "Last log entry applied.", node.raft_index)
         yield Figure("corenode_raft_term", "Current raft term.", node.raft_term)
-        yield Figure("corenode_has_leader", "1 if a leader is known.", float(node.leads))
+        yield Figure("corenode_has_leader", "1 if a leader is known.", float(self.has_leader))
         yield Figure("corenode_proposals_waiting", "Commands that wait for the next batch.", node.waiting)
         yield Figure("corenode_watchers", "Open watches.", self.watchers)
         yield Figure("corenode_expired", "Keys, directories and leases expired.", self.expired, counter=True)

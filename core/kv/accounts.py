@@ -39,10 +39,13 @@ class Accounts:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self.switch = ledger.access
-        record = ledger.live(Table.KEY, _SWITCH)
-        if record is not None:
-            self.switch.enabled = _decode_switch(record.value)
-            self.switch.revision = record.revision
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the switch from the rows."""
+        record = self._ledger.live(Table.KEY, _SWITCH)
+        self.switch.enabled = record is not None and _decode_switch(record.value)
+        self.switch.revision = 0 if record is None else record.revision
 
     def user(self, name: str) -> User | None:
         """The user of that name."""

@@ -223,6 +223,27 @@ class Revoke(_Command, frozen=True, array_like=True, gc=False, tag=40):
     serial: bytes
 
 
+class Publish(_Command, frozen=True, array_like=True, gc=False, tag=41):
+    """A member tells its name, its client URLs and its version."""
+
+    id: int
+    name: str
+    client_urls: tuple[str, ...]
+    version: str
+
+
+class ChangeMember(_Command, frozen=True, array_like=True, gc=False, tag=42):
+    """Let a member in, give it a vote, tell its URLs, or put it out. It travels to the leader as a command; in the log
+    it is an entry of raft's own kind."""
+
+    id: int
+    standing: int
+    """`core.raft.members.Standing`; 0 puts it out."""
+    name: str = ""
+    peer_urls: tuple[str, ...] = ()
+    """With the standing that it has: its new URLs."""
+
+
 Operation = Put | DeleteRange | Range | Txn
 Admissible = (
     Set
@@ -259,7 +280,19 @@ class Admitted(_Command, frozen=True, array_like=True, gc=False, tag=39):
     command: Admissible
 
 
-Command = Admissible | Admitted | Expire | Compact | Revoke
+Command = Admissible | Admitted | Expire | Compact | Revoke | Publish | ChangeMember
+
+
+class Origin(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A run of commands in a batch that another member handed to the leader, and that it answers once they are
+    applied there."""
+
+    first: int
+    """Place of the first of them in the batch."""
+    count: int
+    member: int
+    token: int
+    """By which that member knows the first; those behind it count on."""
 
 
 class Batch(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -268,6 +301,8 @@ class Batch(msgspec.Struct, frozen=True, array_like=True, gc=False):
     time: int
     """Cluster time in nanoseconds; never less than that of the entry before."""
     commands: tuple[Command, ...]
+    origins: tuple[Origin, ...] = ()
+    """Who asked for those that did not come to the leader itself."""
 
 
 _encoder = msgspec.msgpack.Encoder()

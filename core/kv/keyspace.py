@@ -1,9 +1,9 @@
 """The state machine: batches of commands in, outcomes and events out; and the reads of both dialects."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from core.kv import accounts, compaction, flat, leases, records, revocations, tree
+from core.kv import accounts, compaction, flat, leases, membership, records, revocations, tree
 from core.kv.accounts import Accounts
 from core.kv.commands import (
     Admitted,
@@ -20,6 +20,7 @@ from core.kv.commands import (
     LeaseGrant,
     LeaseKeepAlive,
     LeaseRevoke,
+    Publish,
     Put,
     Range,
     Revoke,
@@ -41,6 +42,7 @@ from core.kv.outcomes import (
     DeleteDone,
     Expired,
     LeaseDone,
+    Published,
     PutDone,
     RangeDone,
     Revoked,
@@ -60,6 +62,7 @@ Outcome = (
     | Expired
     | AccessDone
     | Revoked
+    | Published
     | KeyspaceError
 )
 
@@ -86,6 +89,7 @@ _OPERATIONS: dict[type, Any] = {
     RoleChange: accounts.change_role,
     RoleDelete: accounts.delete_role,
     Revoke: revocations.revoke,
+    Publish: membership.publish,
 }
 
 
@@ -103,7 +107,7 @@ def _unadmitted(ledger: Ledger, command: Command) -> Outcome:
 
 
 _OPERATIONS[Admitted] = _admitted
-_BY_OFFICE = frozenset((Admitted, Compact, Expire, Revoke))
+_BY_OFFICE = frozenset((Admitted, Compact, Expire, Publish, Revoke))
 _RESTRICTED: dict[type, Any] = {
     command: operation if command in _BY_OFFICE else _unadmitted for command, operation in _OPERATIONS.items()
 }
@@ -150,8 +154,7 @@ class Keyspace:
         An entry already applied must not come again, and none may be left out: ValueError.
         """
         ledger = self._ledger
-        if index != ledger.applied_index + 1:
-            raise ValueError(f"entry {index} cannot follow entry {ledger.applied_index}")
+        self._check_next(index)
         events: list[Event] = []
         ledger.events = events
         outcomes: list[Outcome] = []
@@ -164,6 +167,26 @@ class Keyspace:
         ledger.applied_term = term
         ledger.save_numbers()
         return outcomes, events
+
+    def apply_members(
+        self, index: int, term: int, counted: bytes, left: Iterable[int], change: membership.Change
+    ) -> None:
+        """Apply the log entry at `index`, a change of the members: `core.kv.membership.settle`. ValueError as above."""
+        self._check_next(index)
+        membership.settle(self._ledger, counted, left, change)
+        self._ledger.applied_index = index
+        self._ledger.applied_term = term
+        self._ledger.save_numbers()
+
+    def _check_next(self, index: int) -> None:
+        if index != self._ledger.applied_index + 1:
+            raise ValueError(f"entry {index} cannot follow entry {self._ledger.applied_index}")
+
+    def reload(self, transaction: Transaction) -> None:
+        """Go on from another state, which a snapshot brought."""
+        self._ledger.open(transaction)
+        self._ledger.revocations += 1  # nobody knows how many came with it
+        self.access.refresh()
 
     def _do(self, command: Command) -> Outcome:
         try:
@@ -228,6 +251,23 @@ class Keyspace:
     def revoked(self) -> list[int]:
         """The serial numbers of all revoked certificates."""
         return revocations.revoked(self._ledger)
+
+    @property
+    def counted_members(self) -> bytes | None:
+        """The members as of the applied entry, in raft's encoding; None in a state that is older than they are."""
+        return membership.counted(self._ledger)
+
+    def members(self) -> list[membership.Member]:
+        """What is known of each member, by id."""
+        return membership.members(self._ledger)
+
+    def removed_members(self) -> list[int]:
+        """Ids of all that were removed."""
+        return membership.removed(self._ledger)
+
+    def was_removed(self, member: int) -> bool:
+        """Whether that member was removed from the cluster."""
+        return membership.was_removed(self._ledger, member)
 
     def revision_at(self, time: int) -> int:
         """The last noted revision that was reached by cluster time `time`; 0 if none is noted."""

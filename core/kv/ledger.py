@@ -43,6 +43,16 @@ class Ledger:
     """Owner of the rows. `time` is the cluster time of the batch that is being applied, in ns."""
 
     def __init__(self, transaction: Transaction) -> None:
+        self.expired = 0
+        """What expired since the ledger was made, for statistics."""
+        self.access = Switch()
+        """As the rows of `core.kv.accounts` say."""
+        self.revocations = 0
+        """Certificates revoked since the ledger was made: whoever guards connections looks again when it moves."""
+        self.open(transaction)
+
+    def open(self, transaction: Transaction) -> None:
+        """Begin from what the rows hold."""
         self.rows = transaction
         self.applied_index = 0
         self.applied_term = 0
@@ -53,12 +63,6 @@ class Ledger:
         """Oldest revision that can be read."""
         self.swept = bytes(12)
         """Position up to which compaction has removed what the floor hides."""
-        self.expired = 0
-        """What expired since the ledger was opened, for statistics."""
-        self.access = Switch()
-        """As the rows of `core.kv.accounts` say."""
-        self.revocations = 0
-        """Certificates revoked since the ledger was opened: whoever guards connections looks again when it moves."""
         self.events: list[Event] = []
         """Visible changes of the batch in progress."""
         self._group: list[tuple[Table, Record]] | None = None

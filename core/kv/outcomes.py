@@ -62,6 +62,12 @@ class Revoked(msgspec.Struct, frozen=True, gc=False):
     new: bool
 
 
+class Published(msgspec.Struct, frozen=True, gc=False):
+    """A member's word about itself; `taken` is False if it belongs to the cluster no more."""
+
+    taken: bool
+
+
 class Expired(msgspec.Struct, frozen=True, gc=False):
     """How many files, directories and leases were due and removed."""
 

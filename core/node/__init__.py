@@ -1,24 +1,33 @@
-"""The node: drives raft against the disk and the state machine, one turn after another.
+"""The node: drives raft against disk, peers and state machine, one turn after another.
 
-A turn (`Node._turn`) takes what waits, at most BATCH_COMMANDS commands or BATCH_BYTES of them, makes them one log
-entry with one cluster time, saves it in one durable commit, applies what became committed, answers the waiting
-requests and tells the watchers. Whoever proposes during a turn is in the next one: the longer a commit takes, the
-larger the next batch (group commit).
+A turn (`Node._turn`) takes what waits: time, messages of the other members, reads, and at most BATCH_COMMANDS commands
+or BATCH_BYTES of them. A leader makes these one log entry with one cluster time; a follower hands them to the leader.
+Then it does what raft's rules ask for, in the order of their contract (`core.raft`): a leader's messages leave, one
+durable commit, the other messages leave, what became committed is applied, waiting requests are answered, watchers
+told. Whoever proposes during a turn is in the next one: the longer a commit takes, the larger the next batch.
 
-Who owns what. The node alone writes the log, the state and the keyspace; everybody else reads the keyspace between
-turns, on the same thread, and sees whole batches. There is no await between reading and answering.
+Who owns what. The drive loop alone touches raft, writes the log, the state and the keyspace; other tasks leave it what
+they want (`receive`, `propose`, `confirm`, orders) and wake it. Everybody reads the keyspace between entries, on the
+same thread, and sees whole batches. Snapshots go out and come in as tasks beside the loop, which begins and ends them.
 
 Order on the disk. An entry is durable in the log before it is applied; the state is flushed behind, never ahead. A
 crash before the log commit loses only what was not acknowledged; after it the entry is applied at the next start. A
-crash between log commit and flush costs a replay of at most FLUSH_ROWS rows or FLUSH_SECONDS of work.
+crash between log commit and flush costs a replay of at most FLUSH_ROWS rows or FLUSH_SECONDS of work. A snapshot that
+comes in is whole, checked and durable before one log commit puts it in the place of the state.
 
-Full. The queue holds at most QUEUE_COMMANDS commands and QUEUE_BYTES bytes; beyond, a proposal is refused
-(OverloadedError) and nothing waits. Below the low-water mark of the disk, or above the quota, commands that add data
-are refused before they are proposed (NoSpaceError); deletes and compaction go on, at last from the reserve. Memory of
-the node: the queue, one batch twice (objects and bytes), and what waits for a flush.
+Outcomes (decision 14). A refusal says that nothing was proposed. What was proposed, or handed to the leader, and is
+not applied when the lead changes has an unknown outcome, and that is what the request is told; nobody repeats it. A
+follower answers its requests when it has applied them itself: whoever wrote through it reads there what he wrote.
 
-Cancelled, or told to stop: what is queued is still carried out, the state flushed, then `run` returns. A disk that
-fails in any other way than for want of space ends the process: nothing is tried twice.
+Full. Queue, inbox, what is proposed, forwarded or to be confirmed, each has its bound in number and bytes: about
+QUEUE_BYTES + INBOX_BYTES + flight.BYTES + FORWARDED_BYTES, 320 MiB at the very worst, and beside it what raft keeps in
+memory for each follower. A full queue refuses (OverloadedError); a full inbox drops, which raft survives. Below the
+low-water mark of the disk, or above the quota, commands that add data are refused before they are proposed
+(NoSpaceError); deletes and compaction go on, at last from the reserve. A member of many that cannot save for want of
+room gives up the lead, is silent, and goes on from there when it can.
+
+Cancelled, or told to stop: what is queued is still carried out, the lead handed over, the state flushed, then `run`
+returns. A disk that fails in any other way than for want of space ends the process: nothing is tried twice.
 
 Commits are made in line while the disk answers within IN_LINE_SECONDS (`pace`): a hop to a thread costs a lone
 writer some 0.25 ms. On slower disks they are made in a thread, and requests are read meanwhile. The state is always

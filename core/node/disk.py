@@ -1,9 +1,11 @@
 """What the node asks of its disk; `core.store_lmdb` fulfils it."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Protocol
 
-from core.raft.messages import Entry, HardState
+from core.kv.transaction import Transaction
+from core.raft.messages import Entry, HardState, Snapshot
+from core.store_lmdb.reception import Reception
 
 
 class Log(Protocol):
@@ -18,7 +20,7 @@ class Log(Protocol):
         ...
 
 
-class State(Protocol):
+class State(Transaction, Protocol):
     """The maps of the state machine; written ones wait in memory for a flush."""
 
     @property
@@ -51,4 +53,24 @@ class Space(Protocol):
 
     def release_reserve(self) -> bool:
         """Give its room to the next commits; False if it was given already."""
+        ...
+
+
+class Snapshots(Protocol):
+    """Whole states, going out and coming in; `core.node.snapshots`."""
+
+    def outgoing(self, place: Snapshot, revision: int) -> AsyncGenerator[bytes]:
+        """The state of this moment, which contains the log up to `place`, in pieces; to be closed. StoreError."""
+        ...
+
+    async def receive(self, place: Snapshot, pieces: AsyncIterator[bytes]) -> Reception:
+        """Take in a state of `place`, to be installed and closed by the caller. StoreError."""
+        ...
+
+    def install(self, reception: Reception, place: Snapshot, hard_state: HardState) -> State:
+        """Put it in the place of the state, with the log beginning anew behind it."""
+        ...
+
+    def close(self, reception: Reception) -> None:
+        """Let go of it, installed or not."""
         ...

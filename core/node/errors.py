@@ -19,3 +19,7 @@ class NoLeaderError(ProposalError):
 
 class OutcomeUnknownError(ProposalError):
     """Leadership or time ran out in between: the command may or may not take effect. Nobody repeats it."""
+
+
+class ChangeRefusedError(ProposalError):
+    """The members must not be changed so, or not now; nothing was proposed."""

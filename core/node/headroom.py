@@ -19,6 +19,11 @@ class Headroom:
         self.shortage = ""
         self.look()
 
+    def follow(self, state: State) -> None:
+        """Another state took the place of the old one."""
+        self._state = state
+        self.look()
+
     @property
     def nearly_gone(self) -> bool:
         """Whether history should make room for data: nine tenths of the quota are used, or the disk is short."""

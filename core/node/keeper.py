@@ -48,8 +48,7 @@ class Keeper:
             if tick % round(RETRY_SECONDS / TICK_SECONDS) == 0:
                 node.clock.follow_wall()
                 node.headroom.look()
-                if not node.leads:
-                    await node.start()
+                node.stand()
             if node.leads:
                 self._expire_if_due()
                 if tick % round(COMPACT_SECONDS / TICK_SECONDS) == 0 or (

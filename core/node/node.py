@@ -2,23 +2,37 @@
 
 import logging
 import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
+from typing import Any
 
 import msgspec
 import trio
 
-from core.kv import commands
-from core.kv.commands import Batch, Command
+from core.kv.commands import Command
 from core.kv.keyspace import Keyspace
+from core.kv.membership import Member
+from core.node import inbox
+from core.node.applying import Applier
 from core.node.clock import ClusterClock
-from core.node.disk import Log, State
-from core.node.errors import NoLeaderError, NoSpaceError, OverloadedError, ProposalError
+from core.node.confirming import Confirmations, Confirmed
+from core.node.disk import Log, Snapshots, State
+from core.node.errors import ChangeRefusedError, NoLeaderError, NoSpaceError, OverloadedError, ProposalError
 from core.node.headroom import Headroom
+from core.node.inbox import FromRaft, Handed, Inbox
 from core.node.pace import Pace
-from core.node.queue import Done, Proposal, ProposalQueue, adds_data, size_of
+from core.node.peers import Frame, NoPeers, Peers
+from core.node.proposing import NO_LEADER, STOPPING, Proposer
+from core.node.queue import Done, Proposal, size_of
+from core.node.retention import Retention
+from core.node.saving import Saver
+from core.node.shipping import ship
 from core.node.timing import Timing
-from core.raft.machine import Raft, Ready, Role
-from core.raft.messages import Entry, Kind
+from core.raft import members
+from core.raft.machine import NotLeaderError, Raft, Ready, Role
+from core.raft.messages import InstallSnapshot, Message, to_plain
 from core.store_lmdb.errors import DiskFullError
+from core.store_lmdb.reception import Reception
 from core.watch.hub import Hub
 
 FLUSH_ROWS = 700
@@ -27,8 +41,17 @@ FLUSH_SECONDS = 0.5
 FLUSH_BYTES = 4 << 20
 """About how many bytes wait at most, where values are large."""
 
-SLOW_SECONDS = 0.5
-"""A commit that takes longer is worth a line in the log."""
+STEPS_AT_ONCE = 256
+"""Messages taken in one turn."""
+ALIVE_SECONDS = 2.0
+"""Who was heard of within this time counts as alive."""
+STOP_SECONDS = 3.0
+"""How long a member that stops waits for what is under way, and for another to take the lead."""
+YIELD_SECONDS = 0.005
+"""How long applying keeps the loop at a time."""
+REPLAY_BYTES = 4 << 20
+FULL_SECONDS = 1.0
+"""How often a member that could not save looks whether there is room."""
 
 _logger = logging.getLogger(__name__)
 
@@ -50,8 +73,22 @@ class Node:
     """One member. Its owner awaits `start`, then runs `run` until `stop`; everything else is synchronous."""
 
     def __init__(
-        self, raft: Raft, log: Log, state: State, keyspace: Keyspace, hub: Hub, clock: ClusterClock, headroom: Headroom
+        self,
+        raft: Raft,
+        log: Log,
+        state: State,
+        keyspace: Keyspace,
+        hub: Hub,
+        clock: ClusterClock,
+        headroom: Headroom,
+        *,
+        peers: Peers | None = None,
+        snapshots: Snapshots | None = None,
+        first_token: int = 0,
+        tick_seconds: float = 0.1,
     ) -> None:
+        """`first_token`: requests between members are numbered from it on; the numbers must not come again after a
+        restart."""
         self.raft = raft
         self.keyspace = keyspace
         self.hub = hub
@@ -59,13 +96,29 @@ class Node:
         self.headroom = headroom
         self.timings = Timings(Timing(), Timing(), Timing(), Timing())
         self.pace = Pace()
+        self.inbox = Inbox()
         self._log = log
         self._state = state
-        self._queue = ProposalQueue()
+        self._peers = peers or NoPeers()
+        self._snapshots = snapshots
+        self._tick_seconds = tick_seconds
+        self._proposer = Proposer(raft, keyspace, clock, headroom, first_token, self.is_alive)
+        self._confirmations = Confirmations(first_token)
+        self._retention = Retention()
+        self._saver = Saver(log, headroom, self.pace, self.timings.commit)
+        proposer = self._proposer
+        self._applier = Applier(raft.member, keyspace, hub, clock, proposer.flight, proposer.forwarded, self._retention)
+        self._orders: list[Callable[[], None]] = []
+        """What other tasks want of raft, which is this loop's alone."""
+        self._stepped: list[trio.Event] = []
+        """Who waits for the end of the turn."""
+        self._reception: Reception | None = None
+        """The state that came with the snapshot of this turn."""
         self._wake = trio.Event()
-        self._stopping = False
-        self._in_flight: dict[int, list[Proposal]] = {}
-        """Who waits for the outcome of which entry."""
+        self._ticks = 0
+        self._stop_by: float | None = None
+        self._heard: dict[int, float] = {}
+        """When each other member was last heard of."""
         self._flushed_at = trio.current_time()
         self._turned_at = trio.current_time()
 
@@ -86,6 +139,11 @@ class Node:
         return self.raft.term
 
     @property
+    def alone(self) -> bool:
+        """Whether this is the only member."""
+        return self.raft.members.all == (self.raft.member,)
+
+    @property
     def leads(self) -> bool:
         """Whether this member leads and has applied an entry of its own term."""
         return self.raft.role is Role.LEADER and self.keyspace.applied[1] == self.raft.term
@@ -93,61 +151,117 @@ class Node:
     @property
     def waiting(self) -> int:
         """Commands in the queue."""
-        return len(self._queue)
+        return len(self._proposer.queue)
+
+    def is_alive(self, member: int) -> bool:
+        """Whether another member was heard of lately."""
+        return trio.current_time() - self._heard.get(member, -ALIVE_SECONDS) < ALIVE_SECONDS
 
     def is_stuck(self, seconds: float) -> bool:
         """Whether commands wait and none was carried out for so long: the disk hangs."""
-        return bool(self._queue or self._in_flight) and trio.current_time() - self._turned_at > seconds
+        waits = self._proposer.queue or self._proposer.flight
+        return bool(waits) and trio.current_time() - self._turned_at > seconds
+
+    def on_members(self, tell: Callable[[], None]) -> None:
+        """Call `tell` whenever the members, or what is known of them, may have changed."""
+        self._applier.on_members = tell
+
+    def known_members(self) -> list[Member]:
+        """The members, and those whom a change that is under way lets in."""
+        return self._applier.known_members()
 
     def propose(self, command: Command, done: Done) -> None:
         """Queue a command; `done` is called exactly once with its outcome, which may be a KeyspaceError or a
         ProposalError. Raises OverloadedError, NoSpaceError or NoLeaderError if it was not queued."""
-        size = size_of(command)
-        if adds_data(command) and not self.headroom.admits(size):
-            raise NoSpaceError(self.headroom.shortage)
-        if self._stopping:
-            raise NoLeaderError("this member is stopping; ask another one, or try again later")
-        if self.raft.role is not Role.LEADER:
-            raise NoLeaderError("no leader is known; try again later")
-        if not self._queue.put(command, done, size):
-            raise OverloadedError("too many requests wait for the disk; nothing was written, try again later")
+        self._proposer.enqueue(Proposal(command, done, size_of(command)))
         self._wake.set()
 
-    def confirm(self, done: Done) -> None:
+    def confirm(self, done: Confirmed) -> None:
         """Call `done(None)` when a read made then is linearizable, or with the ProposalError that prevents it.
 
         A quorum of one has applied everything that it ever acknowledged once it has applied an entry of its term.
         """
-        done(None if self.leads else NoLeaderError("no leader is known; try again later"))
+        if self.leads and self.raft.members.voters == (self.raft.member,):
+            done(None)
+        elif self._stop_by is not None or self._proposer.is_leaderless:
+            done(NoLeaderError(NO_LEADER))
+        elif self._confirmations.is_full:
+            done(OverloadedError("too many reads wait for the leader; nothing was read, try again later"))
+        else:
+            self._confirmations.add(done, trio.current_time())
+            self._wake.set()
+
+    def stand(self) -> None:
+        """A member that is alone and does not lead tries again to."""
+        if self.alone and self.raft.role is not Role.LEADER:
+            self._order(self.raft.campaign)
+
+    def transfer(self, member: int, done: Callable[[ProposalError | None], None]) -> None:
+        """Hand the lead to a voter; `done` when that has begun, or with the reason why not."""
+        self._order(partial(self._transfer, member, done))
+
+    # For the links
+
+    def receive(self, sender: int, kind: int, content: Any) -> None:
+        """A frame from another member. ValueError if it is none of ours."""
+        self.inbox.put(inbox.read(sender, kind, content))
+        self._wake.set()
+
+    async def receive_snapshot(self, sender: int, content: Any, pieces: AsyncIterator[bytes]) -> None:
+        """A snapshot from another member: returns when it is in its place, or is not needed. ValueError, StoreError."""
+        item = inbox.read(sender, Frame.RAFT, content)
+        if self._snapshots is None or not isinstance(item, FromRaft) or not isinstance(item.message, InstallSnapshot):
+            raise ValueError("not a snapshot")
+        place = item.message.snapshot
+        reception = None
+        if place.index > self.keyspace.applied[0]:
+            reception = await self._snapshots.receive(place, pieces)
+        stepped = trio.Event()
+        try:
+            self._order(partial(self._step_snapshot, item, reception, stepped))
+            await stepped.wait()
+        finally:
+            if reception is not None:
+                self._snapshots.close(reception)
 
     # The loop
 
     async def start(self) -> bool:
-        """Take the lead and apply what the log holds behind the state. False without room for the first entry of the
-        term: reads are served all the same, and it may be tried again."""
-        self.raft.campaign()
+        """Apply what the log holds behind the state; a member that is alone takes the lead. False without room for the
+        first entry of the term: reads are served all the same, and it is tried again."""
+        applied, log = self.keyspace.applied[0], self.raft.log
+        while applied < log.last_index:
+            entries = log.read(applied + 1, log.last_index, REPLAY_BYTES)
+            self._applier.note(entries)
+            applied = entries[-1].index
+        if self.alone:
+            self.raft.campaign()
         return await self._carry_out()
 
     async def run(self) -> None:
         """Take turns until stopped; then carry out what is queued, flush, return."""
-        while True:
-            if self._queue:
-                await self._turn(self._queue.take())
-                if self._queue:
+        async with trio.open_nursery() as beside:
+            self._beside = beside
+            beside.start_soon(self._tick)
+            while not self._may_end():
+                if not self._has_work():
+                    await self._wake.wait()
+                    self._wake = trio.Event()
+                    self._turned_at = trio.current_time()
+                    if self.waiting > 1:
+                        await trio.lowlevel.checkpoint()  # where two come, more are coming: let them join the batch
+                await self._turn()
+                if self._proposer.may_hand_on:
                     await trio.lowlevel.checkpoint()
-            elif self._stopping:
-                break
-            else:
-                await self._wake.wait()
-                self._wake = trio.Event()
-                self._turned_at = trio.current_time()
-                if len(self._queue) > 1:
-                    await trio.lowlevel.checkpoint()  # where two come, more are coming: let them join the batch
+            beside.cancel_scope.cancel()
+        self._proposer.end()
+        self._confirmations.refuse_all(STOPPING)
         self.flush()
 
     def stop(self) -> None:
-        """Accept no more; `run` returns when what is queued is done."""
-        self._stopping = True
+        """Accept no more; `run` returns when what is queued is done, or cannot be."""
+        self._proposer.stopping = True
+        self._stop_by = trio.current_time() + STOP_SECONDS
         self._wake.set()
 
     def flush(self) -> None:
@@ -158,7 +272,7 @@ class Node:
         except DiskFullError as full:
             self.headroom.ran_out(str(full))
             return
-        self._log.drop_until(self.keyspace.applied[0])
+        self._log.drop_until(self._retention.floor(self.keyspace.applied[0], alone=self.alone))
         self._flushed_at = trio.current_time()
         self.timings.flush.add(time.perf_counter() - started)
 
@@ -169,71 +283,197 @@ class Node:
         if much or (rows and trio.current_time() - self._flushed_at >= FLUSH_SECONDS):
             self.flush()
 
-    async def _turn(self, batch: list[Proposal]) -> None:
-        if self.raft.role is not Role.LEADER:
-            _refuse(batch, NoLeaderError("the lead was lost; nothing was written, try again later"))
-            return
-        entry = Batch(self.clock.now(), tuple([proposal.command for proposal in batch]))
-        self._in_flight[self.raft.propose(commands.encode(entry))] = batch
+    async def _tick(self) -> None:
+        while True:
+            await trio.sleep(self._tick_seconds)
+            if self.alone and self.raft.role is Role.LEADER and self._stop_by is None:
+                continue
+            self._ticks += 1
+            self._wake.set()
+
+    def _has_work(self) -> bool:
+        return bool(
+            self._proposer.may_hand_on
+            or self.inbox
+            or self._orders
+            or self._ticks
+            or (self._confirmations.is_new and self.raft.leader)
+        )
+
+    async def _turn(self) -> None:
+        if self._ticks or self._orders or self.inbox:
+            self._step()
+        self._proposer.hand_on(self._peers)
+        if self._confirmations.is_new and self.raft.leader:
+            self.raft.read(self._confirmations.next_token(trio.current_time()))
         await self._carry_out()
+        while self._stepped:
+            self._stepped.pop().set()
+        self._reception = None
         self.flush_if_due()
         self._turned_at = trio.current_time()
 
-    async def _carry_out(self) -> bool:
-        """Save what is new, count it, apply what became committed; without room, take it back and refuse it."""
-        ready = self.raft.ready()
+    # What comes in
+
+    def _step(self) -> None:
+        """Feed raft with time, orders and messages."""
+        while self._ticks:
+            self._ticks -= 1
+            self.raft.tick()
+            self._proposer.tick()
+            self._confirmations.tick(trio.current_time())
+        orders, self._orders = self._orders, []
+        for order in orders:
+            order()
+        for _ in range(min(len(self.inbox), STEPS_AT_ONCE)):
+            item = self.inbox.take()
+            self._heard[item.sender] = trio.current_time()
+            if isinstance(item, FromRaft):
+                self.raft.step(item.sender, item.message)
+            elif isinstance(item, Handed):
+                self._proposer.take_over(item, self._peers)
+            else:
+                self._proposer.forwarded.refuse(item.token, item.count, item.refusal, item.why)
+
+    def _step_snapshot(self, item: FromRaft, reception: Reception | None, stepped: trio.Event) -> None:
+        self._heard[item.sender] = trio.current_time()
+        self._stepped.append(stepped)
+        self._reception = reception or self._reception
+        self.raft.step(item.sender, item.message)
+
+    def _order(self, order: Callable[[], None]) -> None:
+        self._orders.append(order)
+        self._wake.set()
+
+    def _transfer(self, member: int, done: Callable[[ProposalError | None], None]) -> None:
         try:
-            await self._save(ready)
-        except DiskFullError as full:
-            self.headroom.ran_out(str(full))
-            self.raft.withdraw(ready)
-            for entry in ready.entries:
-                _refuse(self._in_flight.pop(entry.index, []), NoSpaceError(self.headroom.shortage))
+            self.raft.transfer(member)
+        except NotLeaderError:
+            done(NoLeaderError("this member does not lead; ask the leader to hand over the lead"))
+        except members.ChangeRefusedError as error:
+            done(ChangeRefusedError(str(error)))
+        else:
+            done(None)
+
+    # What goes out
+
+    async def _carry_out(self) -> bool:
+        """Do what raft's rules ask for, in the order of their contract; False if there was no room to save it."""
+        ready = self.raft.ready()
+        if ready.messages:
+            self._send(ready.messages)
+            # A commit in line would keep the links from sending: let them go first.
+            await trio.lowlevel.checkpoint()
+            await trio.lowlevel.checkpoint()
+        if ready.snapshot is not None:
+            self._install(ready)
+        self._applier.note(ready.entries)
+        if ready.must_save and not await self._save(ready):
             return False
         self.raft.saved(ready)
-        started = time.perf_counter()
-        while entries := self.raft.committed():
-            for entry in entries:
-                self._apply(entry)
-        self.timings.apply.add(time.perf_counter() - started)
+        if ready.held:
+            self._send(ready.held)
+        await self._apply_committed()
+        for read in self.raft.reads():
+            self._confirmations.answered(read.token, read.index)
+        self._confirmations.applied(self.keyspace.applied[0])
+        self._proposer.settle()
         return True
 
-    async def _save(self, ready: Ready) -> None:
-        """Make entries and hard state durable, at last with the room of the reserve. DiskFullError."""
+    def _send(self, messages: Sequence[tuple[int, Message]]) -> None:
+        for member, message in messages:
+            if isinstance(message, InstallSnapshot):
+                self._ship(member, message)
+            else:
+                self._peers.send(member, Frame.RAFT, to_plain(message))
+
+    def _ship(self, member: int, message: InstallSnapshot) -> None:
+        def done(arrived: bool) -> None:
+            self._order(partial(self.raft.snapshot_done, member, arrived))
+
+        if self._snapshots is None:
+            done(False)
+            return
+        self.flush()
+        shipment = partial(ship, self.keyspace, self._peers, self._snapshots, self._retention)
+        self._beside.start_soon(shipment, member, message.term, done)
+
+    def _install(self, ready: Ready) -> None:
+        """Put the state that came with a snapshot in the place of this one."""
+        place = ready.snapshot
+        if self._snapshots is None or self._reception is None or place is None:
+            raise ValueError("a snapshot is to be installed that did not come")
+        hard_state = msgspec.structs.replace(ready.hard_state, commit=place.index)
+        self._state = self._snapshots.install(self._reception, place, hard_state)
+        self.headroom.follow(self._state)
+        self.keyspace.reload(self._state)
+        self.clock.advance(self.keyspace.time)
+        self.hub.reset()
+        self._retention.restart(place.index)
+        self._applier.on_members()
+
+    async def _save(self, ready: Ready) -> bool:
+        """Make entries and hard state durable. Without room a member that is alone takes them back and refuses them;
+        any other leads no longer, and is silent until there is room."""
         try:
-            await self._commit(ready)
+            await self._saver.save(ready)
         except DiskFullError as full:
-            if not self.headroom.ran_out(str(full)):
-                raise
-            await self._commit(ready)
-
-    async def _commit(self, ready: Ready) -> None:
-        started = time.perf_counter()
-        if self.pace.next_in_line():
-            self._log.append(ready.entries, ready.hard_state)
-            self.pace.measured(time.perf_counter() - started)
+            self.headroom.ran_out(str(full))
         else:
-            # Not to be abandoned: whether the entries are durable decides what may be applied.
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(self._log.append, ready.entries, ready.hard_state)
-        seconds = time.perf_counter() - started
-        self.timings.commit.add(seconds)
-        if seconds > SLOW_SECONDS:
-            _logger.warning("the disk is slow", extra={"cause": "disk", "what": "commit", "ms": round(seconds * 1e3)})
+            return True
+        if not self.alone:
+            return await self._save_later(ready)
+        self.raft.withdraw(ready)
+        for entry in ready.entries:
+            self._proposer.flight.fail(entry.index, NoSpaceError(self.headroom.shortage))
+        return False
 
-    def _apply(self, entry: Entry) -> None:
-        """Apply what the log says, not what was meant to be written to it: the data is decoded anew."""
-        batch = commands.decode(entry.data) if entry.kind == Kind.COMMANDS and entry.data else None
-        if batch is not None:
-            self.clock.advance(batch.time)
-        outcomes, events = self.keyspace.apply(entry.index, entry.term, batch)
-        self.hub.publish(events)
-        waiting = self._in_flight.pop(entry.index, None)
-        if waiting is not None:
-            for proposal, outcome in zip(waiting, outcomes, strict=True):
-                proposal.done(outcome)
+    async def _save_later(self, ready: Ready) -> bool:
+        _logger.error("no room for what the others say; silent until there is", extra={"why": self.headroom.shortage})
+        self.raft.resign()
+        self._proposer.settle()
+        while self._stop_by is None:
+            self._proposer.refuse_queued(NoSpaceError(self.headroom.shortage))
+            await trio.sleep(FULL_SECONDS)
+            self._turned_at = trio.current_time()
+            self._ticks = 0
+            self.inbox.clear()
+            self.headroom.look()
+            try:
+                await self._saver.save(ready)
+            except DiskFullError as full:
+                self.headroom.ran_out(str(full))
+            else:
+                return True
+        return False
 
+    async def _apply_committed(self) -> None:
+        began = resumed = time.perf_counter()
+        applied = self.keyspace.applied[0]
+        while entries := self.raft.committed():
+            for entry in entries:
+                self._applier.apply(entry)
+                if time.perf_counter() - resumed > YIELD_SECONDS:
+                    self.flush_if_due()
+                    await trio.lowlevel.checkpoint()
+                    resumed = time.perf_counter()
+        if self.keyspace.applied[0] > applied:
+            self.timings.apply.add(time.perf_counter() - began)
 
-def _refuse(batch: list[Proposal], error: ProposalError) -> None:
-    for proposal in batch:
-        proposal.done(error)
+    # The end
+
+    def _may_end(self) -> bool:
+        """Whether all that was promised is done, and another leads; or the time for that is over."""
+        if self._stop_by is None:
+            return False
+        proposer = self._proposer
+        if trio.current_time() >= self._stop_by:
+            return True
+        if proposer.queue or proposer.flight:
+            return False
+        if self.alone or self.raft.role is not Role.LEADER:
+            return not proposer.forwarded
+        heir = next((member for member in self.raft.members.voters if self.is_alive(member)), None)
+        if heir is not None and self.raft.may_propose:
+            self._order(partial(self.raft.transfer, heir))
+        return heir is None

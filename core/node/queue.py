@@ -35,6 +35,9 @@ class Proposal(msgspec.Struct, gc=False):
     command: Command
     done: Done
     size: int
+    member: int = 0
+    """The other member that handed it over, and by which token it knows it."""
+    token: int = 0
 
 
 class ProposalQueue:
@@ -47,13 +50,25 @@ class ProposalQueue:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put(self, command: Command, done: Done, size: int) -> bool:
-        """Queue a command of `size` bytes; False if the queue is full."""
-        if len(self._waiting) >= QUEUE_COMMANDS or self.bytes + size > QUEUE_BYTES:
+    def put(self, proposal: Proposal) -> bool:
+        """Queue a command; False if the queue is full."""
+        if len(self._waiting) >= QUEUE_COMMANDS or self.bytes + proposal.size > QUEUE_BYTES:
             return False
-        self._waiting.append(Proposal(command, done, size))
-        self.bytes += size
+        self._waiting.append(proposal)
+        self.bytes += proposal.size
         return True
+
+    def put_back(self, batch: list[Proposal]) -> None:
+        """What was taken could not go on: it is the next again."""
+        self._waiting.extendleft(reversed(batch))
+        self.bytes += sum([proposal.size for proposal in batch])
+
+    def take_all(self) -> list[Proposal]:
+        """Everything, to be refused."""
+        batch = list(self._waiting)
+        self._waiting.clear()
+        self.bytes = 0
+        return batch
 
     def take(self) -> list[Proposal]:
         """The next batch: at least one command if any waits, then as many as fit."""

@@ -72,7 +72,7 @@ class Dialler:
             if url.secure:
                 stream = tls = await self._secure(socket, url)
                 identity = holder(tls, self.is_revoked)
-                if identity.name != address.name:
+                if address.name and identity.name != address.name:
                     raise PeerError(f"its certificate is that of {identity.name!r}, expected was {address.name!r}")
             hello = hello_from(self.register.identity, member, self.instance)
             found, behind = await ask(stream, str(url).partition("://")[2], path, hello)
@@ -95,7 +95,7 @@ class Dialler:
         mine = self.register.identity
         if (found.cluster, found.receiver) != (mine.cluster, mine.member):
             raise PeerRefusedError(Reason.WRONG_CLUSTER, "its answer is meant for somebody else")
-        if (found.sender, found.name) != (member, address.name):
+        if found.sender != member or (address.name and found.name != address.name):
             raise PeerRefusedError(
                 Reason.WRONG_MEMBER, f"it says that it is {found.name!r}, member {hexadecimal(found.sender)}"
             )

@@ -98,7 +98,7 @@ class Links:
                     self._nursery.start_soon(outgoing.keep)
         for member, incoming in list(self._incoming.items()):
             address_now = members.get(member)
-            if address_now is None or address_now.name != incoming.connection.hello.name:
+            if address_now is None or address_now.name not in ("", incoming.connection.hello.name):
                 incoming.cut("you are no longer a member known here")
         self._cut_snapshots(members)
 

@@ -64,14 +64,14 @@ class Register:
             )
         if address is None:
             raise PeerRefusedError(Reason.UNKNOWN_MEMBER, f"member {sender} ({hello.name!r}) is not in the cluster")
-        if hello.name != address.name:
+        if address.name and hello.name != address.name:
             raise PeerRefusedError(
                 Reason.WRONG_NAME, f"member {sender} is {address.name!r} here, but calls itself {hello.name!r}"
             )
-        if certificate is not None and certificate.name != address.name:
+        if certificate is not None and certificate.name != hello.name:
             raise PeerRefusedError(
                 Reason.WRONG_NAME,
-                f"member {sender} is {address.name!r}, but the certificate shown is that of {certificate.name!r}",
+                f"member {sender} is {hello.name!r}, but the certificate shown is that of {certificate.name!r}",
             )
 
 

@@ -155,6 +155,11 @@ class Raft(State):
         return self._lead.uncommitted_bytes if self._lead is not None else 0
 
     @property
+    def may_propose(self) -> bool:
+        """Whether this member leads, and is not handing over the lead."""
+        return self._lead is not None and not self._lead.transferee
+
+    @property
     def lead(self) -> Leader | None:
         """The leader's knowledge, to look at; None if this member does not lead."""
         return self._lead

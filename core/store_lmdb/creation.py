@@ -5,6 +5,7 @@
     log/        the log environment (`log`)
     state-N/    the state environment (`state`); the log says which N counts
     reserve     room that is given up when the disk is full (`room`)
+    incoming    a snapshot that another member is sending (`reception`)
 
 A directory without `format` is either new (empty), half made (`format.new` is there: begun and never used, so it is
 made again) or not ours. Other names in a directory of ours, such as the node's socket, are not looked at.
@@ -16,12 +17,14 @@ from pathlib import Path
 
 import msgspec
 
+from core.kv.transaction import Table
+from core.raft.messages import Entry, HardState
 from core.store_lmdb.environment import DATA, sync_directory
 from core.store_lmdb.errors import DirectoryError, translated
 
 FORMAT = 1
 """Rises when an older program could no longer read the directory."""
-LOCK, RESERVE, LOG = "lock", "reserve", "log"
+LOCK, RESERVE, LOG, INCOMING = "lock", "reserve", "log", "incoming"
 _FORMAT, _FORMAT_NEW, _STATE = "format", "format.new", "state-"
 _DEFAULT_NAMES = {"lost+found"}
 LMDB_FILES = (DATA, "lock.mdb")
@@ -34,6 +37,17 @@ class Identity(msgspec.Struct, frozen=True):
     """Cluster id, 64 bits."""
     member: int
     """Member id, 64 bits."""
+
+
+class Beginning(msgspec.Struct, frozen=True):
+    """What a new directory holds before it is used for the first time."""
+
+    identity: Identity
+    entries: tuple[Entry, ...] = ()
+    """The first of the log."""
+    hard_state: HardState = HardState()
+    rows: tuple[tuple[Table, bytes, bytes], ...] = ()
+    """The first of the state."""
 
 
 class _Format(msgspec.Struct, frozen=True):

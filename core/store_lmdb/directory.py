@@ -1,14 +1,17 @@
 """The data directory of one member, open: its log, its state, its room on the disk. `creation` shows what is in it."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Self
 
 from core.raft.messages import HardState
 from core.store_lmdb.creation import (
+    INCOMING,
     LMDB_FILES,
     LOCK,
     LOG,
     RESERVE,
+    Beginning,
     Identity,
     begin,
     check_kind,
@@ -44,7 +47,7 @@ class DataDirectory:
     def open(
         cls,
         path: Path,
-        create: Identity | None = None,
+        create: Beginning | None = None,
         *,
         created_by: str = "corenode",
         reserve: int = RESERVE_SIZE,
@@ -62,9 +65,8 @@ class DataDirectory:
             if not is_made(path):
                 if create is None:
                     raise DirectoryError(f"{path}: the data directory is empty; start a node on it first")
-                begin(path, create, created_by)
-                LogStore(path / LOG, create=True).close()
-                StateStore(state_path(path, 1), create=True).close()
+                begin(path, create.identity, created_by)
+                _fill(path, create)
                 finish(path)
             identity = read_identity(path)
             log = _open_log(path)
@@ -72,6 +74,7 @@ class DataDirectory:
                 state = state_path(path, log.origin.generation)
                 _inspect(state)
                 remove_states(path, keep=state)
+                (path / INCOMING).unlink(missing_ok=True)
                 room.restore_reserve()
                 return cls(path, lock, identity, log, room)
             except BaseException:
@@ -91,6 +94,11 @@ class DataDirectory:
             f"{self.state.file}: the state contains the log up to entry {index}, but {why}. Log and state are not of "
             f"one time; was one of them copied? Put {self.path} back whole, or restore a snapshot to an empty one."
         )
+
+    @property
+    def incoming(self) -> Path:
+        """Where a snapshot is kept while it comes in."""
+        return self.path / INCOMING
 
     def begin_state(self) -> StateStore:
         """An empty state beside the one in use, to be filled from a snapshot and then given to `install`."""
@@ -118,6 +126,16 @@ class DataDirectory:
         self.state.close()
         self.log.close()
         self._lock.release()
+
+
+def _fill(path: Path, beginning: Beginning) -> None:
+    """Make log and state."""
+    with closing(LogStore(path / LOG, create=True)) as log:
+        log.append(beginning.entries, beginning.hard_state)
+    with closing(StateStore(state_path(path, 1), create=True)) as state:
+        for table, key, value in beginning.rows:
+            state.put(table, key, value)
+        state.flush()
 
 
 def _open_log(path: Path) -> LogStore:

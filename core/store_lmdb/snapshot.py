@@ -36,7 +36,7 @@ _HEADER_LIMIT = 1 << 16
 _KEY_LIMIT = 1 << 20
 _VALUE_LIMIT = 1 << 28
 _FLUSH = 16 << 20
-"""Bytes of rows after which a state being restored is flushed."""
+"""Bytes of rows after which a state being filled is flushed."""
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -125,17 +125,19 @@ def verify(file: Path) -> Summary:
         return reading.summary()
 
 
-def fill(state: StateStore, source: str, content: Iterable[bytes]) -> Generator[Header | Summary]:
+def fill(
+    state: StateStore, source: str, content: Iterable[bytes], *, flush: int = _FLUSH
+) -> Generator[Header | Summary]:
     """Bring a snapshot into an empty state, step by step: its header, again for each flush, at last its summary.
 
     The state must not be used before the summary came: only then is the hash known to be right, and all of it flushed.
-    `source` names the snapshot in errors.
+    `source` names the snapshot in errors, `flush` is the size of a step in bytes.
     """
     reading = Reading(source, content)
     yield reading.header
     for table, key, value in reading.rows():
         state.put(table, key, value)
-        if state.dirty_bytes >= _FLUSH:
+        if state.dirty_bytes >= flush:
             state.flush()
             yield reading.header
     summary = reading.summary()

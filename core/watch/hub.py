@@ -70,6 +70,12 @@ class Hub:
                 for watcher in self._concerned(event.record):
                     watcher.offer(event)
 
+    def reset(self) -> None:
+        """History was replaced as a whole: let every watcher go on from where it is by reading it."""
+        for watchers in self._watchers.values():
+            for watcher in watchers:
+                watcher.fall_behind()
+
     def forget(self, watcher: "Watcher") -> None:
         """Take a watcher out; it gets nothing any more."""
         same_path = self._watchers.get(watcher.path)
@@ -131,11 +137,17 @@ class Watcher:
         if not self._live or event.record.index < self._next:
             return
         if len(self._buffer) == BUFFER:
-            self._live = False
-            self._next = self._buffer[0].record.index
-            self._buffer.clear()
+            self.fall_behind()
             return
         self._buffer.append(event)
+        self._parked.unpark()
+
+    def fall_behind(self) -> None:
+        """Read history from the first event that was not returned yet."""
+        if self._buffer:
+            self._next = self._buffer[0].record.index
+            self._buffer.clear()
+        self._live = False
         self._parked.unpark()
 
     async def next(self, limit: int = BUFFER) -> Sequence[Event]:

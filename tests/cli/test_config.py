@@ -82,10 +82,22 @@ def test_missing_file(tmp_path: Path) -> None:
         ({"client-cert-auth": "perhaps"}, "neither true nor false"),
         ({"socket": "/" + "s" * 120}, "longer than the 107 bytes"),
         ({"name": "a=b"}, "is no name"),
-        ({"initial-cluster": "a=http://10.0.0.1:2380,b=http://10.0.0.2:2380"}, "a cluster of one"),
-        ({"initial-cluster-state": "existing"}, "a cluster of one"),
-        ({"listen-peer-urls": "http://127.0.0.1:2380"}, "opens no peer port"),
-        ({"initial-advertise-peer-urls": ""}, "is empty"),
+        ({"initial-cluster": "a=http://10.0.0.1:2380,b=http://10.0.0.2:2380"}, "does not name this member, default"),
+        ({"initial-cluster": "default=http://10.0.0.1:2380,b=http://10.0.0.2:2380"}, "members speak only TLS"),
+        ({"initial-cluster": "default=https://10.0.0.1:2380,b=https://10.0.0.2:2380"}, "need all of --peer-cert-file"),
+        ({"initial-cluster": "default=http://127.0.0.1:1,b=http://127.0.0.1:1"}, "cannot be both default and b"),
+        ({"initial-cluster": "default"}, "is no member; write it like"),
+        ({"initial-cluster": "default=http://a:1,b=http://b:1"}, "add --listen-peer-urls"),
+        (
+            {"initial-cluster": "default=http://127.0.0.1:1", "initial-advertise-peer-urls": "http://127.0.0.1:2"},
+            "write the same in both",
+        ),
+        ({"initial-cluster-state": "existing"}, "add --initial-cluster with the members of that cluster"),
+        ({"listen-peer-urls": "http://10.0.0.1:2380"}, "members speak only TLS"),
+        ({"listen-peer-urls": "http://0.0.0.0:2380"}, "members speak only TLS"),
+        ({"listen-peer-urls": "http://name:2380"}, "has a host name"),
+        ({"peer-cert-file": "/dev/null"}, "need all of --peer-cert-file"),
+        ({"election-timeout": "400"}, "at least five times"),
         ({"initial-cluster-token": ""}, "is empty"),
         ({"history-revisions": "0"}, "not a whole number above 0"),
         ({"quota-backend-bytes": "8 apples"}, "is no size"),
@@ -107,7 +119,9 @@ def test_unreadable_certificate(tmp_path: Path) -> None:
 
 def test_what_fits_a_cluster_of_one_is_taken() -> None:
     config = load({"initial-cluster": "default=http://localhost:2380", "initial-cluster-state": "new"}, None, {})
-    assert config.initial_cluster == ("default=http://localhost:2380",)
+    assert config.initial_cluster == (("default", (Url("http", "localhost", 2380),)),)
+    assert config.initial_advertise_peer_urls == (Url("http", "localhost", 2380),)
+    assert config.listen_peer_urls == ()
 
 
 def test_wildcard_is_taken_when_meant() -> None:

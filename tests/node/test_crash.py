@@ -45,7 +45,7 @@ async def live_and_die(seed: int) -> int:
                 raise PowerCutError
 
         disk.before_commit = cut
-        with pytest.RaisesGroup(PowerCutError):
+        with pytest.RaisesGroup(PowerCutError, flatten_subgroups=True):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(machine.node.run)
                 while True:
@@ -69,7 +69,7 @@ async def test_the_check_notices_an_answer_before_the_save(monkeypatch: pytest.M
         ready = node.raft.ready()
         node.raft.saved(ready)
         for entry in node.raft.committed():
-            node._apply(entry)
+            node._applier.apply(entry)
         for _ in range(5):
             await trio.lowlevel.checkpoint()  # the client hears the answer
         await node._save(ready)

@@ -9,8 +9,8 @@ import trio
 from core.kv.commands import Delete, Set
 from core.kv.errors import TreeError
 from core.kv.records import Event
-from core.node import node as node_module
 from core.node import queue as queue_module
+from core.node import saving
 from core.node.errors import NoLeaderError, NoSpaceError, OverloadedError
 from core.node.keeper import RETRY_SECONDS, Keeper
 from tests.node.disk import Disk, Machine
@@ -234,7 +234,7 @@ async def test_cancelled_while_a_thread_commits_the_entry_is_whole() -> None:
 
 
 async def test_a_slow_commit_names_the_disk(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(node_module, "SLOW_SECONDS", 0.0)
+    monkeypatch.setattr(saving, "SLOW_SECONDS", 0.0)
     machine = Machine(Disk())
     async with running(machine):
         await ask(machine, Set(b"/a"))

@@ -52,15 +52,27 @@ ROOMS = {
     "core.service": Room(4, libraries="trio"),
     "core.slowness": Room(4, libraries="trio msgspec"),
     "core.welcome": Room(4, "core.addresses core.config core.logs"),
-    "core.member": Room(4, "core.version core.raft core.kv core.store_lmdb core.watch core.node core.config", "trio"),
+    "core.founding": Room(4, "core.addresses core.raft core.kv core.store_lmdb core.config", "msgspec"),
+    "core.peering": Room(
+        4,
+        "core.version core.addresses core.kv core.store_lmdb core.tls core.node core.peer core.config",
+        "trio msgspec",
+    ),
+    "core.joining": Room(4, "core.kv core.store_lmdb core.client core.config core.founding core.peering", "msgspec"),
+    "core.member": Room(
+        4,
+        "core.version core.raft core.kv core.store_lmdb core.watch core.node core.peer core.config core.peering",
+        "trio",
+    ),
     "core.views": Room(
-        4, "core.version core.raft core.api core.api.http core.api.v2 core.api.ops core.config core.member"
+        4,
+        "core.version core.raft core.kv core.api core.api.http core.api.v2 core.api.ops core.config core.member",
     ),
     "core.daemon": Room(
         4,
         "core.version core.addresses core.store_lmdb core.tls core.node core.api core.api.http core.api.access"
         " core.api.v2 core.api.ops core.admission core.config core.credentials core.logs core.runtime_dir core.service"
-        " core.slowness core.welcome core.member core.views",
+        " core.slowness core.welcome core.peer core.joining core.member core.views",
         "trio",
     ),
     "core.commands": Room(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from core.kv.transaction import Table
 from core.raft.messages import Entry, HardState
-from core.store_lmdb.creation import Identity
+from core.store_lmdb.creation import Beginning, Identity
 from core.store_lmdb.directory import DataDirectory
 from core.store_lmdb.errors import DiskFullError
 
@@ -15,7 +15,7 @@ RESERVE = 1 << 20
 
 
 def run(path: Path) -> str:
-    directory = DataDirectory.open(path / "data", Identity(1, 1), reserve=RESERVE, low_water=RESERVE)
+    directory = DataDirectory.open(path / "data", Beginning(Identity(1, 1)), reserve=RESERVE, low_water=RESERVE)
     log, state, room = directory.log, directory.state, directory.room
     refused_early = 0
     index = flushed = 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from core.kv.transaction import Table
 from core.raft.messages import Entry, HardState
-from core.store_lmdb.creation import Identity
+from core.store_lmdb.creation import Beginning, Identity
 from core.store_lmdb.directory import DataDirectory
 from core.store_lmdb.log import Origin
 
@@ -32,7 +32,9 @@ ROWS = sorted(
 
 def make(path: Path) -> None:
     """A directory that has seen all that leaves a trace: a snapshot from a peer, appends, a replaced suffix."""
-    directory = DataDirectory.open(path, IDENTITY, created_by="tests.store.kept", reserve=4096, low_water=4096)
+    directory = DataDirectory.open(
+        path, Beginning(IDENTITY), created_by="tests.store.kept", reserve=4096, low_water=4096
+    )
     directory.log.append([Entry(1, 1, 0, b"before")], HardState(1, 10, 1))
     state = directory.begin_state()
     for row in ROWS:

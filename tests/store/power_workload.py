@@ -13,7 +13,7 @@ import lmdb
 
 from core.kv.transaction import Table
 from core.raft.messages import Entry, HardState
-from core.store_lmdb.creation import Identity
+from core.store_lmdb.creation import Beginning, Identity
 from core.store_lmdb.directory import DataDirectory
 from core.store_lmdb.errors import DirectoryError
 from core.store_lmdb.state import StateStore
@@ -51,7 +51,7 @@ def run(path: Path, fault: str) -> None:
     unsafe: dict[str, Any] | None = {"no sync": {"sync": False}, "no meta sync": {"metasync": False}}.get(fault)
     if unsafe:
         setattr(lmdb, "open", functools.partial(lmdb.open, **unsafe))  # noqa: B010
-    directory = DataDirectory.open(path, Identity(1, 2), reserve=4096, low_water=4096)
+    directory = DataDirectory.open(path, Beginning(Identity(1, 2)), reserve=4096, low_water=4096)
     for number in range(BATCHES):
         indexes = batch(number)
         entries = [Entry(index, number + 1, 0, payload(index)) for index in indexes]

@@ -11,7 +11,7 @@ import pytest
 
 from core.kv.transaction import Table
 from core.raft.messages import Entry, HardState
-from core.store_lmdb.creation import Identity
+from core.store_lmdb.creation import Beginning, Identity
 from core.store_lmdb.directory import DataDirectory
 from core.store_lmdb.errors import CorruptError, DirectoryError, DiskFullError, StoreError
 from core.store_lmdb.log import Place
@@ -23,7 +23,7 @@ WHO = Identity(0x1234, 0xABCD)
 @pytest.fixture
 def made(tmp_path: Path) -> Path:
     """A directory with three entries, 300 rows, and nobody in it."""
-    directory = DataDirectory.open(tmp_path / "data", WHO, reserve=1 << 20)
+    directory = DataDirectory.open(tmp_path / "data", Beginning(WHO), reserve=1 << 20)
     for index in range(1, 4):
         directory.log.append([Entry(index, 1, 0, b"e" * 5000)], HardState(1, 7, index))
     for number in range(300):
@@ -34,7 +34,7 @@ def made(tmp_path: Path) -> Path:
 
 
 def test_a_new_directory_is_private_and_has_its_identity(tmp_path: Path) -> None:
-    directory = DataDirectory.open(tmp_path / "a" / "b", WHO, created_by="test 1", reserve=1 << 20)
+    directory = DataDirectory.open(tmp_path / "a" / "b", Beginning(WHO), created_by="test 1", reserve=1 << 20)
     path = directory.path
     assert path.stat().st_mode & 0o777 == 0o700
     for root, _, files in os.walk(path):
@@ -48,7 +48,7 @@ def test_a_new_directory_is_private_and_has_its_identity(tmp_path: Path) -> None
         "member": "000000000000abcd",
         "created_by": "test 1",
     }
-    again = DataDirectory.open(path, Identity(1, 1))
+    again = DataDirectory.open(path, Beginning(Identity(1, 1)))
     assert again.identity == WHO
     again.close()
 
@@ -98,14 +98,14 @@ def test_a_foreign_directory_is_left_alone(tmp_path: Path, fill: Callable[[Path]
     fill(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(DirectoryError, match="no data directory of corenode"):
-        DataDirectory.open(tmp_path, WHO)
+        DataDirectory.open(tmp_path, Beginning(WHO))
     assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_file_in_its_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
     with pytest.raises(DirectoryError, match="not a directory"):
-        DataDirectory.open(tmp_path / "data", WHO)
+        DataDirectory.open(tmp_path / "data", Beginning(WHO))
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_format_nobody_knows_is_refused(made: Path, content: bytes, why: str) 
 def test_a_missing_part_is_named(made: Path, name: str) -> None:
     (made / name).rename(made.parent / "elsewhere")
     with pytest.raises(DirectoryError, match=name.split("/")[0]):
-        DataDirectory.open(made, WHO)
+        DataDirectory.open(made, Beginning(WHO))
 
 
 @pytest.mark.parametrize("name", ["format", "lock", "reserve", "log", "state-1", "log/data.mdb", "state-1/lock.mdb"])

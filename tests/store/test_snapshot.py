@@ -9,7 +9,7 @@ import pytest
 from core.kv.transaction import Table
 from core.store_lmdb import restore as restore_module
 from core.store_lmdb import snapshot
-from core.store_lmdb.creation import Identity
+from core.store_lmdb.creation import Beginning, Identity
 from core.store_lmdb.directory import DataDirectory
 from core.store_lmdb.errors import DirectoryError, SnapshotError
 from core.store_lmdb.lock import DirectoryLock
@@ -136,7 +136,7 @@ def test_a_directory_made_at_the_last_moment_is_left_alone(
     """Another process makes the directory and lets go of it just before the lock is taken."""
 
     def late(lock: Path) -> DirectoryLock:
-        DataDirectory.open(tmp_path / "data", Identity(8, 9)).close()
+        DataDirectory.open(tmp_path / "data", Beginning(Identity(8, 9))).close()
         return DirectoryLock(lock)
 
     monkeypatch.setattr(restore_module, "DirectoryLock", late)

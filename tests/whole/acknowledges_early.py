@@ -9,12 +9,13 @@ from core.raft.machine import Ready
 _held: list[Ready] = []
 
 
-async def _save_with_the_next(node: Node, ready: Ready) -> None:
+async def _save_with_the_next(node: Node, ready: Ready) -> bool:
     if _held:
         before = _held.pop()
         node._log.append((*before.entries, *ready.entries), ready.hard_state)
     else:
         _held.append(ready)
+    return True
 
 
 if __name__ == "__main__":

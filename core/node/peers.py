@@ -1,0 +1,40 @@
+"""What the node asks of its links to the other members; `core.peer` fulfils it."""
+
+from collections.abc import AsyncIterable
+from enum import IntEnum
+from typing import Any, Protocol
+
+
+class Frame(IntEnum):
+    """What a frame between members holds. A number is never used twice."""
+
+    RAFT = 1
+    """A message of raft (`core.raft.messages.to_plain`)."""
+    FORWARD = 2
+    """Commands for the leader: [token of the first, an encoded batch of them]."""
+    REFUSE = 3
+    """Forwarded commands that were not proposed: [token of the first, how many, which `Refusal`, why]."""
+
+
+class Peers(Protocol):
+    """Links to the other members. What they carry is made of lists, integers, booleans, texts and bytes."""
+
+    def send(self, member: int, kind: int, content: Any) -> bool:
+        """Hand over a frame without waiting; False if it will not leave: no link, or too much waits already."""
+        ...
+
+    async def send_snapshot(self, member: int, content: Any, pieces: AsyncIterable[bytes]) -> None:
+        """Bring a snapshot; returns when the member has installed it. Any failure is an OSError that says why."""
+        ...
+
+
+class NoPeers:
+    """The links of a member that is alone."""
+
+    def send(self, member: int, kind: int, content: Any) -> bool:
+        """Nobody is there."""
+        return False
+
+    async def send_snapshot(self, member: int, content: Any, pieces: AsyncIterable[bytes]) -> None:
+        """Nobody is there."""
+        raise OSError(f"member {member:x} cannot be reached: this node opens no peer port")
