@@ -114,7 +114,10 @@ class Authority:
         AuthorityError if it was not made by this authority."""
         old = load_chain(file)[0]
         if not self.made(old):
-            raise AuthorityError(f"{file} was not made by the authority in {self._directory}; name that one with --dir")
+            raise AuthorityError(
+                f"{file} was not made by the authority in {self._directory}, or under a root that is gone; "
+                "name its authority with --dir, or issue a new one"
+            )
         identity = identity_of(old)
         public = old.public_key()
         if identity.role is None or not isinstance(public, ec.EllipticCurvePublicKey):
@@ -173,15 +176,26 @@ def create(directory: Path, name: str, passphrase: bytes | None = None) -> None:
 def renew_issuing(directory: Path, passphrase: bytes | None = None) -> x509.Certificate:
     """Give the issuing authority a new certificate for its key, signed by the root. AuthorityError, TlsFilesError;
     PassphraseError if the root's key wants another passphrase."""
-    require_whole(directory)
-    root, root_key = load_root(directory, passphrase)
-    old, *behind = load_chain(directory / ISSUING)
-    public = old.public_key()
-    if not isinstance(public, ec.EllipticCurvePublicKey):
-        raise AuthorityError(f"{directory / ISSUING}: not a P-256 key, which is what this authority uses")
-    new = certificates.issuing(root, root_key, public, identity_of(old).name)
-    files.replace(directory / ISSUING, pem(new, *behind))
-    return new
+    with alone(directory):
+        require_whole(directory)
+        root, root_key = load_root(directory, passphrase)
+        old, *behind = load_chain(directory / ISSUING)
+        public = old.public_key()
+        if not isinstance(public, ec.EllipticCurvePublicKey):
+            raise AuthorityError(f"{directory / ISSUING}: not a P-256 key, which is what this authority uses")
+        new = certificates.issuing(root, root_key, public, identity_of(old).name)
+        files.replace(directory / ISSUING, pem(new, *behind))
+        return new
+
+
+@contextlib.contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """Only one may change the authority itself at a time. AuthorityError."""
+    try:
+        with files.locked(directory):
+            yield
+    except BlockingIOError:
+        raise AuthorityError(f"another command changes the authority in {directory}; wait for its end") from None
 
 
 def load_root(directory: Path, passphrase: bytes | None) -> tuple[x509.Certificate, Key]:

@@ -17,8 +17,7 @@ Until that is done nothing is issued. `finish` removes `former.crt` last, and wi
 import re
 import secrets
 import shutil
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +35,7 @@ from core.tls.authority import (
     ROOT_KEY,
     STAGE,
     AuthorityError,
+    alone,
     load_chain,
     load_root,
     pem,
@@ -95,7 +95,7 @@ def begin(directory: Path, passphrase: bytes | None = None) -> bool:
     The new root's key gets the passphrase of the old one, which is gone then. AuthorityError, TlsFilesError;
     PassphraseError if the root's key wants another passphrase.
     """
-    with _alone(directory):
+    with alone(directory):
         _sweep(directory)
         if not (directory / STAGE).exists():
             if (directory / FORMER).exists():
@@ -112,7 +112,8 @@ def begin(directory: Path, passphrase: bytes | None = None) -> bool:
 
 def finish(directory: Path) -> None:
     """Let the old root go. AuthorityError if no rotation is under way; TlsFilesError."""
-    with _alone(directory):
+    with alone(directory):
+        _sweep(directory)
         rotation = under_way(directory)
         if rotation is None:
             raise AuthorityError(
@@ -203,6 +204,9 @@ def _sweep(directory: Path) -> None:
     """Remove what a run that was killed had not made whole."""
     for part in directory.glob(f".{STAGE}.*.part"):
         shutil.rmtree(part)
+    for name in (ROOT, ISSUING):
+        for part in directory.glob(f".{name}.*.part"):
+            part.unlink()
 
 
 def _next_name(name: str) -> str:
@@ -214,12 +218,3 @@ def _next_name(name: str) -> str:
 
 def _is_encrypted(directory: Path) -> bool:
     return b"ENCRYPTED" in (directory / ROOT_KEY).read_bytes()
-
-
-@contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    try:
-        with files.locked(directory):
-            yield
-    except BlockingIOError:
-        raise AuthorityError(f"another `ca rotate` is at work in {directory}; wait for its end") from None
