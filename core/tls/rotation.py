@@ -47,7 +47,7 @@ from core.tls.identity import identity_of
 from core.tls.shown import Shown
 
 _PLACES = (FORMER, ROOT, ROOT_KEY, ISSUING_KEY, ISSUING)
-"""In this order: before the new authority issues anything, the old one is on record and both roots are trusted."""
+"""Until all are in their places nothing is issued; trust comes before what needs it all the same."""
 
 _NUMBERED = re.compile(r"(.+) (\d{1,4})")
 _BASE_MAX = 64 - len(" 9999") - len(" issuing")
