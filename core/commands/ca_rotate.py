@@ -110,7 +110,7 @@ def _finish(directory: Path, force: bool, connection: Connection) -> None:
         identity = identity_of(certificate)
         who = f"{identity.role or 'certificate'} {identity.name}, serial {identity.serial:x}"
         why = f"chains only to the old root, valid until {certificate.not_valid_after_utc:%Y-%m-%d}"
-        rows.append(_Row(who, why, f"corenode ca renew --dir {directory} FILE; or revoke it"))
+        rows.append(_Row(who, why, "ca renew FILE, or ca revoke"))
     if rows:
         output.table(("WHO", "WHY", "WHAT TO DO"), rows)
     if rows and not force:
@@ -145,7 +145,7 @@ def _ask_nodes(rotation: "Rotation", connection: Connection, directory: Path) ->
     for who, answer in [*answers, *ask_each(connection, targets, _ask)]:
         if isinstance(answer, ClientError):
             why = f"does not answer: {reason(answer)}"
-            found.rows.append(_Row(f"node at {who}", why, "start it, or reach it with --endpoints, --cert and --key"))
+            found.rows.append(_Row(f"node at {who}", why, "start it, or name the way with --endpoints"))
         else:
             found.rows.extend(_judge(who, answer.status, rotation, directory, found.keys))
     return found
@@ -184,7 +184,7 @@ def _judge(who: str, status: dict[str, Any], rotation: "Rotation", directory: Pa
         return
     keys.add(shown.certificate.key_id)
     if trusts_only_old(shown, rotation):
-        yield _Row(who, "trusts only the old root", f"put {directory / 'ca.crt'} in the place of its trusted-ca-file")
+        yield _Row(who, "trusts only the old root", f"copy {directory / 'ca.crt'} to its trusted-ca-file")
     if chains_only_to_old(shown, rotation):
-        why = f"shows the certificate {shown.certificate.name}, which chains only to the old root"
-        yield _Row(who, why, f"corenode ca renew --dir {directory} FILE")
+        why = f"shows {shown.certificate.name}, which chains only to the old root"
+        yield _Row(who, why, "ca renew FILE")
