@@ -1,6 +1,7 @@
 """`corenode ca rotate`."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -131,7 +132,8 @@ def _ask_nodes(rotation: "Rotation", connection: Connection, directory: Path) ->
     from core.client.errors import ClientError
     from core.commands.survey import ask_each, reason, survey
 
-    answers = survey(connection, _ask)
+    ask = partial(_ask, connection.timeout)
+    answers = survey(connection, ask)
     good = [answer for _, answer in answers if not isinstance(answer, ClientError)]
     known = {answer.status.get("member_id") for answer in good}
     others = {member.id: member for answer in good for member in answer.members if member.id not in known}
@@ -142,20 +144,20 @@ def _ask_nodes(rotation: "Rotation", connection: Connection, directory: Path) ->
             targets.append((member.name or member.id, [parse(url) for url in member.client_urls]))
         else:
             found.rows.append(_Row(f"member {member.id}", "has not started yet", "start it, or remove it"))
-    for who, answer in [*answers, *ask_each(connection, targets, _ask)]:
+    for who, answer in [*answers, *ask_each(connection, targets, ask)]:
         if isinstance(answer, ClientError):
-            why = f"does not answer: {reason(answer)}"
+            why = f"cannot be asked: {reason(answer)}"
             found.rows.append(_Row(f"node at {who}", why, "start it, or name the way with --endpoints"))
         else:
             found.rows.extend(_judge(who, answer.status, rotation, directory, found.keys))
     return found
 
 
-async def _ask(transport: "Transport") -> _Answer:
+async def _ask(seconds: float, transport: "Transport") -> _Answer:
     from core.client.errors import RefusedError
     from core.client.operations import Operations
 
-    operations = Operations(transport)
+    operations = Operations(transport, seconds)
     status, members = await operations.status(), await operations.members()
     try:
         revoked = await operations.revoked()

@@ -81,12 +81,19 @@ class Rotation:
 
 
 def under_way(directory: Path) -> Rotation | None:
-    """The rotation that is not finished yet. AuthorityError if it was cut short while it began; TlsFilesError."""
+    """The rotation that is not finished yet. AuthorityError if it was cut short while it began, or if its files do not
+    belong together; TlsFilesError."""
     require_whole(directory)
     if not (directory / FORMER).exists():
         return None
-    former, old = load_chain(directory / FORMER)
-    return Rotation(load_chain(directory / ROOT)[0], old, load_chain(directory / ISSUING)[0], former)
+    former, *behind = load_chain(directory / FORMER)
+    issuing = load_chain(directory / ISSUING)[0]
+    old = next((root for root in behind if signed_by(former, root)), None)
+    new = next((root for root in load_chain(directory / ROOT) if signed_by(issuing, root)), None)
+    if old is None or new is None:
+        names = f"{ROOT}, {ISSUING} and {FORMER}"
+        raise AuthorityError(f"in {directory} the files {names} do not belong together; restore them from a backup")
+    return Rotation(new, old, issuing, former)
 
 
 def begin(directory: Path, passphrase: bytes | None = None) -> bool:

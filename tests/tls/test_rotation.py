@@ -20,6 +20,7 @@ from core.tls.authority import (
     PassphraseError,
     create,
     load_chain,
+    pem,
     private_pem,
     renew_issuing,
 )
@@ -214,6 +215,21 @@ def test_a_root_that_has_expired_or_is_another_ones_is_refused(shop: Shop, tmp_p
         "issuing.crt",
         "issuing.key",
     ]
+
+
+def test_the_old_root_never_takes_the_place_of_the_new_one(shop: Shop) -> None:
+    found = shop.begin()
+    (shop.ca / "ca.crt").write_bytes(pem(found.old, found.new))
+    finish(shop.ca)
+    assert load_chain(shop.ca / "ca.crt") == [found.new]
+
+
+@pytest.mark.parametrize("damaged", ["ca.crt", "former.crt"])
+def test_files_that_do_not_belong_together_are_refused(shop: Shop, damaged: str) -> None:
+    found = shop.begin()
+    (shop.ca / damaged).write_bytes(pem(found.former if damaged == "former.crt" else found.old))
+    with pytest.raises(AuthorityError, match="do not belong together; restore them"):
+        finish(shop.ca)
 
 
 @pytest.mark.parametrize("change", [begin, finish, renew_issuing])

@@ -73,10 +73,10 @@ def test_a_node_that_does_not_answer_stands_against_the_end_until_it_is_forced(w
     nowhere = ["--endpoints", f"unix://{workshop.home}/nowhere"]
     code, out, _ = told(workshop.host, "rotate", "--finish", *nowhere)
     assert code == 1
-    assert "does not answer: No such file or directory" in out
+    assert "cannot be asked: No such file or directory" in out
     code, out, err = told(workshop.host, "rotate", "--finish", "--force", *nowhere)
     assert code == 0
-    assert "does not answer" in out
+    assert "cannot be asked" in out
     assert "cut off" in err
     assert told(workshop.host, "rotate", "--force")[0] == 2
 
