@@ -140,14 +140,19 @@ def _ask_nodes(rotation: "Rotation", connection: Connection, directory: Path) ->
     found = _Nodes([], set(), frozenset().union(*(answer.revoked for answer in good)))
     targets = []
     for member in others.values():
-        if member.client_urls:
-            targets.append((member.name or member.id, [parse(url) for url in member.client_urls]))
+        try:
+            ways = [parse(url) for url in member.client_urls]
+        except ValueError as error:
+            found.rows.append(_Row(f"member {member.id}", f"cannot be asked: {error}", "reach it with --endpoints"))
+            continue
+        if ways:
+            targets.append((member.name or member.id, ways))
         else:
             found.rows.append(_Row(f"member {member.id}", "has not started yet", "start it, or remove it"))
     for who, answer in [*answers, *ask_each(connection, targets, ask)]:
         if isinstance(answer, ClientError):
             why = f"cannot be asked: {reason(answer)}"
-            found.rows.append(_Row(f"node at {who}", why, "start it, or name the way with --endpoints"))
+            found.rows.append(_Row(f"node at {who}", why, "start it, or reach it with --endpoints, --cert"))
         else:
             found.rows.extend(_judge(who, answer.status, rotation, directory, found.keys))
     return found

@@ -118,11 +118,12 @@ def test_an_authority_that_was_cut_short_says_what_to_do(workshop: Workshop) -> 
 
 
 async def test_members_that_were_not_named_are_asked_too(workshop: Workshop) -> None:
-    """Two scripted nodes: the first lists the second, which trusts only the old root, and one that never started."""
+    """Two scripted nodes: the first lists the second, which trusts only the old root, one that never started,
+    and one with an address nobody can reach."""
     old = load_chain(workshop.home / "ca" / "ca.crt")[0]
     told(workshop.host, "rotate")
     told(workshop.host, "renew", "certs/node1.crt")
-    members: list[dict[str, Any]] = [{"id": "c3", "name": ""}]
+    members: list[dict[str, Any]] = [{"id": "c3", "name": ""}, {"id": "d4", "name": "", "clientURLs": ["http://h:0"]}]
 
     async def node(number: str, tls: object, peer: Peer) -> None:
         while request := await peer.request():
@@ -145,5 +146,10 @@ async def test_members_that_were_not_named_are_asked_too(workshop: Workshop) -> 
         run = partial(told, workshop.host, "rotate", "--finish", "--endpoints", first.text)
         code, out, _ = await trio.to_thread.run_sync(run)
     assert code == 1
-    assert [line.split("  ")[0] for line in out.splitlines()] == ["WHO", "member c3", "node node-b2 at node-b2"]
+    assert [line.split("  ")[0] for line in out.splitlines()] == [
+        "WHO",
+        "member c3",
+        "member d4",
+        "node node-b2 at node-b2",
+    ]
     assert "trusts only the old root" in out
