@@ -10,10 +10,10 @@ BIN := .venv/bin
 WORKERS ?= 4
 READY := .venv/ready
 
-.PHONY: help up test quick sim check fix build bench lock clean
+.PHONY: help up test quick sim check fix build bench bench-tls lock clean
 
 help: ## say what each target does
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 up: $(READY) ## start a node on 127.0.0.1:2379, its data under ./data
 	@exec $(BIN)/corenode up --data-dir data
@@ -49,6 +49,9 @@ build: $(READY) ## write dist/corenode, the whole program as one file
 
 bench: $(READY) ## this node beside Debian's etcd, in alternation
 	@$(BIN)/python bench/throughput.py
+
+bench-tls: $(READY) ## handshakes, and what TLS costs PUT, beside etcd
+	@$(BIN)/python bench/tls.py
 
 lock: $(READY) ## pin the newest dependencies that pyproject.toml allows
 	@tools/lock.sh

@@ -1,22 +1,22 @@
 """The certificate this node shows, from the files of the configuration, taken up anew when they change."""
 
 import logging
-import os
 import ssl
 import time
 from collections.abc import Iterable
-from pathlib import Path
 
 import trio
 
 from core.api.http import Listener
 from core.config import Config
-from core.tls.authority import ISSUING_KEY, Authority, AuthorityError, load_chain
+from core.tls import files
+from core.tls.authority import FORMER, ISSUING, ISSUING_KEY, Authority, AuthorityError, load_chain
 from core.tls.contexts import TlsFilesError, server_context
 from core.tls.lifetime import renewal_due
+from core.tls.shown import Shown, describe
 
 LOOK_SECONDS = 2.0
-"""How often the files are looked at: three calls of stat(2)."""
+"""How often the files are looked at: six calls of stat(2)."""
 
 RETRY_SECONDS = 60.0
 """After a renewal that failed."""
@@ -26,35 +26,37 @@ AUTHORITY = "authority"
 
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
-_Stamp = tuple[tuple[int, int, int, int] | None, ...]
-
 _logger = logging.getLogger(__name__)
 
 
 class Credentials:
-    """The TLS context of the listeners. Connections that are open keep the one they began with."""
+    """The TLS context of the listeners, and what it trusts and shows. Connections that are open keep the one they began
+    with."""
 
     def __init__(self, config: Config) -> None:
         """TlsFilesError if the files cannot be used; without --cert-file there is no context."""
         self._config = config
         self._files = [file for file in (config.cert_file, config.key_file, config.trusted_ca_file) if file is not None]
-        self._stamp = _stamp(self._files)
+        self._stamp = files.stamp(self._files)
         self._told = ""
         self._due = 0.0
         self._authority = config.data_dir / AUTHORITY
-        self.context = self._make()
+        self._authority_files = [self._authority / name for name in (ISSUING, ISSUING_KEY, FORMER)]
+        self._authority_stamp = files.stamp(self._authority_files)
+        self.context, self.shown = self._make(), self._describe()
 
     def reload(self, listeners: Iterable[Listener]) -> None:
         """Give new connections what the files hold now; if it cannot be used, what they had, and a line in the log."""
-        stamp = _stamp(self._files)
+        stamp = files.stamp(self._files)
         try:
-            self.context = self._make()
+            context, shown = self._make(), self._describe()
         except TlsFilesError as error:
             if str(error) != self._told:
                 self._told = str(error)
                 _logger.error("new certificates not taken; going on with the old ones", extra={"why": str(error)})
             return
         self._stamp, self._told, self._due = stamp, "", 0.0
+        self.context, self.shown = context, shown
         for listener in listeners:
             if listener.tls is not None:
                 listener.tls = self.context
@@ -67,25 +69,40 @@ class Credentials:
         while self.context is not None:
             await trio.sleep(LOOK_SECONDS)
             self._renew_if_due()
-            if _stamp(self._files) != self._stamp:
+            if files.stamp(self._files) != self._stamp:
                 self.reload(listeners)
 
     def _renew_if_due(self) -> None:
-        """Renew this node's own certificate at two thirds of its life, if the issuing authority is here."""
+        """Renew this node's own certificate at two thirds of its life, or when a new root has taken over from that of
+        its authority, if the issuing authority is here."""
+        stamp = files.stamp(self._authority_files)
+        if stamp != self._authority_stamp:
+            self._authority_stamp, self._due = stamp, 0.0
         file = self._config.cert_file
         if time.time() < self._due or file is None or not (self._authority / ISSUING_KEY).exists():
             return
         try:
-            self._due = renewal_due(load_chain(file)[0]).timestamp()
-            if time.time() < self._due:
+            authority, own = Authority.open(self._authority), load_chain(file)[0]
+            superseded = authority.made(own) and not authority.is_current(own)
+            self._due = renewal_due(own).timestamp()
+            if time.time() < self._due and not superseded:
                 return
-            new = Authority.open(self._authority).renew(file)
+            new = authority.renew(file)
         except (AuthorityError, TlsFilesError, OSError) as error:
             self._due = time.time() + RETRY_SECONDS
             _logger.error("own certificate not renewed; trying again in a minute", extra={"why": str(error)})
         else:
             self._due = 0.0
             _logger.info("own certificate renewed", extra={"until": str(new.not_valid_after_utc)})
+
+    def _describe(self) -> Shown | None:
+        config = self._config
+        if config.cert_file is None:
+            return None
+        try:
+            return describe(config.cert_file, config.trusted_ca_file)
+        except OSError as error:
+            raise TlsFilesError(f"{error.filename}: {error.strerror}; check its name and mode") from None
 
     def _make(self) -> ssl.SSLContext | None:
         config = self._config
@@ -98,16 +115,3 @@ class Credentials:
             require_client=config.client_cert_auth,
             minimum=_VERSIONS[config.tls_min_version],
         )
-
-
-def _stamp(files: Iterable[Path]) -> _Stamp:
-    """What changes when a file is replaced, written or given another mode."""
-    found: list[tuple[int, int, int, int] | None] = []
-    for file in files:
-        try:
-            state = os.stat(file)
-        except OSError:
-            found.append(None)
-        else:
-            found.append((state.st_ino, state.st_mtime_ns, state.st_ctime_ns, state.st_size))
-    return tuple(found)

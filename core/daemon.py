@@ -90,7 +90,7 @@ async def _serve(
     bound: list[Url],
 ) -> None:
     """Everything above the member, from the listeners to the orderly end."""
-    view = View(config, member)
+    view = View(config, member, credentials)
     admission = Admission(member.keyspace)
     hashing = Hashing()
     frontend = _frontend(config, member, view, admission, Gate(member.keyspace.access, hashing))

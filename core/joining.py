@@ -4,13 +4,15 @@ is there and has added it."""
 import msgspec
 
 from core import founding
+from core.client.credentials import ClientCredentials
 from core.client.endpoints import Endpoint
 from core.client.errors import ClientError
 from core.client.transport import Transport
 from core.config import Config
 from core.kv.membership import Member
-from core.peering import Shown, client_contexts
+from core.peering import Shown
 from core.store_lmdb.creation import Beginning, is_made
+from core.tls.contexts import TlsFilesError
 
 ASK_SECONDS = 5.0
 
@@ -30,13 +32,12 @@ async def beginning(config: Config) -> Beginning | None:
 
 async def _join(config: Config) -> Beginning:
     """Ask the members of the configuration who this one is."""
-    context = client_contexts(config)
+    credentials = _credentials(config)
     reasons = []
     for name, urls in config.initial_cluster:
         for url in urls if name != config.name else ():
             try:
-                tls = context() if context is not None and url.secure else None
-                async with Transport([Endpoint(str(url), str(url))], tls) as peer:
+                async with Transport([Endpoint(str(url), str(url))], credentials) as peer:
                     answer = await peer.call("GET", "/members", seconds=ASK_SECONDS)
                 cluster = int(answer.headers.get("x-etcd-cluster-id", ""), 16)
                 shown = msgspec.json.decode(answer.body, type=list[Shown])
@@ -48,6 +49,16 @@ async def _join(config: Config) -> Beginning:
         "no member of the cluster answers, so it cannot be joined; check --initial-cluster and that they run. "
         + "; ".join(reasons)
     )
+
+
+def _credentials(config: Config) -> ClientCredentials | None:
+    """What this member shows to the others before it is one of them."""
+    if config.peer_cert_file is None:
+        return None
+    try:
+        return ClientCredentials(config.peer_trusted_ca_file, config.peer_cert_file, config.peer_key_file)
+    except TlsFilesError as error:
+        raise JoinError(str(error)) from error
 
 
 def _as_known(config: Config, cluster: int, shown: list[Shown]) -> Beginning:

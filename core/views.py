@@ -9,6 +9,7 @@ from core.api.http import Frontend
 from core.api.ops.operator import CommitTimes, Status
 from core.api.v2.cluster import Member as ShownMember
 from core.config import Config
+from core.credentials import Credentials
 from core.kv.membership import Member as KnownMember
 from core.member import Member
 from core.raft.machine import Role
@@ -25,9 +26,10 @@ _STATES = {
 class View:
     """Fulfils `Cluster` of v2, `Health` and `Node` of operations, and is a source of figures."""
 
-    def __init__(self, config: Config, member: Member) -> None:
+    def __init__(self, config: Config, member: Member, credentials: Credentials) -> None:
         self._config = config
         self._member = member
+        self._credentials = credentials
         self.client_urls: tuple[str, ...] = ()
         """What clients are told to connect to; known once the listeners are bound."""
         self.started = time.time()
@@ -114,6 +116,7 @@ class View:
                 p99_ms=round(commit.quantile(0.99) * 1e3, 3),
                 worst_ms=round(commit.longest * 1e3, 3),
             ),
+            tls=self._credentials.shown,
         )
 
     def revoked(self) -> list[int]:

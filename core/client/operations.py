@@ -28,6 +28,22 @@ class _RevokeReply(msgspec.Struct, frozen=True):
     new: bool
 
 
+class Member(msgspec.Struct, frozen=True, rename={"client_urls": "clientURLs"}):
+    """A member as `/v2/members` shows it."""
+
+    id: str
+    name: str
+    client_urls: tuple[str, ...] = ()
+
+
+class _Members(msgspec.Struct, frozen=True):
+    members: tuple[Member, ...]
+
+
+class _Revocations(msgspec.Struct, frozen=True):
+    serials: tuple[str, ...]
+
+
 class Operations:
     """Each call asks one node: the first endpoint that can be connected to."""
 
@@ -44,6 +60,16 @@ class Operations:
             return msgspec.json.decode(answer.body, type=dict[str, Any])
         except msgspec.DecodeError as error:
             raise StrangeAnswerError(f"the answer is not the JSON of a node's status: {error}") from None
+
+    async def members(self) -> tuple[Member, ...]:
+        """The members of the cluster; etcd answers this too."""
+        answer = await self._transport.call("GET", "/v2/members", seconds=self._seconds)
+        if answer.status != 200:
+            raise refusal(answer)
+        try:
+            return msgspec.json.decode(answer.body, type=_Members).members
+        except msgspec.DecodeError as error:
+            raise StrangeAnswerError(f"the answer is not the JSON of a list of members: {error}") from None
 
     async def health(self) -> Health:
         """What `GET /health` tells; a node that calls itself unhealthy does so with HTTP 503."""
@@ -70,6 +96,16 @@ class Operations:
         answer = await self._transport.call("POST", f"/corenode/compact?revision={revision}", seconds=self._seconds)
         if not 200 <= answer.status < 300:
             raise refusal(answer)
+
+    async def revoked(self) -> frozenset[int]:
+        """The serial numbers of all revoked certificates."""
+        answer = await self._transport.call("GET", "/corenode/revocations", seconds=self._seconds)
+        if answer.status != 200:
+            raise refusal(answer)
+        try:
+            return frozenset(int(each, 16) for each in msgspec.json.decode(answer.body, type=_Revocations).serials)
+        except (msgspec.DecodeError, ValueError) as error:
+            raise StrangeAnswerError(f"the answer is not the JSON of revocations: {error}") from None
 
     async def revoke(self, serial: int) -> bool:
         """Take a certificate's rights away; False if it had none left."""

@@ -19,6 +19,7 @@ import httpcore
 import msgspec
 import trio
 
+from core.client.credentials import ClientCredentials
 from core.client.endpoints import Endpoint
 from core.client.errors import ClientError, ConnectionLostError, OutcomeUnknownError, UnreachableError
 
@@ -74,16 +75,59 @@ class _Attempt:
         return failure or error
 
 
+class _Pool:
+    """Connections to one endpoint that trust and show the same."""
+
+    def __init__(self, endpoint: Endpoint, tls: ssl.SSLContext | None) -> None:
+        self.tls = tls
+        self._requests = 0
+        self._retired = False
+        self._connections = httpcore.AsyncConnectionPool(
+            ssl_context=tls,
+            uds=endpoint.socket,
+            keepalive_expiry=30.0,
+            socket_options=None if endpoint.socket else _KEEPALIVE,
+        )
+
+    @asynccontextmanager
+    async def stream(
+        self, method: str, url: str, body: bytes, headers: Sequence[tuple[bytes, bytes]], attempt: _Attempt
+    ) -> AsyncIterator[httpcore.Response]:
+        """Send a request. The errors of httpcore."""
+        extensions = {"timeout": {"connect": CONNECT_SECONDS}, "trace": attempt.trace}
+        self._requests += 1
+        try:
+            async with self._connections.stream(
+                method, url, content=body or None, headers=list(headers), extensions=extensions
+            ) as response:
+                yield response
+        finally:
+            self._requests -= 1
+            if self._retired:
+                await self.retire()
+
+    async def retire(self) -> None:
+        """Close the connections, if there is no request on them, else when the last one has ended."""
+        self._retired = True
+        if not self._requests:
+            await self.close()
+
+    async def close(self) -> None:
+        """Close them now."""
+        with trio.CancelScope(shield=True):
+            await self._connections.aclose()
+
+
 class Transport:
     """Connections to some endpoints of one cluster; the one that answered last is asked first."""
 
     def __init__(
-        self, endpoints: Sequence[Endpoint], tls: ssl.SSLContext | None = None, authorization: str | None = None
+        self, endpoints: Sequence[Endpoint], tls: ClientCredentials | None = None, authorization: str | None = None
     ) -> None:
         self._endpoints = list(endpoints)
         self._tls = tls
         self._headers = [] if authorization is None else [(b"Authorization", authorization.encode("latin-1"))]
-        self._pools: dict[Endpoint, httpcore.AsyncConnectionPool] = {}
+        self._pools: dict[Endpoint, _Pool] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -91,9 +135,8 @@ class Transport:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with trio.CancelScope(shield=True):
-            for pool in self._pools.values():
-                await pool.aclose()
+        for pool in self._pools.values():
+            await pool.close()
 
     async def call(
         self,
@@ -130,13 +173,8 @@ class Transport:
         async with AsyncExitStack() as stack:
             reasons: dict[str, str] = {}
             for endpoint in list(self._endpoints):
-                request = self._pool(endpoint).stream(
-                    method,
-                    endpoint.origin + target,
-                    content=body or None,
-                    headers=[*self._headers, *headers],
-                    extensions={"timeout": {"connect": CONNECT_SECONDS}, "trace": attempt.trace},
-                )
+                pool = await self._pool(endpoint)
+                request = pool.stream(method, endpoint.origin + target, body, [*self._headers, *headers], attempt)
                 try:
                     response = await stack.enter_async_context(request)
                     break
@@ -153,15 +191,16 @@ class Transport:
             found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
             yield Stream(response.status, found, _pieces(response, method, attempt, endpoint))
 
-    def _pool(self, endpoint: Endpoint) -> httpcore.AsyncConnectionPool:
-        if endpoint not in self._pools:
-            self._pools[endpoint] = httpcore.AsyncConnectionPool(
-                ssl_context=self._tls,
-                uds=endpoint.socket,
-                keepalive_expiry=30.0,
-                socket_options=None if endpoint.socket else _KEEPALIVE,
-            )
-        return self._pools[endpoint]
+    async def _pool(self, endpoint: Endpoint) -> _Pool:
+        """The connections to an endpoint; others than before once what is trusted or shown has changed."""
+        tls = self._tls.context() if self._tls is not None and endpoint.secure else None
+        found = self._pools.get(endpoint)
+        if found is None or found.tls is not tls:
+            self._pools[endpoint] = fresh = _Pool(endpoint, tls)
+            if found is not None:
+                await found.retire()
+            return fresh
+        return found
 
 
 async def _pieces(

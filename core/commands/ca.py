@@ -1,11 +1,11 @@
 """`corenode ca`: the internal authority and its certificates."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -15,6 +15,7 @@ from core.commands.failure import Failure
 if TYPE_CHECKING:
     from core.tls.authority import Authority
 
+T = TypeVar("T")
 ROLES = ("peer", "server", "client", "admin", "operator", "reader")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
@@ -61,7 +62,7 @@ directory_option = click.option(
     metavar="DIR",
     help="Directory of the authority.",
 )
-_passphrase_file = click.option(
+passphrase_option = click.option(
     "--passphrase-file",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     metavar="FILE",
@@ -89,6 +90,7 @@ VERBS = {
         "issue": lazy.Verb("core.commands.ca:issue", "Make a certificate and its key."),
         "show": lazy.Verb("core.commands.ca_show", "List certificates and when they expire."),
         "revoke": lazy.Verb("core.commands.ca_revoke", "Take a certificate's rights away, at once and everywhere."),
+        "rotate": lazy.Verb("core.commands.ca_rotate:command", "Let a new root take over, while the cluster goes on."),
         "renew": lazy.Verb("core.commands.ca:renew", "Replace certificates by new ones for the same keys."),
     },
 }
@@ -103,12 +105,12 @@ def command() -> None:
 @directory_option
 @click.option("--name", default="corenode authority", show_default=True, help="Name in the authority's certificate.")
 @click.option("--passphrase", is_flag=True, help="Ask for a passphrase that encrypts the root's key.")
-@_passphrase_file
+@passphrase_option
 def init(directory: Path, name: str, passphrase: bool, passphrase_file: Path | None) -> None:
     """Make a new authority in DIR, which must be new or empty.
 
-    DIR/ca.crt is what everybody trusts. DIR/ca.key is needed only for `ca renew --issuing`: keep it offline. What signs
-    every day is DIR/issuing.key.
+    DIR/ca.crt is what everybody trusts. DIR/ca.key is needed only for `ca rotate` and `ca renew --issuing`: keep it
+    offline. What signs every day is DIR/issuing.key.
 
     \b
     Examples:
@@ -119,7 +121,7 @@ def init(directory: Path, name: str, passphrase: bool, passphrase_file: Path | N
 
     if not name or len(name) > 50 or not name.isprintable():
         raise click.UsageError("--name: 1 to 50 printable characters.")
-    secret = _read_passphrase(passphrase_file)
+    secret = read_passphrase(passphrase_file)
     if secret is None and passphrase:
         secret = click.prompt(
             "Passphrase of the root's key", hide_input=True, confirmation_prompt=True, err=True
@@ -174,7 +176,7 @@ def issue(directory: Path, role: str, name: str, san: tuple[str, ...], out: Path
 @directory_option
 @click.option("--issuing", is_flag=True, help="Renew the issuing authority itself; needs the root's key.")
 @click.option("--lifetime", type=Life(), metavar="TIME", help="How long to be valid.  [default: as long as before]")
-@_passphrase_file
+@passphrase_option
 def renew(
     certificates: tuple[Path, ...],
     directory: Path,
@@ -193,7 +195,7 @@ def renew(
         raise click.UsageError("Name the certificates to renew, or --issuing.")
     with explained():
         if issuing:
-            _renew_issuing(directory, _read_passphrase(passphrase_file))
+            _renew_issuing(directory, read_passphrase(passphrase_file))
         if certificates:
             authority = _open(directory)
             for file in certificates:
@@ -202,16 +204,23 @@ def renew(
 
 
 def _renew_issuing(directory: Path, passphrase: bytes | None) -> None:
-    from core.tls.authority import ISSUING, PassphraseError, renew_issuing
+    from core.tls.authority import ISSUING, renew_issuing
+
+    with_passphrase(lambda secret: renew_issuing(directory, secret), passphrase)
+    output.note(f"{directory / ISSUING}: renewed, {_until(directory / ISSUING)}")
+
+
+def with_passphrase(work: Callable[[bytes | None], T], passphrase: bytes | None) -> T:
+    """Do what needs the root's key; ask for its passphrase if it needs one and none was given."""
+    from core.tls.authority import PassphraseError
 
     try:
-        renew_issuing(directory, passphrase)
+        return work(passphrase)
     except PassphraseError:
         if passphrase is not None:
             raise
         asked: str = click.prompt("Passphrase of the root's key", hide_input=True, err=True)
-        renew_issuing(directory, asked.encode())
-    output.note(f"{directory / ISSUING}: renewed, {_until(directory / ISSUING)}")
+        return work(asked.encode())
 
 
 def _open(directory: Path) -> "Authority":
@@ -223,7 +232,8 @@ def _open(directory: Path) -> "Authority":
     return Authority.open(directory)
 
 
-def _read_passphrase(file: Path | None) -> bytes | None:
+def read_passphrase(file: Path | None) -> bytes | None:
+    """The first line of a file, if one is named."""
     if file is None:
         return None
     try:

@@ -14,8 +14,7 @@ import click
 from core.commands.failure import Failure
 
 if TYPE_CHECKING:
-    import ssl
-
+    from core.client.credentials import ClientCredentials
     from core.client.endpoints import Endpoint
     from core.client.transport import Transport
 
@@ -78,21 +77,16 @@ class Connection(NamedTuple):
         except ClientError as error:
             raise Failure(explain(error)) from None
 
-    def _tls(self) -> "ssl.SSLContext":
-        import ssl
+    def _tls(self) -> "ClientCredentials":
+        from core.client.credentials import ClientCredentials
+        from core.tls.contexts import TlsFilesError
 
         if bool(self.cert) != bool(self.key):
             raise click.UsageError("--cert and --key belong together.")
         try:
-            context = ssl.create_default_context(cafile=self.cacert)
-        except (OSError, ssl.SSLError) as error:
-            raise Failure(f"--cacert {self.cacert} cannot be used: {error.strerror or error}.") from None
-        if self.cert and self.key:
-            try:
-                context.load_cert_chain(self.cert, self.key)
-            except (OSError, ssl.SSLError) as error:
-                raise Failure(f"--cert {self.cert} and --key {self.key} cannot be used: {error}.") from None
-        return context
+            return ClientCredentials(self.cacert, self.cert, self.key)
+        except TlsFilesError as error:
+            raise Failure(f"{error}.") from None
 
     def _authorization(self) -> str | None:
         if self.user is None:

@@ -1,6 +1,6 @@
 """Asking every endpoint the same, at the same time."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import trio
@@ -15,24 +15,30 @@ T = TypeVar("T")
 
 def survey(connection: Connection, ask: Callable[[Transport], Awaitable[T]]) -> list[tuple[str, T | ClientError]]:
     """Each endpoint with its answer or why there is none, in the order given."""
-    endpoints = connection.find()
-    transports = {endpoint: connection.open(endpoint) for endpoint in endpoints}
-    answers: dict[Endpoint, T | ClientError] = {}
+    return ask_each(connection, [(endpoint.text, [endpoint]) for endpoint in connection.find()], ask)
 
-    async def one(endpoint: Endpoint) -> None:
-        async with transports[endpoint] as transport:
+
+def ask_each(
+    connection: Connection, nodes: Sequence[tuple[str, Sequence[Endpoint]]], ask: Callable[[Transport], Awaitable[T]]
+) -> list[tuple[str, T | ClientError]]:
+    """Each node, given by its name and the ways to it, with its answer or why there is none."""
+    transports = [connection.open(*endpoints) for _, endpoints in nodes]
+    answers: dict[int, T | ClientError] = {}
+
+    async def one(number: int) -> None:
+        async with transports[number] as transport:
             try:
-                answers[endpoint] = await ask(transport)
+                answers[number] = await ask(transport)
             except ClientError as error:
-                answers[endpoint] = error
+                answers[number] = error
 
     async def everyone() -> None:
         async with trio.open_nursery() as nursery:
-            for endpoint in transports:
-                nursery.start_soon(one, endpoint)
+            for number in range(len(transports)):
+                nursery.start_soon(one, number)
 
     trio.run(everyone)
-    return [(endpoint.text, answers[endpoint]) for endpoint in endpoints]
+    return [(name, answers[number]) for number, (name, _) in enumerate(nodes)]
 
 
 def reason(error: ClientError) -> str:

@@ -1,9 +1,11 @@
 """The internal authority as files in a directory.
 
-    ca.crt       the root: what everybody trusts
+    ca.crt       the root: what everybody trusts; while a new root takes over, the new one and behind it the old one
     ca.key       its key; needed only to make another issuing authority, so it belongs offline
-    issuing.crt  the issuing authority, signed by the root
+    issuing.crt  the issuing authority, signed by the root; while a new root takes over, that root signed by the old one
+                 is behind it, and so behind every certificate made then
     issuing.key  its key; signs the certificates of members and clients
+    former.crt   only while a new root takes over: the issuing authority before, and its root (see rotation.py)
     issued/      a copy of every certificate made here, SERIAL.crt
 
 Keys have mode 0600. Everything is written whole or not at all, and nothing is ever overwritten but by a renewal, which
@@ -32,7 +34,10 @@ from core.tls.identity import Role, identity_of
 
 ROOT, ROOT_KEY = "ca.crt", "ca.key"
 ISSUING, ISSUING_KEY = "issuing.crt", "issuing.key"
+FORMER = "former.crt"
 ISSUED = "issued"
+STAGE = "rotation"
+"""New files of a rotation on their way to their places; see rotation.py."""
 
 
 class AuthorityError(Exception):
@@ -50,19 +55,25 @@ class Pair:
 class Authority:
     """The issuing half of an authority: what signs. The root's key is not needed."""
 
-    def __init__(self, directory: Path, certificate: x509.Certificate, key: Key) -> None:
+    def __init__(
+        self, directory: Path, chain: Sequence[x509.Certificate], key: Key, former: x509.Certificate | None
+    ) -> None:
         self._directory = directory
-        self._certificate = certificate
+        self._certificate = chain[0]
+        self._chain = chain
         self._key = key
+        self._former = former
 
     @classmethod
     def open(cls, directory: Path) -> Self:
         """The authority in a directory that has `issuing.crt` and `issuing.key`. AuthorityError, TlsFilesError."""
-        certificate = load_chain(directory / ISSUING)[0]
-        key = _load_key(directory / ISSUING_KEY, None)
-        if key.public_key() != certificate.public_key():
+        require_whole(directory)
+        chain = load_chain(directory / ISSUING)
+        key = load_key(directory / ISSUING_KEY, None)
+        if key.public_key() != chain[0].public_key():
             raise AuthorityError(f"{directory / ISSUING_KEY} does not belong to {directory / ISSUING}; restore both")
-        return cls(directory, certificate, key)
+        former = load_chain(directory / FORMER)[0] if (directory / FORMER).exists() else None
+        return cls(directory, chain, key, former)
 
     @property
     def certificate(self) -> x509.Certificate:
@@ -94,8 +105,8 @@ class Authority:
         out.mkdir(parents=True, exist_ok=True)
         self._record(certificate)
         with _not_there():
-            files.write_new(pair.key, _private_pem(key, None), files.PRIVATE)
-            files.write_new(pair.certificate, self._chain(certificate), files.PUBLIC)
+            files.write_new(pair.key, private_pem(key, None), files.PRIVATE)
+            files.write_new(pair.certificate, pem(certificate, *self._chain), files.PUBLIC)
         return pair
 
     def renew(self, file: Path, life: timedelta | None = None) -> x509.Certificate:
@@ -103,7 +114,10 @@ class Authority:
         AuthorityError if it was not made by this authority."""
         old = load_chain(file)[0]
         if not self.made(old):
-            raise AuthorityError(f"{file} was not made by the authority in {self._directory}; name that one with --dir")
+            raise AuthorityError(
+                f"{file} was not made by the authority in {self._directory}, or under a root that is gone; "
+                "name its authority with --dir, or issue a new one"
+            )
         identity = identity_of(old)
         public = old.public_key()
         if identity.role is None or not isinstance(public, ec.EllipticCurvePublicKey):
@@ -114,19 +128,16 @@ class Authority:
             life = max(whole - certificates.CLOCK_SKEW, whole / 2)
         new = certificates.leaf(self._certificate, self._key, public, identity.role, identity.name, names, life)
         self._record(new)
-        files.replace(file, self._chain(new))
+        files.replace(file, pem(new, *self._chain))
         return new
 
     def made(self, certificate: x509.Certificate) -> bool:
-        """Whether this authority's key signed it, under this or an earlier certificate of its own."""
-        try:
-            certificate.verify_directly_issued_by(self._certificate)
-        except (ValueError, TypeError, InvalidSignature):
-            return False
-        return True
+        """Whether it was signed here, while a new root takes over also by the issuing authority before."""
+        return self.is_current(certificate) or (self._former is not None and signed_by(certificate, self._former))
 
-    def _chain(self, certificate: x509.Certificate) -> bytes:
-        return certificate.public_bytes(Encoding.PEM) + self._certificate.public_bytes(Encoding.PEM)
+    def is_current(self, certificate: x509.Certificate) -> bool:
+        """Whether the present key signed it, under this or an earlier certificate of its own."""
+        return signed_by(certificate, self._certificate)
 
     def _record(self, certificate: x509.Certificate) -> None:
         """Keep a copy before the certificate is handed out, so that none can be forgotten when it must be revoked."""
@@ -147,8 +158,8 @@ def create(directory: Path, name: str, passphrase: bytes | None = None) -> None:
         root_key, key = certificates.new_key(), certificates.new_key()
         root = certificates.root(root_key, name)
         below = certificates.issuing(root, root_key, key.public_key(), f"{name} issuing")
-        files.write_new(part / ROOT_KEY, _private_pem(root_key, passphrase), files.PRIVATE)
-        files.write_new(part / ISSUING_KEY, _private_pem(key, None), files.PRIVATE)
+        files.write_new(part / ROOT_KEY, private_pem(root_key, passphrase), files.PRIVATE)
+        files.write_new(part / ISSUING_KEY, private_pem(key, None), files.PRIVATE)
         files.write_new(part / ROOT, root.public_bytes(Encoding.PEM), files.PUBLIC)
         files.write_new(part / ISSUING, below.public_bytes(Encoding.PEM), files.PUBLIC)
         (part / ISSUED).mkdir()
@@ -165,15 +176,57 @@ def create(directory: Path, name: str, passphrase: bytes | None = None) -> None:
 def renew_issuing(directory: Path, passphrase: bytes | None = None) -> x509.Certificate:
     """Give the issuing authority a new certificate for its key, signed by the root. AuthorityError, TlsFilesError;
     PassphraseError if the root's key wants another passphrase."""
+    with alone(directory):
+        require_whole(directory)
+        root, root_key = load_root(directory, passphrase)
+        old, *behind = load_chain(directory / ISSUING)
+        public = old.public_key()
+        if not isinstance(public, ec.EllipticCurvePublicKey):
+            raise AuthorityError(f"{directory / ISSUING}: not a P-256 key, which is what this authority uses")
+        new = certificates.issuing(root, root_key, public, identity_of(old).name)
+        files.replace(directory / ISSUING, pem(new, *behind))
+        return new
+
+
+@contextlib.contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """Only one may change the authority itself at a time. AuthorityError."""
+    try:
+        with files.locked(directory):
+            yield
+    except BlockingIOError:
+        raise AuthorityError(f"another command changes the authority in {directory}; wait for its end") from None
+
+
+def load_root(directory: Path, passphrase: bytes | None) -> tuple[x509.Certificate, Key]:
+    """The root (while a new one takes over, that one) and its key. AuthorityError, TlsFilesError, PassphraseError."""
     root = load_chain(directory / ROOT)[0]
-    root_key = _load_key(directory / ROOT_KEY, passphrase)
-    old = load_chain(directory / ISSUING)[0]
-    public = old.public_key()
-    if root_key.public_key() != root.public_key() or not isinstance(public, ec.EllipticCurvePublicKey):
+    key = load_key(directory / ROOT_KEY, passphrase)
+    if key.public_key() != root.public_key():
         raise AuthorityError(f"{directory / ROOT_KEY} does not belong to {directory / ROOT}; restore both")
-    new = certificates.issuing(root, root_key, public, identity_of(old).name)
-    files.replace(directory / ISSUING, new.public_bytes(Encoding.PEM))
-    return new
+    return root, key
+
+
+def require_whole(directory: Path) -> None:
+    """AuthorityError if a rotation was cut short while it put its files in place: some are new and some old."""
+    if (directory / STAGE).exists():
+        raise AuthorityError(
+            f"a rotation was cut short in {directory}; go on with it: corenode ca rotate --dir {directory}"
+        )
+
+
+def signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether the issuer's key signed it, in the issuer's name."""
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def pem(*chain: x509.Certificate) -> bytes:
+    """Certificates as one PEM file has them."""
+    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in chain)
 
 
 class PassphraseError(AuthorityError):
@@ -190,13 +243,14 @@ def load_chain(file: Path) -> list[x509.Certificate]:
         raise TlsFilesError(f"{file}: no PEM certificate in it; check the file") from None
 
 
-def _load_key(file: Path, passphrase: bytes | None) -> Key:
+def load_key(file: Path, passphrase: bytes | None) -> Key:
+    """A private key of this authority. AuthorityError, TlsFilesError, PassphraseError."""
     check_key(file)
     try:
         key = serialization.load_pem_private_key(file.read_bytes(), passphrase)
     except TypeError:
         if passphrase is not None:  # one was given, and the key needs none
-            return _load_key(file, None)
+            return load_key(file, None)
         raise PassphraseError(f"{file} is encrypted; give its passphrase") from None
     except ValueError:
         if passphrase is not None:
@@ -207,7 +261,8 @@ def _load_key(file: Path, passphrase: bytes | None) -> Key:
     return key
 
 
-def _private_pem(key: Key, passphrase: bytes | None) -> bytes:
+def private_pem(key: Key, passphrase: bytes | None) -> bytes:
+    """A private key as a file has it, encrypted if there is a passphrase."""
     protection = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, protection)
 

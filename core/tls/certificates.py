@@ -59,11 +59,43 @@ def shown_names(certificate: x509.Certificate) -> tuple[str, ...]:
     return tuple(str(name.value) for name in names)
 
 
+def key_id(certificate: x509.Certificate) -> str:
+    """The name of its key, hexadecimal; empty if it does not say."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest.hex()
+    except x509.ExtensionNotFound:
+        return ""
+
+
+def issuer_key_id(certificate: x509.Certificate) -> str:
+    """The name of the key that signed it, hexadecimal; empty if it does not say."""
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    except x509.ExtensionNotFound:
+        return ""
+    return (found or b"").hex()
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """SHA-256 of the whole certificate, hexadecimal."""
+    return certificate.fingerprint(hashes.SHA256()).hex()
+
+
 def root(key: Key, name: str, life: timedelta = ROOT_LIFE) -> x509.Certificate:
     """A self-signed authority."""
     subject = _subject(name, None)
     builder = _builder(subject, subject, key.public_key(), life, None)
     return _authority(builder, None, key.public_key()).sign(key, hashes.SHA256())
+
+
+def crossed(parent: x509.Certificate, parent_key: Key, new: x509.Certificate) -> x509.Certificate:
+    """A root once more, as an authority below another root: who trusts only that one then trusts this one."""
+    key = new.public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise TypeError("not a root of this authority")
+    builder = _builder(new.subject, parent.subject, key, ROOT_LIFE, parent)
+    builder = _authority(builder, None, key).add_extension(_issued_by(parent_key), critical=False)
+    return builder.sign(parent_key, hashes.SHA256())
 
 
 def issuing(

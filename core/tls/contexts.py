@@ -71,6 +71,30 @@ def _load_authorities(context: ssl.SSLContext, authorities: Path) -> None:
         raise TlsFilesError(f"{authorities}: no usable CA certificate in it; it must hold PEM") from error
 
 
+def client_context(
+    authorities: Path | None = None, certificate: Path | None = None, key: Path | None = None
+) -> ssl.SSLContext:
+    """A context for the client's end, which verifies the server and its name.
+
+    `authorities` may have issued the server's certificate, by default those this host trusts anyway; `certificate`, a
+    chain with the leaf first, and its `key` are what is shown to servers that ask. Raises TlsFilesError.
+    """
+    if authorities is not None:
+        _require_readable(authorities, "CA file")
+    try:
+        context = ssl.create_default_context(cafile=authorities)
+    except ssl.SSLError as error:
+        raise TlsFilesError(f"{authorities}: no usable CA certificate in it; it must hold PEM") from error
+    if certificate is not None and key is not None:
+        _require_readable(certificate, "certificate")
+        _require_readable(key, "private key")
+        try:
+            context.load_cert_chain(certificate, key)
+        except ssl.SSLError as error:
+            raise TlsFilesError(_chain_fault(certificate, key, error)) from error
+    return context
+
+
 def check_key(key: Path) -> None:
     """Refuse a private key that other users can read. A group may read it, as Debian's `ssl-cert` does."""
     _require_readable(key, "private key")

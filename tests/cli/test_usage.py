@@ -113,7 +113,7 @@ def test_wrong_usage_is_two_lines_and_exit_2(words: list[str], sentence: str) ->
         ),
         (
             ["kv", "get", "/a", "--endpoints", "https://127.0.0.1:1", "--cacert", "/nope"],
-            "--cacert /nope cannot be used",
+            "/nope: cannot read the CA file",
         ),
         (["snapshot", "verify", "/no/such/file"], "/no/such/file: No such file or directory."),
         (["snapshot", "save", "/dev/null"], "/dev/null exists already"),

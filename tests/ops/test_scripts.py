@@ -18,7 +18,7 @@ from tests.tls.certificates import Workshop
 pytestmark = pytest.mark.slow
 
 OPS = Path(__file__).parents[2] / "ops"
-SCRIPTS = ("health", "backup", "restore-rehearsal", "certificate-expiry", "renew-certificates")
+SCRIPTS = ("health", "backup", "restore-rehearsal", "certificate-expiry", "renew-certificates", "rotate-authority")
 
 
 @pytest.fixture

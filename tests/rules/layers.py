@@ -40,8 +40,10 @@ ROOMS = {
     "core.api": Room(3, "core.kv core.node core.api.http", "msgspec"),
     "core.api.access": Room(3, "core.kv core.tls core.api core.api.http", "trio msgspec"),
     "core.api.v2": Room(3, "core.kv core.node core.api core.api.http core.api.access", "trio msgspec"),
-    "core.api.ops": Room(3, "core.kv core.node core.api core.api.http core.api.access", "msgspec prometheus_client"),
-    "core.client": Room(3, "core.addresses", "trio httpcore msgspec"),
+    "core.api.ops": Room(
+        3, "core.kv core.tls core.node core.api core.api.http core.api.access", "msgspec prometheus_client"
+    ),
+    "core.client": Room(3, "core.addresses core.tls", "trio httpcore msgspec"),
     # 4 wiring
     "core.settings": Room(4, "core.addresses", "msgspec"),
     "core.config": Room(4, "core.addresses core.settings", "msgspec"),
@@ -58,7 +60,9 @@ ROOMS = {
         "core.version core.addresses core.kv core.store_lmdb core.tls core.node core.peer core.config",
         "trio msgspec",
     ),
-    "core.joining": Room(4, "core.kv core.store_lmdb core.client core.config core.founding core.peering", "msgspec"),
+    "core.joining": Room(
+        4, "core.kv core.store_lmdb core.tls core.client core.config core.founding core.peering", "msgspec"
+    ),
     "core.member": Room(
         4,
         "core.version core.raft core.kv core.store_lmdb core.watch core.node core.peer core.config core.peering",
@@ -66,7 +70,8 @@ ROOMS = {
     ),
     "core.views": Room(
         4,
-        "core.version core.raft core.kv core.api core.api.http core.api.v2 core.api.ops core.config core.member",
+        "core.version core.raft core.kv core.api core.api.http core.api.v2 core.api.ops core.config core.credentials"
+        " core.member",
     ),
     "core.daemon": Room(
         4,

@@ -17,6 +17,7 @@ from core.kv.access import Office
 from core.kv.commands import Compact
 from core.kv.errors import CompactedError, FutureRevisionError
 from core.kv.outcomes import Compacted
+from core.tls.shown import Shown
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +52,8 @@ class Status(msgspec.Struct, frozen=True):
     alarms: tuple[str, ...]
     uptime_seconds: float
     commits: CommitTimes
+    tls: Shown | None = None
+    """None: it serves no TLS."""
 
 
 class Node(Protocol):
