@@ -24,6 +24,7 @@ VERBS = {
     },
     "Look after it": {
         "status": lazy.Verb("core.commands.status", "Show how nodes are: revision, size, leader, alarms."),
+        "member": lazy.Verb("core.commands.member", "List the members of the cluster, add and remove them."),
         "health": lazy.Verb("core.commands.health", "Say whether nodes are healthy; exit 1 if one is not."),
         "ca": lazy.Verb("core.commands.ca", "Make and look after the cluster's certificate authority."),
         "snapshot": lazy.Verb("core.commands.snapshot", "Save, verify and restore the whole store."),

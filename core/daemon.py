@@ -122,7 +122,7 @@ def _frontend(config: Config, member: Member, view: View, admission: Admission, 
         Keys(store, gate, view.id, counters),
         [
             *tree.routes(store, gate, view, counters, time.time),
-            *operations.routes(store, gate, view, view, sources, VERSION),
+            *operations.routes(store, gate, view, view, view, sources, VERSION),
         ],
     )
     if config.cors:

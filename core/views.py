@@ -4,8 +4,11 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 
+import trio
+
 from core.api.figures import Figure
 from core.api.http import Frontend
+from core.api.ops.members import Member as RosterMember
 from core.api.ops.operator import CommitTimes, Status
 from core.api.v2.cluster import Member as ShownMember
 from core.config import Config
@@ -118,6 +121,27 @@ class View:
             ),
             tls=self._credentials.shown,
         )
+
+    def roster(self) -> list[RosterMember]:
+        """The members with their standing and how the links to them are."""
+        raft, own = self._member.node.raft, self._member.identity.member
+        links = self._member.peering.states()
+        now = trio.current_time()
+        found = []
+        for member in self._member.keyspace.members():
+            link = links.get(member.id)
+            heard = None if link is None or link.heard is None else round(now - link.heard, 3)
+            trip = None if link is None or link.round_trip_s is None else round(link.round_trip_s * 1e3, 3)
+            votes = "leader" if member.id == raft.leader else "voter"
+            role = "learner" if member.id in raft.members.learners else votes
+            state = "self" if member.id == own else "none" if link is None else link.why_not or "up"
+            urls = self._client_urls_of(member)
+            found.append(
+                RosterMember(
+                    f"{member.id:x}", member.name, member.peer_urls, urls, member.version, role, state, heard, trip
+                )
+            )
+        return found
 
     def revoked(self) -> list[int]:
         return self._member.keyspace.revoked()

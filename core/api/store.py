@@ -8,7 +8,15 @@ from core.kv.commands import Command
 from core.kv.errors import KeyspaceError
 from core.kv.records import Event, Record
 from core.kv.tree import Page
-from core.node.errors import NoLeaderError, NoSpaceError, OutcomeUnknownError, OverloadedError, ProposalError
+from core.node.errors import (
+    ChangeRefusedError,
+    NoLeaderError,
+    NoSpaceError,
+    Obstacle,
+    OutcomeUnknownError,
+    OverloadedError,
+    ProposalError,
+)
 
 Outcome = object
 """What a command came to: an `Event` for tree writes, another result type of `core.kv.outcomes`, or the
@@ -68,6 +76,10 @@ class Store(Protocol):
         """Call `done` when a read made then is linearizable, or with the error that prevents it."""
         ...
 
+    def transfer(self, member: int, done: Callable[[ProposalError | None], None]) -> None:
+        """Let another member lead; `done` when the leader is asked to hand over, or with the reason why it was not."""
+        ...
+
     def node(self, path: bytes) -> Record:
         """The file or directory at a clean path other than the root. TreeError 100 or 104."""
         ...
@@ -93,10 +105,12 @@ class Store(Protocol):
 
 
 __all__ = [
+    "ChangeRefusedError",
     "Clock",
     "KeyspaceError",
     "NoLeaderError",
     "NoSpaceError",
+    "Obstacle",
     "Outcome",
     "OutcomeUnknownError",
     "OverloadedError",

@@ -237,11 +237,11 @@ class ChangeMember(_Command, frozen=True, array_like=True, gc=False, tag=42):
     it is an entry of raft's own kind."""
 
     id: int
-    standing: int
-    """`core.raft.members.Standing`; 0 puts it out."""
+    standing: int | None
+    """`core.raft.members.Standing`; 0 puts it out, None leaves it as it is."""
     name: str = ""
     peer_urls: tuple[str, ...] = ()
-    """With the standing that it has: its new URLs."""
+    """Of a member that belongs to the cluster: its new URLs."""
 
 
 Operation = Put | DeleteRange | Range | Txn

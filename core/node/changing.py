@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from core.kv.commands import ChangeMember
 from core.kv.keyspace import Keyspace
 from core.kv.membership import Change, Member, encode
-from core.node.errors import ChangeRefusedError
+from core.node.errors import ChangeRefusedError, Obstacle
 from core.raft import members
 from core.raft.machine import Raft
 from core.raft.members import Standing
@@ -26,22 +26,29 @@ def propose_change(raft: Raft, keyspace: Keyspace, command: ChangeMember, asking
     `asking` waits for it by `token` if it is another member. `alive` tells whether a member was heard of lately.
     """
     known = {member.id: member for member in keyspace.members()}
-    standing = Standing(command.standing)
     current = raft.members.standing(command.id)
+    standing = current if command.standing is None else Standing(command.standing)
     if standing is Standing.NONE and current is Standing.NONE:
         removed = keyspace.was_removed(command.id)
         why = "was removed from the cluster already" if removed else "does not belong to the cluster"
-        raise ChangeRefusedError(f"member {command.id:x} {why}; see member list")
-    if current is Standing.VOTER and standing is Standing.LEARNER:
-        raise ChangeRefusedError(f"member {command.id:x} votes; it can be removed, but not be made a learner")
+        obstacle = Obstacle.REMOVED if removed else Obstacle.NOT_A_MEMBER
+        raise ChangeRefusedError(obstacle, f"member {command.id:x} {why}; see member list")
+    if current is Standing.VOTER and standing is not Standing.NONE and not command.peer_urls:
+        raise ChangeRefusedError(Obstacle.VOTES_ALREADY, f"member {command.id:x} votes already")
     if keyspace.was_removed(command.id):
-        raise ChangeRefusedError(f"member {command.id:x} was removed; add it as a new member with empty data")
+        raise ChangeRefusedError(
+            Obstacle.REMOVED, f"member {command.id:x} was removed; add it as a new member with empty data"
+        )
     described: tuple[Member, ...] = ()
     if command.peer_urls:
         _check_unique(command, known.values())
         described = (Member(command.id, command.name, command.peer_urls),)
     elif current is Standing.NONE:
-        raise ChangeRefusedError("a new member needs the URLs at which the others reach it")
+        if standing is Standing.VOTER and not command.name:
+            raise ChangeRefusedError(
+                Obstacle.NOT_A_MEMBER, f"member {command.id:x} does not belong to the cluster; see member list"
+            )
+        raise ChangeRefusedError(Obstacle.NO_URL, "a new member needs the URLs at which the others reach it")
     if current is Standing.LEARNER and standing is Standing.VOTER:
         _check_caught_up(raft, command.id)
     if standing is not current:
@@ -49,7 +56,7 @@ def propose_change(raft: Raft, keyspace: Keyspace, command: ChangeMember, asking
     try:
         return raft.change(command.id, standing, encode(Change(described, asking, token)))
     except members.ChangeRefusedError as error:
-        raise ChangeRefusedError(str(error)) from error
+        raise ChangeRefusedError(Obstacle.NOT_NOW, f"{error}; try again in a moment") from error
 
 
 def _check_unique(command: ChangeMember, known: Iterable[Member]) -> None:
@@ -57,10 +64,14 @@ def _check_unique(command: ChangeMember, known: Iterable[Member]) -> None:
         if member.id == command.id:
             continue
         if command.name and member.name == command.name:
-            raise ChangeRefusedError(f"member {member.id:x} has the name {command.name} already; choose another")
+            raise ChangeRefusedError(
+                Obstacle.NAME_TAKEN, f"member {member.id:x} has the name {command.name} already; choose another"
+            )
         shared = set(member.peer_urls) & set(command.peer_urls)
         if shared:
-            raise ChangeRefusedError(f"member {member.id:x} is reached at {sorted(shared)[0]} already")
+            raise ChangeRefusedError(
+                Obstacle.URL_TAKEN, f"member {member.id:x} is reached at {sorted(shared)[0]} already"
+            )
 
 
 def _check_caught_up(raft: Raft, member: int) -> None:
@@ -68,7 +79,8 @@ def _check_caught_up(raft: Raft, member: int) -> None:
     behind = raft.last_index - (progress.match if progress is not None else 0)
     if behind > BEHIND_ENTRIES:
         raise ChangeRefusedError(
-            f"learner {member:x} is {behind} entries behind; a vote for it could stop the cluster. Try again later"
+            Obstacle.BEHIND,
+            f"learner {member:x} is {behind} entries behind; a vote for it could stop the cluster. Try again later",
         )
 
 
@@ -84,6 +96,7 @@ def _check_quorum(raft: Raft, member: int, standing: Standing, alive: Alive) -> 
     if len(living) < needed and not (first_of_two and standing is Standing.VOTER):
         missing = ", ".join(f"{voter:x}" for voter in sorted(after - living))
         raise ChangeRefusedError(
+            Obstacle.NO_QUORUM,
             f"of the {len(after)} voters there would be then, {needed} must be alive, but {missing} cannot be reached; "
-            "remove those that are dead first, or start the new one as a learner"
+            "remove those that are dead first, or start the new one as a learner",
         )

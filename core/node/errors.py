@@ -1,5 +1,7 @@
 """Why a node does not carry out a command. Each text says why, and what to do."""
 
+from enum import IntEnum
+
 
 class ProposalError(Exception):
     """The node did not carry out a command, or cannot say whether it did."""
@@ -21,5 +23,26 @@ class OutcomeUnknownError(ProposalError):
     """Leadership or time ran out in between: the command may or may not take effect. Nobody repeats it."""
 
 
+class Obstacle(IntEnum):
+    """Why the members are not changed as asked. The numbers travel between members."""
+
+    NOT_A_MEMBER = 1
+    REMOVED = 2
+    NAME_TAKEN = 3
+    URL_TAKEN = 4
+    NO_URL = 5
+    VOTES_ALREADY = 6
+    BEHIND = 7
+    """The learner has not caught up."""
+    NO_QUORUM = 8
+    """Too few voters would be alive."""
+    NOT_NOW = 9
+    """Another change is under way, or the leader is new."""
+
+
 class ChangeRefusedError(ProposalError):
     """The members must not be changed so, or not now; nothing was proposed."""
+
+    def __init__(self, obstacle: Obstacle, text: str) -> None:
+        super().__init__(text)
+        self.obstacle = obstacle

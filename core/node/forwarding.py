@@ -16,6 +16,7 @@ from core.node.errors import (
     ChangeRefusedError,
     NoLeaderError,
     NoSpaceError,
+    Obstacle,
     OutcomeUnknownError,
     OverloadedError,
     ProposalError,
@@ -41,17 +42,29 @@ class Refusal(IntEnum):
     CHANGE = 4
 
 
-_ERRORS: dict[Refusal, type[ProposalError]] = {
-    Refusal.NO_LEADER: NoLeaderError,
-    Refusal.OVERLOADED: OverloadedError,
-    Refusal.NO_SPACE: NoSpaceError,
-    Refusal.CHANGE: ChangeRefusedError,
-}
+def refusal_of(error: ProposalError) -> list[int] | None:
+    """How an error travels to the member that forwarded the command; None if the command may yet take effect."""
+    match error:
+        case NoLeaderError():
+            return [Refusal.NO_LEADER, 0]
+        case OverloadedError():
+            return [Refusal.OVERLOADED, 0]
+        case NoSpaceError():
+            return [Refusal.NO_SPACE, 0]
+        case ChangeRefusedError():
+            return [Refusal.CHANGE, error.obstacle]
+    return None
 
 
-def refusal_of(error: ProposalError) -> Refusal | None:
-    """The word for an error; None if the command may yet take effect."""
-    return next((refusal for refusal, kind in _ERRORS.items() if isinstance(error, kind)), None)
+def _error_of(refusal: int, detail: int, why: str) -> ProposalError:
+    match refusal:
+        case Refusal.OVERLOADED:
+            return OverloadedError(why)
+        case Refusal.NO_SPACE:
+            return NoSpaceError(why)
+        case Refusal.CHANGE:
+            return ChangeRefusedError(Obstacle(detail), why)
+    return NoLeaderError(why)
 
 
 class _Waiting(msgspec.Struct, gc=False):
@@ -95,16 +108,11 @@ class Forwarded:
         self._bytes -= waiting.proposal.size
         return waiting.proposal
 
-    def refuse(self, token: int, count: int, refusal: int, why: str) -> None:
-        """The leader proposed none of these."""
-        self.fail(token, min(count, FORWARDED_COMMANDS), _ERRORS[Refusal(refusal)](why))
-
-    def fail(self, token: int, count: int, error: ProposalError) -> None:
-        """Tell those that wait for these why nothing was proposed."""
-        for number in range(token, token + count):
-            proposal = self.take(number)
-            if proposal is not None:
-                proposal.done(error)
+    def refuse(self, token: int, error: ProposalError) -> None:
+        """The leader did not propose this one."""
+        proposal = self.take(token)
+        if proposal is not None:
+            proposal.done(error)
 
     def give_up(self) -> None:
         """Another leads now: say of all that nobody knows."""
@@ -134,9 +142,9 @@ def read_forward(content: Any) -> tuple[int, bytes]:
     raise ValueError("not a forwarded batch")
 
 
-def read_refusal(content: Any) -> tuple[int, int, int, str]:
-    """Token, count, refusal and reason of a REFUSE frame; ValueError if it is none."""
+def read_refusal(content: Any) -> tuple[int, ProposalError]:
+    """Token and error of a REFUSE frame; ValueError if it is none."""
     match content:
-        case [int(token), int(count), int(refusal), str(why)] if refusal in set(Refusal):
-            return token, count, refusal, why
+        case [int(token), int(refusal), int(detail), str(why)] if refusal in set(Refusal):
+            return token, _error_of(refusal, detail, why)
     raise ValueError("not a refusal")

@@ -7,6 +7,7 @@ import msgspec
 
 from core.kv import commands
 from core.kv.commands import Command
+from core.node.errors import ProposalError
 from core.node.forwarding import read_forward, read_refusal
 from core.node.peers import Frame
 from core.raft.messages import Append, Message, from_plain
@@ -36,17 +37,23 @@ class Handed(msgspec.Struct, gc=False):
 
 
 class Refused(msgspec.Struct, gc=False):
-    """Forwarded commands that the leader did not propose."""
+    """A forwarded command that the leader did not propose."""
 
     sender: int
     token: int
-    count: int
-    refusal: int
-    why: str
+    error: ProposalError
     size: int = 0
 
 
-Item = FromRaft | Handed | Refused
+class Transfer(msgspec.Struct, gc=False):
+    """A follower was asked that the lead be handed over."""
+
+    sender: int
+    heir: int
+    size: int = 0
+
+
+Item = FromRaft | Handed | Refused | Transfer
 
 
 class Inbox:
@@ -95,4 +102,6 @@ def read(sender: int, kind: int, content: Any) -> Item:
         raise ValueError(f"a frame with unreadable content: {error}") from error
     if kind == Frame.REFUSE:
         return Refused(sender, *read_refusal(content))
+    if kind == Frame.TRANSFER and isinstance(content, int):
+        return Transfer(sender, content)
     raise ValueError(f"a frame of unknown kind {kind}")

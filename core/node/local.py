@@ -14,6 +14,7 @@ class LocalStore:
         # Bound once: each of these is on the way of nearly every request.
         self.propose = node.propose
         self.confirm = node.confirm
+        self.transfer = node.transfer
         self.node = node.keyspace.node
         self.record = node.keyspace.record
         self.deadline = node.keyspace.deadline

@@ -17,9 +17,16 @@ from core.node.applying import Applier
 from core.node.clock import ClusterClock
 from core.node.confirming import Confirmations, Confirmed
 from core.node.disk import Log, Snapshots, State
-from core.node.errors import ChangeRefusedError, NoLeaderError, NoSpaceError, OverloadedError, ProposalError
+from core.node.errors import (
+    ChangeRefusedError,
+    NoLeaderError,
+    NoSpaceError,
+    Obstacle,
+    OverloadedError,
+    ProposalError,
+)
 from core.node.headroom import Headroom
-from core.node.inbox import FromRaft, Handed, Inbox
+from core.node.inbox import FromRaft, Handed, Inbox, Refused
 from core.node.pace import Pace
 from core.node.peers import Frame, NoPeers, Peers
 from core.node.proposing import NO_LEADER, STOPPING, Proposer
@@ -28,8 +35,8 @@ from core.node.retention import Retention
 from core.node.saving import Saver
 from core.node.shipping import ship
 from core.node.timing import Timing
-from core.raft import members
-from core.raft.machine import NotLeaderError, Raft, Ready, Role
+from core.raft.machine import Raft, Ready, Role
+from core.raft.members import Standing
 from core.raft.messages import InstallSnapshot, Message, to_plain
 from core.store_lmdb.errors import DiskFullError
 from core.store_lmdb.reception import Reception
@@ -197,7 +204,7 @@ class Node:
             self._order(self.raft.campaign)
 
     def transfer(self, member: int, done: Callable[[ProposalError | None], None]) -> None:
-        """Hand the lead to a voter; `done` when that has begun, or with the reason why not."""
+        """Hand the lead to a voter; `done` when that has begun, or the leader was asked, or with the reason why not."""
         self._order(partial(self._transfer, member, done))
 
     # For the links
@@ -332,8 +339,10 @@ class Node:
                 self.raft.step(item.sender, item.message)
             elif isinstance(item, Handed):
                 self._proposer.take_over(item, self._peers)
+            elif isinstance(item, Refused):
+                self._proposer.forwarded.refuse(item.token, item.error)
             else:
-                self._proposer.forwarded.refuse(item.token, item.count, item.refusal, item.why)
+                self._transfer(item.heir, lambda _: None)
 
     def _step_snapshot(self, item: FromRaft, reception: Reception | None, stepped: trio.Event) -> None:
         self._heard[item.sender] = trio.current_time()
@@ -347,11 +356,16 @@ class Node:
 
     def _transfer(self, member: int, done: Callable[[ProposalError | None], None]) -> None:
         try:
-            self.raft.transfer(member)
-        except NotLeaderError:
-            done(NoLeaderError("this member does not lead; ask the leader to hand over the lead"))
-        except members.ChangeRefusedError as error:
-            done(ChangeRefusedError(str(error)))
+            if self.raft.role is not Role.LEADER:
+                leader = self.raft.leader
+                if not leader or not self._peers.send(leader, Frame.TRANSFER, member):
+                    raise NoLeaderError(NO_LEADER)
+            elif self.raft.members.standing(member) is not Standing.VOTER:
+                raise ChangeRefusedError(Obstacle.NOT_A_MEMBER, f"member {member:x} has no vote and cannot lead")
+            else:
+                self.raft.transfer(member)
+        except ProposalError as error:
+            done(error)
         else:
             done(None)
 

@@ -13,7 +13,9 @@ class Frame(IntEnum):
     FORWARD = 2
     """Commands for the leader: [token of the first, an encoded batch of them]."""
     REFUSE = 3
-    """Forwarded commands that were not proposed: [token of the first, how many, which `Refusal`, why]."""
+    """A forwarded command that was not proposed: [its token, which `Refusal`, a detail of it, why]."""
+    TRANSFER = 4
+    """Somebody wants that the leader hands over the lead: to which member."""
 
 
 class Peers(Protocol):

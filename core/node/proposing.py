@@ -173,7 +173,7 @@ def _answer(peers: Peers, member: int, token: int, outcome: object) -> None:
     """Tell a follower that its command was not proposed; what was, it sees applied."""
     refusal = refusal_of(outcome) if isinstance(outcome, ProposalError) else None
     if refusal is not None:
-        peers.send(member, Frame.REFUSE, [token, 1, int(refusal), str(outcome)])
+        peers.send(member, Frame.REFUSE, [token, *map(int, refusal), str(outcome)])
 
 
 def _tokens(first: int, batch: Sequence[Proposal]) -> range:

@@ -37,7 +37,7 @@ ROOMS = {
     "core.peer": Room(2, "core.addresses core.tls", "trio h11 cbor2 msgspec"),
     # 3 services
     "core.api.http": Room(3, libraries="trio h11 msgspec"),
-    "core.api": Room(3, "core.kv core.node core.api.http", "msgspec"),
+    "core.api": Room(3, "core.addresses core.kv core.node core.api.http", "msgspec"),
     "core.api.access": Room(3, "core.kv core.tls core.api core.api.http", "trio msgspec"),
     "core.api.v2": Room(3, "core.kv core.node core.api core.api.http core.api.access", "trio msgspec"),
     "core.api.ops": Room(

@@ -114,6 +114,10 @@ class FakeStore:
         self.confirmed += 1
         done(self.unconfirmed)
 
+    def transfer(self, member: int, done: Callable[[ProposalError | None], None]) -> None:
+        self.transferred = member
+        done(None)
+
     def node(self, path: bytes) -> Record:
         if path not in self.nodes:
             raise TreeError(TreeError.KEY_NOT_FOUND, path.decode(), self.revision)

@@ -8,10 +8,13 @@ from hypothesis import strategies as st
 
 from core.api.http.message import Caller, Response
 from core.api.router import Router
+from core.api.store import ChangeRefusedError, Obstacle
 from core.api.v2.cluster import Member
 from core.api.v2.counters import Counters, Operation
 from core.api.v2.routes import routes
 from core.api.v2.stats import go_duration
+from core.kv.commands import ChangeMember
+from core.kv.membership import Change
 from tests.auth.support import certificate, open_gate
 from tests.v2.fakes import ANYONE, LOCAL, FakeReply, FakeStore, request
 
@@ -41,10 +44,11 @@ def ask(
     caller: Caller = ANYONE,
     header: tuple[bytes, bytes] = JSON,
     cluster: FakeCluster | None = None,
+    store: FakeStore | None = None,
 ) -> Response:
     method, target = line.encode().split()
     reply = FakeReply()
-    handlers = routes(FakeStore(), open_gate(), cluster or FakeCluster(), Counters(), lambda: 1_790_000_003.75)
+    handlers = routes(store or FakeStore(), open_gate(), cluster or FakeCluster(), Counters(), lambda: 1_790_000_003.75)
     Router(lambda *_: pytest.fail("not a key"), handlers)(request(method, target, body, (header,), caller), reply)
     return reply.sent
 
@@ -75,9 +79,7 @@ def test_the_leader() -> None:
         ("PATCH /v2/members", 405, b"Method Not Allowed\n"),
         ("DELETE /v2/members", 405, b"Method Not Allowed\n"),
         ("PUT /v2/members/", 405, b"Method Not Allowed\n"),
-        ("DELETE /v2/members/12", 404, b'{"message":"No such member: 12"}'),
         ("PUT /v2/members/zz", 404, b'{"message":"No such member: zz"}'),
-        ("DELETE /v2/members/1", 500, b"stop the node"),
     ],
 )
 def test_what_members_refuses(line: str, status: int, words: bytes) -> None:
@@ -98,11 +100,43 @@ def test_adding_a_member() -> None:
     certified = Caller("127.0.0.1:1", certificate=certificate("alice", "corenode:admin"))
     merely = Caller("127.0.0.1:1", certificate=certificate("bob", "corenode:operator"))
     assert ask("POST /v2/members", asked, merely).status == 403
-    answer = ask("POST /v2/members", asked, certified)
+    assert ask("POST /v2/members", b'{"peerURLs":["nowhere"]}', certified).status == 400
+    store = FakeStore()
+    store.outcome = Change()
+    answer = ask("POST /v2/members", asked, certified, store=store)
+    (command,) = store.commands
+    assert isinstance(command, ChangeMember)
+    assert (command.standing, command.peer_urls) == (2, ("http://127.0.0.1:2390",))
     assert (answer.status, json.loads(answer.body)) == (
-        500,
-        {"message": "this version runs clusters of one member; a second one cannot be added"},
+        201,
+        {"id": f"{command.id:x}", "name": "", "peerURLs": ["http://127.0.0.1:2390"], "clientURLs": []},
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "obstacle", "status", "words"),
+    [
+        ("DELETE /v2/members/12", Obstacle.NOT_A_MEMBER, 404, "No such member: 12"),
+        ("DELETE /v2/members/12", Obstacle.REMOVED, 410, "Member permanently removed: 12"),
+        ("DELETE /v2/members/12", Obstacle.NO_QUORUM, 500, "why"),
+        ("PUT /v2/members/12", Obstacle.URL_TAKEN, 409, "why"),
+        ("POST /v2/members", Obstacle.URL_TAKEN, 409, "why"),
+    ],
+)
+def test_refused_changes(line: str, obstacle: Obstacle, status: int, words: str) -> None:
+    store = FakeStore()
+    store.outcome = ChangeRefusedError(obstacle, "why")
+    body = b"" if line.startswith("DELETE") else b'{"peerURLs":["http://127.0.0.1:2390"]}'
+    answer = ask(line, body, LOCAL, store=store)
+    assert (answer.status, json.loads(answer.body)) == (status, {"message": words})
+
+
+def test_a_removed_member_and_new_urls_have_no_body() -> None:
+    store = FakeStore()
+    store.outcome = Change()
+    assert ask("DELETE /v2/members/c", b"", LOCAL, store=store).status == 204
+    assert ask("PUT /v2/members/c", b'{"peerURLs":["http://h:1"]}', LOCAL, store=store).status == 204
+    assert store.commands == [ChangeMember(12, 0), ChangeMember(12, None, "", ("http://h:1",))]
 
 
 def test_machines() -> None:

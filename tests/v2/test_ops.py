@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from core.api.figures import Figure
 from core.api.http.message import Caller, Response
+from core.api.ops.members import Member
 from core.api.ops.operator import CommitTimes, Status
 from core.api.ops.routes import routes
 from core.api.router import Router
@@ -59,6 +60,11 @@ class FakeNode:
             yield piece
 
 
+class FakeRoster:
+    def roster(self) -> list[Member]:
+        return [Member("1", "one", ("http://127.0.0.1:2380",), (), "0.1", "leader", "self")]
+
+
 def figures() -> Iterator[Figure]:
     latency = Latency()
     latency.observe(BOUNDS_NS[0])
@@ -82,6 +88,7 @@ def ask(
         open_gate(),
         health or FakeHealth(),
         node or FakeNode(),
+        FakeRoster(),
         [figures, counters.figures],
         "0.1",
     )

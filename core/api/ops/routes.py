@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from core.api.access.gate import Gate
 from core.api.figures import Source
 from core.api.ops.health import LIVEZ, READYZ, Health, HealthHandler, livez, readyz
+from core.api.ops.members import LEAD, PATH, Cluster, LeadHandler, MembersHandler
 from core.api.ops.metrics import Metrics
 from core.api.ops.operator import Node, Operator
 from core.api.ops.revocations import RevocationsHandler
@@ -14,7 +15,7 @@ from core.api.store import Store
 
 
 def routes(
-    store: Store, gate: Gate, health: Health, node: Node, sources: Sequence[Source], version: str
+    store: Store, gate: Gate, health: Health, node: Node, cluster: Cluster, sources: Sequence[Source], version: str
 ) -> list[Route]:
     """The routes; `sources` are asked for `/metrics`, `version` is the node's own."""
     return [
@@ -24,5 +25,7 @@ def routes(
         Route(READYZ, readyz(store, health), below=True),
         Route(b"/metrics", Metrics(sources)),
         Route(b"/corenode/revocations", RevocationsHandler(store, gate, node)),
+        Route(PATH, MembersHandler(store, gate, cluster), below=True),
+        Route(LEAD, LeadHandler(store, gate)),
         *Operator(store, gate, node).routes(),
     ]

@@ -1,12 +1,18 @@
 """`/v2/members`, `/v2/members/leader` and `/v2/machines`."""
 
+from functools import partial
+
 import msgspec
 
+from core.api import members
 from core.api.access.gate import Gate
 from core.api.http.message import Reply, Request, Response
 from core.api.plain import TEXT, json_answer, message, method_not_allowed
+from core.api.store import ChangeRefusedError, Obstacle, Outcome, Store
 from core.api.v2.cluster import Cluster, Member
 from core.kv.access import Office
+from core.kv.commands import ChangeMember
+from core.kv.membership import Change
 
 METHODS = (b"GET", b"POST", b"DELETE", b"PUT")
 _PREFIX = b"/v2/members"
@@ -14,12 +20,14 @@ _PREFIX = b"/v2/members"
 
 class _Urls(msgspec.Struct, rename={"peer_urls": "peerURLs"}):
     peer_urls: list[str] = []
+    name: str = ""
 
 
 class Members:
-    """Lists the members. A node is the only one of its cluster, so a change of membership is refused, with a reason."""
+    """Lists and changes the members: GET, POST, PUT /ID, DELETE /ID."""
 
-    def __init__(self, cluster: Cluster, gate: Gate) -> None:
+    def __init__(self, store: Store, cluster: Cluster, gate: Gate) -> None:
+        self._store = store
         self._cluster = cluster
         self._gate = gate
         self._id = b"X-Etcd-Cluster-Id: %b\r\n" % cluster.id.encode()
@@ -33,8 +41,7 @@ class Members:
         if request.method == b"GET":
             reply.send(self._read(name))
         else:
-            change = self._change(request, name)
-            self._gate.require(Office.ADMIN, request, reply, lambda admitted: admitted.send(change))
+            self._gate.require(Office.ADMIN, request, reply, partial(self._change, request, name))
 
     def _read(self, name: str) -> Response:
         if name == "":
@@ -46,33 +53,53 @@ class Members:
             return message(503, "During election", self._id)
         return json_answer(leader, headers=self._id, end=b"\n")
 
-    def _change(self, request: Request, name: str) -> Response:
+    def _change(self, request: Request, name: str, reply: Reply) -> None:
+        asked = self._command(request, name)
+        if isinstance(asked, Response):
+            reply.send(asked)
+        else:
+            members.change(self._store, asked, lambda outcome: reply.send(self._answer(request, asked, outcome)))
+
+    def _command(self, request: Request, name: str) -> ChangeMember | Response:
+        """What is asked for, or why it cannot be."""
+        member = 0
         if request.method != b"POST":
             if not name:
                 return Response(405, TEXT + self._id, b"Method Not Allowed\n")
-            if self._member(name) is None:
-                return message(404, f"No such member: {name}", self._id)
-        if request.method != b"DELETE":
-            content_type = (request.header(b"content-type") or b"").decode(errors="replace")
-            if content_type != "application/json":
-                return message(415, f"Bad Content-Type {content_type}, accept application/json", self._id)
             try:
-                urls = msgspec.json.decode(request.body, type=_Urls).peer_urls
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                return message(400, str(error), self._id)
-            if not urls:
-                return message(400, "no valid URLs given", self._id)
-        return message(500, _REASONS[request.method], self._id)
+                member = int(name, 16)
+            except ValueError:
+                return message(404, f"No such member: {name}", self._id)
+        if request.method == b"DELETE":
+            return ChangeMember(member, members.OUT)
+        content_type = (request.header(b"content-type") or b"").decode(errors="replace")
+        if content_type != "application/json":
+            return message(415, f"Bad Content-Type {content_type}, accept application/json", self._id)
+        try:
+            body = msgspec.json.decode(request.body, type=_Urls)
+            urls = members.checked(body.peer_urls)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
+            return message(400, str(error), self._id)
+        if not urls:
+            return message(400, "no valid URLs given", self._id)
+        if request.method == b"POST":
+            return members.new_member(body.name, urls, learner=False)
+        return ChangeMember(member, None, "", urls)
+
+    def _answer(self, request: Request, asked: ChangeMember, outcome: Outcome) -> Response:
+        if isinstance(outcome, Change):
+            if request.method != b"POST":
+                return Response(204, self._id, b"")
+            added = Member(f"{asked.id:x}", asked.name, asked.peer_urls, ())
+            return json_answer(added, 201, headers=self._id, end=b"\n")
+        if isinstance(outcome, ChangeRefusedError) and outcome.obstacle is Obstacle.NOT_A_MEMBER:
+            return message(404, f"No such member: {asked.id:x}", self._id)
+        if isinstance(outcome, ChangeRefusedError) and outcome.obstacle is Obstacle.REMOVED:
+            return message(410, f"Member permanently removed: {asked.id:x}", self._id)
+        return message(members.status_of(outcome), str(outcome), self._id)
 
     def _member(self, name: str | None) -> Member | None:
         return next((member for member in self._cluster.members if member.id == name), None)
-
-
-_REASONS = {
-    b"POST": "this version runs clusters of one member; a second one cannot be added",
-    b"PUT": "this version runs clusters of one member, which has no peers to be reached at other URLs",
-    b"DELETE": "the only member of a cluster cannot be removed; stop the node and remove its data directory instead",
-}
 
 
 class Machines:

@@ -17,7 +17,7 @@ def routes(store: Store, gate: Gate, cluster: Cluster, counters: Counters, wall:
     auth = Auth(store, gate, cluster.id)
     statistics = Statistics(cluster, counters, wall)
     return [
-        Route(b"/v2/members", Members(cluster, gate), below=True),
+        Route(b"/v2/members", Members(store, cluster, gate), below=True),
         Route(b"/v2/auth/enable", auth.enable),
         Route(b"/v2/auth/users", auth.users, below=True),
         Route(b"/v2/auth/roles", auth.roles, below=True),
