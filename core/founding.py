@@ -3,7 +3,7 @@ configuration, without a word between them."""
 
 import hashlib
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -13,27 +13,48 @@ from core.kv import membership
 from core.kv.membership import Change, Member
 from core.kv.transaction import Table
 from core.raft.founding import found
+from core.raft.members import Members
 from core.store_lmdb.creation import Beginning, Identity
 
 
-def beginning(config: Config) -> Beginning:
-    """What the data directory of a founder begins with.
+class Founders(msgspec.Struct, frozen=True):
+    """The first members of a cluster, and which of them this is."""
 
-    A member that founds a cluster alone chooses its ids by chance: two that never met must not take each other for the
-    same. Several derive them from the token, the names and the peer URLs, which are alike on all of them.
+    cluster: int
+    own: int
+    described: tuple[Member, ...]
+    """By id."""
+
+    @property
+    def members(self) -> Members:
+        """All of them vote."""
+        return Members(tuple(member.id for member in self.described))
+
+
+def founders(
+    name: str, cluster: Sequence[tuple[str, tuple[Url, ...]]], peer_urls: Sequence[Url], token: str
+) -> Founders:
+    """Who founds a cluster.
+
+    A member that founds one alone chooses its ids by chance: two that never met must not take each other for the same.
+    Several derive them from the token, the names and the peer URLs, which are alike on all of them.
     """
-    if len(config.initial_cluster) < 2:
-        urls = _texts(config.initial_advertise_peer_urls) or (NO_PORT,)
-        founders = [Member(new_id(), config.name, urls)]
-        cluster = new_id()
-    else:
-        token = config.initial_cluster_token
-        founders = [Member(_id(token, name, *urls), name, _texts(urls)) for name, urls in config.initial_cluster]
-        cluster = _id(token, *sorted(founder.id for founder in founders))
-    own = next(founder.id for founder in founders if founder.name == config.name)
-    context = membership.encode(Change(tuple(sorted(founders, key=lambda founder: founder.id))))
-    entry, hard_state = found([founder.id for founder in founders], context)
-    return Beginning(Identity(cluster, own), (entry,), hard_state, NOBODY)
+    if len(cluster) < 2:
+        alone = Member(new_id(), name, _texts(peer_urls) or (NO_PORT,))
+        return Founders(new_id(), alone.id, (alone,))
+    described = [Member(_id(token, member, *urls), member, _texts(urls)) for member, urls in cluster]
+    described.sort(key=lambda member: member.id)
+    own = next(member.id for member in described if member.name == name)
+    return Founders(_id(token, *(member.id for member in described)), own, tuple(described))
+
+
+def beginning(config: Config) -> Beginning:
+    """What the data directory of a founder begins with."""
+    found_by = founders(
+        config.name, config.initial_cluster, config.initial_advertise_peer_urls, config.initial_cluster_token
+    )
+    entry, hard_state = found(found_by.members.voters, membership.encode(Change(found_by.described)))
+    return Beginning(Identity(found_by.cluster, found_by.own), (entry,), hard_state, NOBODY)
 
 
 def joining(cluster: int, member: int, known: Iterable[Member]) -> Beginning:

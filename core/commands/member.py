@@ -154,9 +154,10 @@ def move_leader(member: str, connection: Connection) -> None:
         heir = await _find(members, member)
         await members.move_leader(heir.id)
         with trio.move_on_after(connection.timeout):
-            while (await _find(members, heir.id)).role != "leader":
+            while True:
                 await trio.sleep(POLL_SECONDS)
-            return True
+                if (await _find(members, heir.id)).role == "leader":
+                    return True
         return False
 
     if not _ask(connection, work):

@@ -16,7 +16,9 @@ from core.commands.progress import Progress
 
 if TYPE_CHECKING:
     from core.client.transport import Transport
+    from core.founding import Founders
     from core.store_lmdb.snapshot import Summary
+    from core.store_lmdb.state import StateStore
 
 _file = click.argument("file", type=click.Path(path_type=Path))
 
@@ -77,28 +79,78 @@ def save(file: Path, connection: Connection) -> None:
 @command.command()
 @_file
 @click.option("--data-dir", type=click.Path(path_type=Path), required=True, metavar="DIR", help="New or empty.")
-def restore(file: Path, data_dir: Path) -> None:
-    """Make the data directory of a new cluster of one from FILE.
+@click.option("--name", default="default", show_default=True, help="Name of the member that will use it.")
+@click.option(
+    "--initial-cluster", default="", metavar="MEMBERS", help="NAME=URL of each member, where there will be several."
+)
+@click.option("--initial-advertise-peer-urls", default="", metavar="URLS", help="Where others reach this member.")
+@click.option("--initial-cluster-token", default="corenode", show_default=True, help="Goes into the cluster's id.")
+@click.option(
+    "--skip-revisions",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 2**40),
+    metavar="N",
+    help="Go on so many revisions later, with no history: more than were written since the snapshot was saved.",
+)
+def restore(
+    file: Path,
+    data_dir: Path,
+    name: str,
+    initial_cluster: str,
+    initial_advertise_peer_urls: str,
+    initial_cluster_token: str,
+    skip_revisions: int,
+) -> None:
+    """Make the data directory of a member of a new cluster from FILE.
 
-    The cluster gets an id of its own, so that members of the old one cannot take it for theirs.
+    The cluster gets an id of its own, so that members of the old one cannot take it for theirs. For several members
+    restore the same FILE once for each, with the same --initial-cluster. Clients that remember revisions, and watch
+    from there, need --skip-revisions: they are then told that history is gone, instead of missing changes.
 
     \b
-    Example:
+    Examples:
       corenode snapshot restore backup.snapshot --data-dir data && corenode up --data-dir data
+      corenode snapshot restore backup.snapshot --data-dir n1 --name n1 --skip-revisions 1000000 \\
+        --initial-cluster n1=https://10.0.0.1:2380,n2=https://10.0.0.2:2380,n3=https://10.0.0.3:2380
     """
+    from core.kv.refounding import refound
+    from core.raft.members import encode
     from core.store_lmdb.creation import Identity
     from core.store_lmdb.restore import restore as steps
     from core.store_lmdb.snapshot import Summary
     from core.version import VERSION
 
-    identity = Identity(cluster=secrets.randbits(63) | 1, member=secrets.randbits(63) | 1)
+    founders = _founders(name, initial_cluster, initial_advertise_peer_urls, initial_cluster_token)
+    identity = Identity(founders.cluster, founders.own)
     revision = 0
+
+    def adapt(state: "StateStore") -> bytes:
+        counted = encode(founders.members)
+        refound(state, counted, founders.described, skip=skip_revisions)
+        return counted
+
     with _explained(file), Progress("restoring", bytes_known=False):
         file.open("rb").close()
-        for step in steps(file, data_dir, identity, f"corenode {VERSION}"):
+        for step in steps(file, data_dir, identity, f"corenode {VERSION}", adapt):
             if isinstance(step, Summary):
-                revision = step.header.revision
-    output.note(f"{data_dir}: revision {revision}. Start it with: corenode up --data-dir {data_dir}")
+                revision = step.header.revision + skip_revisions
+    flags = f"--data-dir {data_dir}" + (f" --name {name}" if name != "default" else "")
+    output.note(f"{data_dir}: revision {revision}. Start it with: corenode up {flags}")
+
+
+def _founders(name: str, cluster: str, peer_urls: str, token: str) -> "Founders":
+    from core.founding import founders
+    from core.settings import initial_cluster, urls
+
+    try:
+        members = initial_cluster(cluster)
+        own = urls(peer_urls) or dict(members).get(name, ())
+    except ValueError as error:
+        raise click.UsageError(f"{error}.") from None
+    if members and name not in dict(members):
+        raise click.UsageError(f"--initial-cluster does not name {name}; say with --name which of them this is.")
+    return founders(name, members, own, token)
 
 
 @command.command()

@@ -64,7 +64,7 @@ def settle(ledger: Ledger, counted: bytes, left: Iterable[int], change: Change) 
         _put(ledger, member if known is None else msgspec.structs.replace(known, peer_urls=member.peer_urls))
     for gone in left:
         ledger.rows.delete(Table.META, _DESCRIBED + _name(gone))
-        ledger.rows.put(Table.META, _REMOVED + _name(gone), b"")
+        ledger.rows.put(*tombstone(gone))
 
 
 def publish(ledger: Ledger, command: Publish) -> Published:
@@ -81,6 +81,11 @@ def publish(ledger: Ledger, command: Publish) -> Published:
 def row(member: Member) -> tuple[Table, bytes, bytes]:
     """The row in which `find` finds it."""
     return Table.META, _DESCRIBED + _name(member.id), _encode(member)
+
+
+def tombstone(member: int) -> tuple[Table, bytes, bytes]:
+    """The row that says that a member was removed."""
+    return Table.META, _REMOVED + _name(member), b""
 
 
 def counted(ledger: Ledger) -> bytes | None:

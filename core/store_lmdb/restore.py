@@ -1,6 +1,6 @@
 """A new data directory from a snapshot file."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from pathlib import Path
 
@@ -13,9 +13,12 @@ from core.store_lmdb.snapshot import PIECE, Header, Summary, fill, verify
 from core.store_lmdb.state import StateStore
 
 
-def restore(file: Path, path: Path, identity: Identity, created_by: str) -> Generator[Header | Summary]:
+def restore(
+    file: Path, path: Path, identity: Identity, created_by: str, adapt: Callable[[StateStore], bytes]
+) -> Generator[Header | Summary]:
     """Make the data directory `path` for `identity` from a snapshot, step by step; the last step yields its summary.
 
+    `adapt` changes what the new cluster wants otherwise, and returns its members in raft's encoding.
     The file is checked whole first. A crash in between leaves a directory that counts as never made. SnapshotError if
     the file is not whole, DirectoryError unless `path` is empty or absent, DiskFullError.
     """
@@ -32,8 +35,10 @@ def restore(file: Path, path: Path, identity: Identity, created_by: str) -> Gene
             file.open("rb") as stream,
         ):
             yield from fill(state, str(file), iter(lambda: stream.read(PIECE), b""))
+            counted = adapt(state)
+            state.flush()
         with closing(LogStore(path / LOG, create=True)) as log:
-            origin = Origin(header.index, header.term, 1, bytes.fromhex(header.members))
+            origin = Origin(header.index, header.term, 1, counted)
             log.install(origin, HardState(header.term, 0, header.index))
         finish(path)
     finally:

@@ -20,7 +20,7 @@ from core.api.v2.counters import Counters
 from tests.auth.support import Records
 from tests.v2.fakes import FakeStore
 from tests.v2.test_elsewhere import FakeCluster
-from tests.v2.test_ops import FakeHealth, FakeNode
+from tests.v2.test_ops import FakeHealth, FakeNode, FakeRoster
 from tests.whole.servers import HOST, Server
 
 pytestmark = pytest.mark.slow
@@ -59,7 +59,7 @@ def routed() -> list[Route]:
     gate = Gate(Records().keyspace.access, Hashing())
     return [
         *tree.routes(FakeStore(), gate, FakeCluster(), Counters(), lambda: 0.0),
-        *operations.routes(FakeStore(), gate, FakeHealth(), FakeNode(), [], "0"),
+        *operations.routes(FakeStore(), gate, FakeHealth(), FakeNode(), FakeRoster(), [], "0"),
     ]
 
 

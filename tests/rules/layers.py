@@ -72,6 +72,7 @@ ROOMS = {
         4,
         "core.version core.raft core.kv core.api core.api.http core.api.v2 core.api.ops core.config core.credentials"
         " core.member",
+        "trio",
     ),
     "core.daemon": Room(
         4,
@@ -82,8 +83,8 @@ ROOMS = {
     ),
     "core.commands": Room(
         4,
-        "core.version core.store_lmdb core.tls core.client core.settings core.config core.logs core.runtime_dir"
-        " core.service core.daemon",
+        "core.version core.raft core.kv core.store_lmdb core.tls core.client core.settings core.config core.founding"
+        " core.logs core.runtime_dir core.service core.daemon",
         "click rich trio msgspec cryptography",
     ),
     "cli": Room(4, "core.version core.commands", "click"),

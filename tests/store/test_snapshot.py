@@ -40,6 +40,10 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path / "file"
 
 
+def _as_it_is(_: StateStore) -> bytes:
+    return b"\xbe\xef"
+
+
 def test_checking_tells_what_is_in_it(file: Path) -> None:
     summary = snapshot.verify(file)
     assert summary.header == HEADER
@@ -48,7 +52,7 @@ def test_checking_tells_what_is_in_it(file: Path) -> None:
 
 
 def test_what_was_saved_is_restored(file: Path, tmp_path: Path) -> None:
-    steps = list(restore(file, tmp_path / "data", Identity(1, 2), "test"))
+    steps = list(restore(file, tmp_path / "data", Identity(1, 2), "test", _as_it_is))
     assert isinstance(steps[-1], snapshot.Summary)
     directory = DataDirectory.open(tmp_path / "data")
     try:
@@ -94,7 +98,7 @@ def test_a_cut_file_is_refused(file: Path, tmp_path: Path, kept: int) -> None:
         snapshot.verify(cut)
     assert str(cut) in str(caught.value)
     with pytest.raises(SnapshotError):
-        list(restore(cut, tmp_path / "data", Identity(1, 2), "test"))
+        list(restore(cut, tmp_path / "data", Identity(1, 2), "test", _as_it_is))
     assert not (tmp_path / "data").exists()
 
 
@@ -121,13 +125,13 @@ def test_nothing_is_overwritten(file: Path, tmp_path: Path) -> None:
     with pytest.raises(SnapshotError, match="exists already"):
         list(snapshot.save(file, snapshot.pieces(state, HEADER)))
     state.close()
-    list(restore(file, tmp_path / "data", Identity(1, 2), "test"))
+    list(restore(file, tmp_path / "data", Identity(1, 2), "test", _as_it_is))
     with pytest.raises(DirectoryError, match="holds a node's data already"):
-        list(restore(file, tmp_path / "data", Identity(1, 2), "test"))
+        list(restore(file, tmp_path / "data", Identity(1, 2), "test", _as_it_is))
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "letter").write_text("dear")
     with pytest.raises(DirectoryError, match="no data directory of corenode"):
-        list(restore(file, tmp_path / "home", Identity(1, 2), "test"))
+        list(restore(file, tmp_path / "home", Identity(1, 2), "test", _as_it_is))
 
 
 def test_a_directory_made_at_the_last_moment_is_left_alone(
@@ -141,17 +145,17 @@ def test_a_directory_made_at_the_last_moment_is_left_alone(
 
     monkeypatch.setattr(restore_module, "DirectoryLock", late)
     with pytest.raises(DirectoryError, match="holds a node's data already"):
-        list(restore(file, tmp_path / "data", Identity(1, 2), "test"))
+        list(restore(file, tmp_path / "data", Identity(1, 2), "test", _as_it_is))
     directory = DataDirectory.open(tmp_path / "data")
     directory.close()
     assert directory.identity == Identity(8, 9)
 
 
 def test_a_restore_that_was_broken_off_may_be_repeated(file: Path, tmp_path: Path) -> None:
-    steps = restore(file, tmp_path / "data", Identity(1, 2), "test")
+    steps = restore(file, tmp_path / "data", Identity(1, 2), "test", _as_it_is)
     next(steps)
     steps.close()
-    list(restore(file, tmp_path / "data", Identity(1, 2), "test"))
+    list(restore(file, tmp_path / "data", Identity(1, 2), "test", _as_it_is))
     directory = DataDirectory.open(tmp_path / "data")
     assert sum(directory.verify().values()) == len(ROWS)
     directory.close()

@@ -282,7 +282,7 @@ def test_compaction_needs_a_revision(query: str) -> None:
 
 @given(st.sampled_from([b"/readyz", b"/livez/", b"/health", b"/corenode/compact"]), st.binary(max_size=30))
 def test_no_bytes_raise(path: bytes, query: bytes) -> None:
-    handlers = routes(FakeStore(), open_gate(), FakeHealth(), FakeNode(), [], "0.1")
+    handlers = routes(FakeStore(), open_gate(), FakeHealth(), FakeNode(), FakeRoster(), [], "0.1")
     for method in (b"GET", b"POST"):
         reply = FakeReply()
         Router(lambda *_: pytest.fail("not a key"), handlers)(request(method, path + b"?" + query, caller=LOCAL), reply)
