@@ -201,3 +201,14 @@ def test_a_follower_neither_changes_members_nor_hands_over() -> None:
         raft.change(4, Standing.VOTER)
     with pytest.raises(NotLeaderError):
         raft.transfer(2)
+
+
+def test_a_vote_given_is_a_reason_to_wait() -> None:
+    raft = member(HardState(1, 0, 0), [])
+    for _ in range(5):
+        raft.tick()
+    raft.step(2, Vote(5, 0, 0, False))
+    assert raft.elapsed == 0
+    raft.tick()
+    raft.step(3, Vote(5, 0, 0, False))
+    assert raft.elapsed == 1, "a refusal is none"
