@@ -84,8 +84,13 @@ class Leader:
         self.uncommitted_bytes += len(data) + ENTRY_BYTES
         return entry.index
 
+    def withdraw(self, entries: Sequence[Entry]) -> None:
+        """They are not in the log any more, nor what they changed."""
+        self.forget(entries)
+        self._follow_members()
+
     def forget(self, entries: Sequence[Entry]) -> None:
-        """They are applied, or withdrawn: they wait no more."""
+        """They wait no more to be applied."""
         for entry in entries:
             if entry.index >= self.term_start:
                 self.uncommitted_bytes -= len(entry.data) + ENTRY_BYTES

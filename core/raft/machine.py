@@ -90,11 +90,12 @@ class Raft(State):
                 self._follow(self.term, 0)
             return
         self.elapsed += 1
-        if self.elapsed >= self.patience and self.may_stand:
+        if self.elapsed >= self.patience:
             self.campaign()
 
     def campaign(self) -> None:
-        """Ask whether this member would win, and stand for leader if so. The only voter wins at once."""
+        """Ask whether this member would win, and stand for leader if so. The only voter wins at once; who is no voter,
+        or leads already, does nothing."""
         if self._lead is not None or not self.may_stand:
             return
         self._forget()
@@ -212,8 +213,7 @@ class Raft(State):
                 return False
         if isinstance(message, PreVote) or (isinstance(message, PreVoteReply) and message.granted):
             return True
-        led = isinstance(message, Append | Heartbeat | InstallSnapshot)
-        self._follow(message.term, sender if led else 0)
+        self._follow(message.term, 0)
         return True
 
     def _obey(self, sender: int, message: Append | Heartbeat | InstallSnapshot) -> None:
@@ -347,7 +347,7 @@ class Raft(State):
         self.log.withdraw(first.index)
         self.membership.truncate(first.index)
         if self._lead is not None:
-            self._lead.forget(ready.entries)
+            self._lead.withdraw(ready.entries)
             if first.index <= self._lead.term_start:
                 self._follow(self.term, 0)
 
