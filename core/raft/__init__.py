@@ -18,7 +18,8 @@ chance as a generator, messages as `step`; what the world must do leaves as a `R
         6. for read in raft.reads(): answer it once read.index is applied; index 0 is a refusal
 
 Saving may be slow and apart: more Readys may be taken meanwhile, but they are saved, reported by `saved`, and their
-held messages sent, in the order in which they were taken.
+held messages sent, in the order in which they were taken. A receiver may be unknown to the driver, for example removed
+by now: what is for it is dropped.
 
 The contract: what must be durable before what
 1. An entry is saved before this member counts itself towards its commit, and before it says that it has it. `committed`
