@@ -327,15 +327,21 @@ class Raft(State):
             self._lead.advance_commit()
             self._step_down_if_deposed()
 
+    def may_withdraw(self, ready: Ready) -> bool:
+        """Whether nobody else can know of what the newest Ready wants saved: this is the only member, from its first
+        entry on. A later one may remove a member that was sent those before it in the same turn."""
+        first = ready.entries[0].index if ready.entries else self.last_index
+        return self.members.all == self.membership.at(first).all == (self.member,)
+
     def withdraw(self, ready: Ready) -> None:
         """What `ready` wanted saved could not be, and is not in the log.
 
-        Only the newest Ready, and only where this is the only member: elsewhere it may have been sent. There the driver
-        keeps the Ready, calls `resign`, and saves it when it can.
+        Only the newest Ready, and only if `may_withdraw`: others may have been sent it elsewhere. There the driver keeps
+        the Ready, calls `resign`, and saves it when it can.
         """
         if not ready.must_save:
             return
-        if self.members.all != (self.member,):
+        if not self.may_withdraw(ready):
             raise ValueError("what others may know of cannot be withdrawn")
         self._told = self._durable
         if not ready.entries:

@@ -278,7 +278,7 @@ class Process:
     def _find_no_room(self) -> None:
         """Rule 7 of the contract."""
         self.world.totals.full_disks += 1
-        while self.pending and self.raft.members.all == (self.member,):
+        while self.pending and self.raft.may_withdraw(self.pending[-1]):
             ready = self.pending.pop()
             self.raft.withdraw(ready)
             self.world.totals.withdrawn += 1
