@@ -336,8 +336,8 @@ class Raft(State):
     def withdraw(self, ready: Ready) -> None:
         """What `ready` wanted saved could not be, and is not in the log.
 
-        Only the newest Ready, and only if `may_withdraw`: others may have been sent it elsewhere. There the driver keeps
-        the Ready, calls `resign`, and saves it when it can.
+        Only the newest Ready, and only if `may_withdraw`: elsewhere it may have been sent. There the driver keeps the
+        Ready, calls `resign`, and saves it when it can.
         """
         if not ready.must_save:
             return
