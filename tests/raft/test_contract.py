@@ -218,14 +218,13 @@ def test_a_follower_neither_changes_members_nor_hands_over() -> None:
 
 
 def test_a_vote_given_is_a_reason_to_wait() -> None:
-    raft = member(HardState(1, 0, 0), [])
-    for _ in range(5):
-        raft.tick()
-    raft.step(2, Vote(5, 0, 0, False))
-    assert raft.elapsed == 0
+    raft = member(HardState(2, 0, 0), ROW)
+    raft.step(3, Vote(5, 1, 1, False))
     raft.tick()
-    raft.step(3, Vote(5, 0, 0, False))
+    raft.step(3, Vote(5, 1, 1, False))
     assert raft.elapsed == 1, "a refusal is none"
+    raft.step(2, Vote(5, 3, 2, False))
+    assert (raft.vote, raft.elapsed) == (2, 0)
 
 
 def test_old_sets_of_members_are_forgotten() -> None:
