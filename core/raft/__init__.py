@@ -18,7 +18,8 @@ chance as a generator, messages as `step`; what the world must do leaves as a `R
         6. for read in raft.reads(): answer it once read.index is applied; index 0 is a refusal
 
 Saving may be slow and apart: more Readys may be taken meanwhile, but they are saved, reported by `saved`, and their
-held messages sent, in the order in which they were taken.
+held messages sent, in the order in which they were taken. A receiver may be unknown to the driver, for example removed
+by now: what is for it is dropped.
 
 The contract: what must be durable before what
 1. An entry is saved before this member counts itself towards its commit, and before it says that it has it. `committed`
@@ -33,10 +34,10 @@ The contract: what must be durable before what
    `InstallSnapshot` is stepped only when its state has come whole; it is of no use if no Ready asks for it then. Its
    sender may replace the `snapshot` in it by a newer one, and tells the leader once by `snapshot_done` how it ended.
 6. Entries may be dropped from the storage up to the applied and flushed one, at any time between turns.
-7. If saving fails for want of space: the only member takes it back by `withdraw(ready)`, as nothing was sent; others
-   keep the Ready and those after it, call `resign`, and save them when there is room. What is held meanwhile stays
-   held, so such a member neither votes nor acknowledges, and a leader's window bounds what it is sent. Any other
-   failure of the disk ends the process; what is on the disk then is found at the next start.
+7. If saving fails for want of space: the only member, which `may_withdraw` tells, takes it back by `withdraw(ready)`,
+   as nothing was sent; others keep the Ready and those after it, call `resign`, and save them when there is room. What
+   is held meanwhile stays held, so such a member neither votes nor acknowledges, and a leader's window bounds what it
+   is sent. Any other failure of the disk ends the process; what is on the disk then is found at the next start.
 8. `MessageError` from `step` is the sender's fault: nothing was changed, its link is closed. Any other ValueError is
    proof that a promise was broken, here or elsewhere: the process ends, with that line as its last.
 

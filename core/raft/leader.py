@@ -84,8 +84,13 @@ class Leader:
         self.uncommitted_bytes += len(data) + ENTRY_BYTES
         return entry.index
 
+    def withdraw(self, entries: Sequence[Entry]) -> None:
+        """They are not in the log any more, nor what they changed."""
+        self.forget(entries)
+        self._follow_members()
+
     def forget(self, entries: Sequence[Entry]) -> None:
-        """They are applied, or withdrawn: they wait no more."""
+        """They wait no more to be applied."""
         for entry in entries:
             if entry.index >= self.term_start:
                 self.uncommitted_bytes -= len(entry.data) + ENTRY_BYTES
@@ -132,9 +137,10 @@ class Leader:
 
     def flush(self) -> None:
         """Send what there is to send: once a turn, so that what came together leaves together."""
-        began = self.reads.begin(self._state.commit)
-        if self.reads.current and not self._finish_reads() and began:
-            self._heartbeat()
+        if self.reads.waiting:
+            began = self.reads.begin(self._state.commit)
+            if not self._finish_reads() and began:
+                self._heartbeat()
         for member, progress in self.progress.items():
             self._send(member, progress)
 
@@ -165,9 +171,7 @@ class Leader:
             even_nothing = False
 
     def _send_snapshot(self, member: int, progress: Progress) -> None:
-        """Ask the driver to bring the state, unless nobody is there to take it."""
-        if not progress.active:
-            return
+        """Ask the driver to bring the state."""
         state = self._state
         index = state.applied
         snapshot = Snapshot(index, state.log.term(index), state.membership.at(index))

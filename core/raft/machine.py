@@ -90,11 +90,12 @@ class Raft(State):
                 self._follow(self.term, 0)
             return
         self.elapsed += 1
-        if self.elapsed >= self.patience and self.may_stand:
+        if self.elapsed >= self.patience:
             self.campaign()
 
     def campaign(self) -> None:
-        """Ask whether this member would win, and stand for leader if so. The only voter wins at once."""
+        """Ask whether this member would win, and stand for leader if so. The only voter wins at once; who is no voter,
+        or leads already, does nothing."""
         if self._lead is not None or not self.may_stand:
             return
         self._forget()
@@ -217,8 +218,7 @@ class Raft(State):
                 return False
         if isinstance(message, PreVote) or (isinstance(message, PreVoteReply) and message.granted):
             return True
-        led = isinstance(message, Append | Heartbeat | InstallSnapshot)
-        self._follow(message.term, sender if led else 0)
+        self._follow(message.term, 0)
         return True
 
     def _obey(self, sender: int, message: Append | Heartbeat | InstallSnapshot) -> None:
@@ -332,15 +332,21 @@ class Raft(State):
             self._lead.advance_commit()
             self._step_down_if_deposed()
 
+    def may_withdraw(self, ready: Ready) -> bool:
+        """Whether nobody else can know of what the newest Ready wants saved: this is the only member, from its first
+        entry on. A later one may remove a member that was sent those before it in the same turn."""
+        first = ready.entries[0].index if ready.entries else self.last_index
+        return self.members.all == self.membership.at(first).all == (self.member,)
+
     def withdraw(self, ready: Ready) -> None:
         """What `ready` wanted saved could not be, and is not in the log.
 
-        Only the newest Ready, and only where this is the only member: elsewhere it may have been sent. There the driver
-        keeps the Ready, calls `resign`, and saves it when it can.
+        Only the newest Ready, and only if `may_withdraw`: elsewhere it may have been sent. There the driver keeps the
+        Ready, calls `resign`, and saves it when it can.
         """
         if not ready.must_save:
             return
-        if self.members.all != (self.member,):
+        if not self.may_withdraw(ready):
             raise ValueError("what others may know of cannot be withdrawn")
         self._told = self._durable
         if not ready.entries:
@@ -352,7 +358,7 @@ class Raft(State):
         self.log.withdraw(first.index)
         self.membership.truncate(first.index)
         if self._lead is not None:
-            self._lead.forget(ready.entries)
+            self._lead.withdraw(ready.entries)
             if first.index <= self._lead.term_start:
                 self._follow(self.term, 0)
 

@@ -58,6 +58,8 @@ class Members(msgspec.Struct, frozen=True, array_like=True):
 
     def changed(self, member: int, standing: Standing) -> "Members":
         """The members after one change; ChangeRefusedError if nothing would change, or no voter be left."""
+        if not 0 < member < 1 << 64:
+            raise ChangeRefusedError(f"{member} cannot be the id of a member")
         if self.standing(member) is standing:
             raise ChangeRefusedError(f"member {member:x} is {standing.name.lower()} already")
         voters = set(self.voters) - {member}

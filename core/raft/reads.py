@@ -37,6 +37,11 @@ class ReadRounds:
         self._waiting: list[Asked] = []
 
     @property
+    def waiting(self) -> bool:
+        """Whether anybody waits for an answer."""
+        return bool(self._under_way or self._waiting)
+
+    @property
     def current(self) -> int:
         """The round under way; 0: none."""
         return self.round if self._under_way else 0

@@ -113,9 +113,9 @@ class State:
 
     def append(self, entry: Entry) -> None:
         """Put an entry at the end of the log. A change of the members counts from here on."""
-        self.log.append(entry)
         if entry.kind == Kind.MEMBERSHIP:
             self.membership.append(entry.index, decode(entry.data))
+        self.log.append(entry)
 
     def truncate(self, index: int) -> None:
         """Remove the entries from `index` on, and what they changed."""

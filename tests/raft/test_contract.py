@@ -158,6 +158,20 @@ class TestWithdraw:
             pass
         assert raft.applied == raft.last_index == 5
 
+    def test_a_change_is_taken_back_with_its_entry(self) -> None:
+        raft = only_member()
+        raft.campaign()
+        raft.saved(raft.ready())
+        raft.change(2, Standing.LEARNER)
+        raft.saved(raft.ready())
+        while raft.committed():
+            pass
+        raft.change(2, Standing.NONE)
+        raft.withdraw(raft.ready())
+        assert raft.members == Members((1,), (2,))
+        assert raft.lead is not None
+        assert list(raft.lead.progress) == [2]
+
     def test_what_others_may_know_of_stays(self) -> None:
         raft = leader_of_three()
         with pytest.raises(ValueError, match="others may know"):
@@ -201,3 +215,25 @@ def test_a_follower_neither_changes_members_nor_hands_over() -> None:
         raft.change(4, Standing.VOTER)
     with pytest.raises(NotLeaderError):
         raft.transfer(2)
+
+
+def test_a_vote_given_is_a_reason_to_wait() -> None:
+    raft = member(HardState(2, 0, 0), ROW)
+    raft.step(3, Vote(5, 1, 1, False))
+    raft.tick()
+    raft.step(3, Vote(5, 1, 1, False))
+    assert raft.elapsed == 1, "a refusal is none"
+    raft.step(2, Vote(5, 3, 2, False))
+    assert (raft.vote, raft.elapsed) == (2, 0)
+
+
+def test_old_sets_of_members_are_forgotten() -> None:
+    raft = only_member()
+    raft.campaign()
+    raft.saved(raft.ready())
+    for number in range(20):
+        raft.change(1, Standing.VOTER, b"%d" % number)
+        raft.saved(raft.ready())
+        while raft.committed():
+            pass
+    assert len(raft.membership._history) == 1

@@ -156,6 +156,10 @@ class LogAgainstList(RuleBasedStateMachine):
         assert found == self.entries
 
     @invariant()
+    def it_knows_what_it_keeps(self) -> None:
+        assert self.log._bytes == sum(len(entry.data) + module.ENTRY_BYTES for entry in self.log._tail)
+
+    @invariant()
     def agreement_is_found(self) -> None:
         places = [(self.floor.index, self.floor.term)] + [(entry.index, entry.term) for entry in self.entries]
         for index in {self.floor.index, self.last, self.last + 3, (self.floor.index + self.last) // 2}:

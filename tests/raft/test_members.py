@@ -83,6 +83,13 @@ class TestChange:
         with pytest.raises(ChangeRefusedError, match="under way"):
             raft.change(1, Standing.VOTER, b"newer address")
 
+    @pytest.mark.parametrize("member", [0, -1, 1 << 64])
+    def test_an_id_that_is_none_is_refused(self, member: int) -> None:
+        raft = lone_leader()
+        with pytest.raises(ChangeRefusedError, match="cannot be the id"):
+            raft.change(member, Standing.LEARNER)
+        assert raft.last_index == 2
+
     def test_the_last_voter_stays(self) -> None:
         with pytest.raises(ChangeRefusedError, match="last voter"):
             lone_leader().change(1, Standing.NONE)

@@ -157,3 +157,38 @@ def test_the_window_is_freed_in_order(sizes: Sequence[int]) -> None:
         progress.sent(ends[-1], 0)
     progress.accepted(ends[-1])
     assert (progress.in_flight, progress.next) == (0, ends[-1] + 1)
+
+
+def _replicating(match: int) -> Progress:
+    progress = Progress(match + 1, WINDOW)
+    progress.accepted(match)
+    progress.replicate()
+    return progress
+
+
+def test_an_old_rejection_does_not_stop_the_stream() -> None:
+    progress = _replicating(5)
+    assert not progress.rejected(5, 2)
+    assert (progress.mode, progress.next) == (Mode.REPLICATE, 6)
+
+
+def test_a_rejection_always_leads_further_down() -> None:
+    """Even if the hint is the very place that was rejected, as at the floor of a compacted log."""
+    progress = _replicating(2)
+    progress.sent(9, 0)
+    assert progress.rejected(9, 9)
+    assert progress.next == 9
+    progress.probe()
+    assert progress.rejected(8, 8)
+    assert progress.next == 8
+
+
+def test_the_stream_begins_behind_what_is_known() -> None:
+    """After a snapshot was expected to bring more than what is confirmed."""
+    progress = _replicating(2)
+    progress.await_snapshot(9)
+    progress.snapshot_ended(True)
+    assert progress.next == 10
+    progress.accepted(5)
+    progress.replicate()
+    assert progress.next == 6

@@ -58,6 +58,7 @@ class Faults:
 
     def contest(self) -> None:
         """The leader dies, and the others at some point of the election that follows."""
+        self._disturb(3.0, loss=0.05, late=0.5)
         for process in list(self._cluster.processes.values()):
             if process.dead:
                 continue
@@ -82,7 +83,7 @@ class Faults:
 
     def _cut(self, links: list[tuple[int, int]]) -> None:
         network = self._world.network
-        fresh = [link for link in links if link not in network.cut]
+        fresh = [] if self.stopped else [link for link in links if link not in network.cut]
         network.cut.update(fresh)
         self._world.totals.partitions += 1
         self._world.note(f"cut: {fresh}")
@@ -110,16 +111,17 @@ class Faults:
             self._cut([(other, process.member) if deaf else (process.member, other) for other in others])
 
     def strand(self) -> None:
-        """A leader hears no more, or is heard no more, and is asked all the time meanwhile."""
+        """A leader is heard no more, or hears nothing either, and is asked all the time before and after."""
         leaders = [process for process in self._cluster.processes.values() if not process.dead and process.raft.lead]
         if not leaders:
             return
         leader = self._random.choice(leaders)
         others = [member for member in self._cluster.processes if member != leader.member]
-        self._cut([(leader.member, other) for other in others])
-        if self._random.random() < 0.5:
-            self._cut([(other, leader.member) for other in others])
-        self._cluster.clients.question(leader, self._random.randrange(20, 60))
+        links = [(leader.member, other) for other in others]
+        if self._random.random() < 0.3:
+            links += [(other, leader.member) for other in others]
+        self._world.loop.at(0.5, lambda _: self._cut(links))
+        self._cluster.clients.question(leader, self._random.randrange(40, 100))
 
     def cut_links(self) -> None:
         """Some links, each direction for itself."""
@@ -128,14 +130,17 @@ class Faults:
 
     def storm(self) -> None:
         """For a while much is lost, and much comes late or twice."""
+        self._disturb(self._seconds(6.0), loss=0.3, late=0.1)
+
+    def _disturb(self, seconds: float, loss: float, late: float) -> None:
         network, plan = self._world.network, self._world.plan
-        network.loss, network.late, network.duplicate = 0.3, 0.1, 0.1
+        network.loss, network.late, network.duplicate = loss, late, 0.1
 
         def calm(_: None) -> None:
             if not self.stopped:
                 network.loss, network.late, network.duplicate = plan.loss, plan.late, plan.duplicate
 
-        self._world.loop.at(self._seconds(6.0), calm)
+        self._world.loop.at(seconds, calm)
 
     # Machines
 
@@ -179,7 +184,7 @@ class Faults:
 
 
 KINDS: tuple[Callable[[Faults], None], ...] = (
-    Faults.crash, Faults.contest, Faults.power_cut, Faults.pause, Faults.split, Faults.isolate, Faults.deafen, Faults.strand, Faults.cut_links,
-    Faults.storm, Faults.slow_disk, Faults.full_disk, Faults.step_clock, Faults.uneven_ticks, Faults.burst,
-    Faults.move_lead,
+    Faults.crash, Faults.contest, Faults.power_cut, Faults.pause, Faults.split, Faults.isolate, Faults.deafen,
+    Faults.strand, Faults.cut_links, Faults.storm, Faults.slow_disk, Faults.full_disk, Faults.step_clock,
+    Faults.uneven_ticks, Faults.burst, Faults.move_lead,
 )  # fmt: skip

@@ -19,6 +19,8 @@ from tests.raft.simulator.world import World
 
 INBOX = 3000
 """Letters that wait for a process that does not run; those beyond are lost."""
+TURNS = 0.1
+"""How often, catching up, it does not take all at once."""
 RETRY = 0.3
 """Seconds between two attempts to save on a full disk."""
 
@@ -97,7 +99,8 @@ class Process:
     def _wake(self, _: None) -> None:
         if not self.dead and not self.busy:
             self._catch_up()
-            self._turn()
+            if not self.busy:
+                self._turn()
 
     def _catch_up(self) -> None:
         """All that came while it was busy. A late ticker ticks once, or for all the time that it missed."""
@@ -110,6 +113,10 @@ class Process:
         while inbox:
             sender, letter = inbox.popleft()
             self._take(sender, letter)
+            if inbox and self.world.random.random() < TURNS:
+                self._turn()
+                if self.busy:
+                    return
 
     def _tick(self, _: None) -> None:
         if self.dead:
@@ -232,6 +239,8 @@ class Process:
         if self.fuse:
             self._point()
         self.raft.saved(ready)
+        if ready.snapshot is not None and self.raft.applied == self.state.index:
+            self.world.checker.knows_members(self)
         if self.fuse:
             self._point()
         self._send(ready.held)
@@ -241,7 +250,8 @@ class Process:
             self._begin_to_save()
         else:
             self._catch_up()
-        self._turn()
+        if not (self.pending and self.hardware.in_line):
+            self._turn()
 
     def _write(self, ready: Ready) -> None:
         """One durable commit."""
@@ -268,7 +278,7 @@ class Process:
     def _find_no_room(self) -> None:
         """Rule 7 of the contract."""
         self.world.totals.full_disks += 1
-        while self.pending and self.raft.members.all == (self.member,):
+        while self.pending and self.raft.may_withdraw(self.pending[-1]):
             ready = self.pending.pop()
             self.raft.withdraw(ready)
             self.world.totals.withdrawn += 1

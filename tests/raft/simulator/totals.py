@@ -46,9 +46,9 @@ class Totals:
 
 
 LEAST = {
-    "seconds": 60.0, "elections": 4.0, "snapshots": 2.0, "changes": 1.0, "transfers": 0.2, "crashes": 2.0,
-    "lossy_crashes": 1.0, "pauses": 0.5, "partitions": 1.0, "full_disks": 0.3, "withdrawn": 0.01, "writes": 50.0,
-    "unknown": 0.5, "reads": 20.0,
+    "seconds": 60.0, "elections": 5.0, "snapshots": 3.0, "changes": 3.0, "transfers": 2.0, "crashes": 10.0,
+    "lossy_crashes": 5.0, "pauses": 1.2, "partitions": 6.0, "full_disks": 4.0, "withdrawn": 0.02, "writes": 50.0,
+    "unknown": 4.0, "reads": 30.0,
 }  # fmt: skip
 """Each a seed, on average of many."""
 
