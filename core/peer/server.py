@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 
 import trio
 
-from core.peer.connection import Connect, Connection
+from core.peer.connection import Connection
 from core.peer.errors import PeerError, PeerListenError, PeerRefusedError
 from core.peer.identity import plain_fault
 from core.peer.links import Links
 from core.peer.listeners import PeerListener
 from core.peer.reasons import Reason
-from core.peer.secure import TlsStream, holder
+from core.peer.secure import Contexts, MakeContext, TlsStream, holder
 from core.peer.together import close_gently
 from core.peer.upgrade import LINK, TEXT_MAX, UPGRADES, Answer, Exchange, Request, from_headers, hello_from
 from core.tls.identity import Identity
@@ -30,10 +30,10 @@ class PeerServer:
     """Serves the listening sockets of `--listen-peer-urls`."""
 
     def __init__(
-        self, links: Links, listeners: Sequence[PeerListener], *, context: Connect | None, answer: AnswerPlain
+        self, links: Links, listeners: Sequence[PeerListener], *, context: MakeContext | None, answer: AnswerPlain
     ) -> None:
-        """`context` gives the TLS context for each new connection, and is asked often; None: only plain HTTP on
-        loopback. `answer` is called on the loop, and must not take long.
+        """`context` makes the TLS context for new connections, from the files as they are then; None: only plain HTTP
+        on loopback. `answer` is called on the loop, and must not take long.
 
         PeerListenError if a listener's URL does not go with that.
         """
@@ -44,7 +44,7 @@ class PeerServer:
                 raise PeerListenError(f"--listen-peer-urls: {listener.url} needs a peer certificate and its key")
         self._links = links
         self._listeners = listeners
-        self._context = context
+        self._contexts = context and Contexts(context)
         self._answer = answer
         self._limits = links.limits
         self._pending: OrderedDict[int, trio.CancelScope] = OrderedDict()
@@ -106,8 +106,8 @@ class PeerServer:
     async def _converse(self, socket: trio.SocketStream, remote: str, *, secure: bool) -> tuple[Connection, str] | None:
         stream: trio.abc.Stream = socket
         tls = None
-        if secure and self._context is not None:
-            stream = tls = TlsStream(socket, self._context(), None)
+        if secure and self._contexts is not None:
+            stream = tls = TlsStream(socket, self._contexts.current(), None)
             await tls.shake_hands()
         exchange = Exchange(stream)
         try:

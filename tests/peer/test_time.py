@@ -91,7 +91,7 @@ async def closes_after_a_word(stream: trio.abc.Stream) -> None:
 async def test_an_idle_member_stays_connected_and_its_round_trip_is_known(autojump_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
         link, dialler = outgoing(nursery, answers)
-        await trio.sleep(3600)
+        await trio.sleep(600)
         assert link.connected_since == 0
         assert link.round_trip_s == pytest.approx(0.1, abs=0.1)
         assert link.heard is not None
@@ -110,7 +110,7 @@ async def test_a_member_too_busy_to_answer_pings_but_alive_stays_connected(autoj
         nursery.cancel_scope.cancel()
 
 
-async def test_a_silent_member_is_given_up_and_tried_at_its_next_url(autojump_clock: MockClock) -> None:
+async def test_a_silent_member_is_given_up_and_called_again(autojump_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
         link, _ = outgoing(nursery, says_nothing)
         await trio.sleep(SILENT_S - 0.01)
@@ -183,16 +183,16 @@ async def test_the_accepting_side_gives_up_the_silent_as_well(autojump_clock: Mo
             number += 1
             await trio.sleep(LIMITS.beat_s)
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(link.run)
-        nursery.start_soon(says_nothing, far)
-        nursery.start_soon(talk)
-        await trio.sleep(60)
-        if talks:
-            assert len(got) == 60
-            nursery.cancel_scope.cancel()
-        else:
-            assert trio.current_time() == 60, "the nursery ends by itself: the link is closed"
+    with trio.fail_after(100):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(link.run)
+            nursery.start_soon(says_nothing, far)
+            nursery.start_soon(talk)
+            await trio.sleep(60)
+            if talks:
+                assert len(got) == 60
+                nursery.cancel_scope.cancel()
+    assert trio.current_time() == 60, "all else ends by itself: the link is closed"
 
 
 def test_links_need_no_loop_to_be_made() -> None:
