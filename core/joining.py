@@ -4,6 +4,7 @@ is there and has added it."""
 import msgspec
 
 from core import founding
+from core.addresses import Url
 from core.client.credentials import ClientCredentials
 from core.client.endpoints import Endpoint
 from core.client.errors import ClientError
@@ -11,10 +12,11 @@ from core.client.transport import Transport
 from core.config import Config
 from core.kv.membership import Member
 from core.peering import Shown
-from core.store_lmdb.creation import Beginning, is_made
+from core.store_lmdb.creation import Beginning, Identity, is_made
 from core.tls.contexts import TlsFilesError
 
 ASK_SECONDS = 5.0
+FOUNDING_SECONDS = 1.0
 
 
 class JoinError(Exception):
@@ -25,30 +27,58 @@ async def beginning(config: Config) -> Beginning | None:
     """What a new data directory begins with; None if there is one already. JoinError."""
     if is_made(config.data_dir):
         return None
-    if config.initial_cluster_state == "new":
-        return founding.beginning(config)
-    return await _join(config)
+    if config.initial_cluster_state == "existing":
+        return await _join(config)
+    new = founding.beginning(config)
+    if len(config.initial_cluster) > 1:
+        await _check_unknown(config, new.identity)
+    return new
+
+
+async def _check_unknown(config: Config, identity: Identity) -> None:
+    """A founder that comes back without its data has forgotten how it voted, and must not vote again. Those that do
+    not answer cannot be asked: then the cluster is likely just being founded."""
+    for _, url in _others(config):
+        try:
+            cluster, shown = await _ask(config, url, FOUNDING_SECONDS)
+        except (ClientError, ValueError, msgspec.DecodeError):
+            continue
+        ran = [member for member in shown if int(member.id, 16) == identity.member and member.client_urls]
+        if cluster == identity.cluster and ran:
+            raise JoinError(_has_run(config))
 
 
 async def _join(config: Config) -> Beginning:
     """Ask the members of the configuration who this one is."""
-    credentials = _credentials(config)
     reasons = []
-    for name, urls in config.initial_cluster:
-        for url in urls if name != config.name else ():
-            try:
-                async with Transport([Endpoint(str(url), str(url))], credentials) as peer:
-                    answer = await peer.call("GET", "/members", seconds=ASK_SECONDS)
-                cluster = int(answer.headers.get("x-etcd-cluster-id", ""), 16)
-                shown = msgspec.json.decode(answer.body, type=list[Shown])
-            except (ClientError, ValueError, msgspec.DecodeError) as error:
-                reasons.append(f"{name} at {url}: {error}")
-                continue
-            return _as_known(config, cluster, shown)
+    for name, url in _others(config):
+        try:
+            return _as_known(config, *await _ask(config, url, ASK_SECONDS))
+        except (ClientError, ValueError, msgspec.DecodeError) as error:
+            reasons.append(f"{name} at {url}: {error}")
     raise JoinError(
         "no member of the cluster answers, so it cannot be joined; check --initial-cluster and that they run. "
         + "; ".join(reasons)
     )
+
+
+def _has_run(config: Config) -> str:
+    return (
+        f"{config.name} has run in this cluster before, but {config.data_dir} is empty: without its log it could vote "
+        "twice and lose writes. Bring the directory back, or replace the member: corenode member remove "
+        f"{config.name}, then corenode member add, and start it with --initial-cluster-state existing"
+    )
+
+
+def _others(config: Config) -> list[tuple[str, Url]]:
+    return [(name, url) for name, urls in config.initial_cluster if name != config.name for url in urls]
+
+
+async def _ask(config: Config, url: Url, seconds: float) -> tuple[int, list[Shown]]:
+    """Cluster id and members as the member at a peer URL knows them. ClientError, ValueError, DecodeError."""
+    async with Transport([Endpoint(str(url), str(url))], _credentials(config)) as peer:
+        answer = await peer.call("GET", "/members", seconds=seconds)
+    return int(answer.headers.get("x-etcd-cluster-id", ""), 16), msgspec.json.decode(answer.body, type=list[Shown])
 
 
 def _credentials(config: Config) -> ClientCredentials | None:
@@ -65,6 +95,8 @@ def _as_known(config: Config, cluster: int, shown: list[Shown]) -> Beginning:
     own = {str(url) for url in config.initial_advertise_peer_urls}
     for member in shown:
         if set(member.peer_urls) == own:
+            if member.client_urls:
+                raise JoinError(_has_run(config))
             if member.name not in ("", config.name):
                 raise JoinError(
                     f"the cluster knows the member at {', '.join(sorted(own))} as {member.name}, not as {config.name}; "

@@ -37,7 +37,7 @@ from core.node.shipping import ship
 from core.node.timing import Timing
 from core.raft.machine import Raft, Ready, Role
 from core.raft.members import Standing
-from core.raft.messages import InstallSnapshot, Message, to_plain
+from core.raft.messages import InstallSnapshot, Message, MessageError, to_plain
 from core.store_lmdb.errors import DiskFullError
 from core.store_lmdb.reception import Reception
 from core.watch.hub import Hub
@@ -336,7 +336,7 @@ class Node:
             item = self.inbox.take()
             self._heard[item.sender] = trio.current_time()
             if isinstance(item, FromRaft):
-                self.raft.step(item.sender, item.message)
+                self._hear(item.sender, item.message)
             elif isinstance(item, Handed):
                 self._proposer.take_over(item, self._peers)
             elif isinstance(item, Refused):
@@ -344,11 +344,18 @@ class Node:
             else:
                 self._transfer(item.heir, lambda _: None)
 
+    def _hear(self, sender: int, message: Message) -> None:
+        """Step a message; one that no rule sends is a fault of its sender, and changes nothing here."""
+        try:
+            self.raft.step(sender, message)
+        except MessageError as error:
+            _logger.error("a member sends what no rule sends", extra={"member": f"{sender:x}", "why": str(error)})
+
     def _step_snapshot(self, item: FromRaft, reception: Reception | None, stepped: trio.Event) -> None:
         self._heard[item.sender] = trio.current_time()
         self._stepped.append(stepped)
         self._reception = reception or self._reception
-        self.raft.step(item.sender, item.message)
+        self._hear(item.sender, item.message)
 
     def _order(self, order: Callable[[], None]) -> None:
         self._orders.append(order)
@@ -435,7 +442,7 @@ class Node:
             self.headroom.ran_out(str(full))
         else:
             return True
-        if not self.alone:
+        if not self.raft.may_withdraw(ready):
             return await self._save_later(ready)
         self.raft.withdraw(ready)
         for entry in ready.entries:

@@ -61,7 +61,9 @@ ROOMS = {
         "trio msgspec",
     ),
     "core.joining": Room(
-        4, "core.kv core.store_lmdb core.tls core.client core.config core.founding core.peering", "msgspec"
+        4,
+        "core.addresses core.kv core.store_lmdb core.tls core.client core.config core.founding core.peering",
+        "msgspec",
     ),
     "core.member": Room(
         4,

@@ -1,0 +1,140 @@
+"""Three real nodes: formed, led, killed, stopped, grown, shrunk."""
+
+import json
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.whole.cluster import ClusterOf, member, self_stats
+from tests.whole.requests import Client
+from tests.whole.servers import HOST, Server, free_port
+
+pytestmark = pytest.mark.slow
+
+
+def put(server: Server, key: str, value: str) -> int:
+    """Write; the status. Errors of the connection count as 0."""
+    try:
+        with Client(server.port) as client:
+            return client.put(key, value).status
+    except OSError:
+        return 0
+
+
+def get(server: Server, key: str) -> str:
+    with Client(server.port) as client:
+        answer = client.get(key, "?quorum=true")
+        assert answer.status == 200, answer.body
+        return str(answer.json["node"]["value"])
+
+
+def test_a_killed_leader_costs_a_moment_and_no_write(tmp_path: Path) -> None:
+    with ClusterOf(tmp_path, "n1", "n2", "n3") as cluster:
+        for number, server in enumerate(cluster.servers.values()):
+            assert put(server, f"/from{number}", "1") == 201
+        leader, follower = cluster.leader(), cluster.follower()
+        leader.kill()
+        killed = time.monotonic()
+        cluster.until(lambda: put(follower, "/after", "2") in (200, 201), "a write succeeds again")
+        assert time.monotonic() - killed < 10
+        for number in range(3):
+            assert get(follower, f"/from{number}") == "1"
+        leader.start()
+        cluster.leader()
+        assert get(leader, "/after") == "2"
+
+
+def test_a_stopped_leader_hands_over(tmp_path: Path) -> None:
+    with ClusterOf(tmp_path, "n1", "n2", "n3") as cluster:
+        leader, follower = cluster.leader(), cluster.follower()
+        time.sleep(0.5)
+        assert leader.stop() == 0
+        stopped = time.monotonic()
+        assert put(follower, "/a", "1") == 201
+        assert time.monotonic() - stopped < 3
+        assert self_stats(cluster.leader())["name"] != leader.home.name
+
+
+def test_a_frozen_leader_does_not_serve_what_is_no_longer_true(tmp_path: Path) -> None:
+    with ClusterOf(tmp_path, "n1", "n2", "n3") as cluster:
+        leader, follower = cluster.leader(), cluster.follower()
+        assert put(leader, "/a", "old") == 201
+        leader.signal(signal.SIGSTOP)
+        cluster.until(lambda: put(follower, "/a", "new") == 200, "the others go on")
+        leader.signal(signal.SIGCONT)
+        with Client(leader.port) as client:
+            answer = client.get("/a", "?quorum=true")
+        assert answer.status != 200 or answer.json["node"]["value"] == "new"
+
+
+def test_a_host_is_added_and_a_dead_one_replaced(tmp_path: Path) -> None:
+    with ClusterOf(tmp_path, "n1") as cluster:
+        first = cluster.servers["n1"]
+        # A member that was alone opens its peer port for the others.
+        first.kill()
+        assert put(_with_peer_port(cluster), "/a", "1") == 201
+        first = cluster.servers["n1"]
+        for name in ("n2", "n3"):
+            added = member(first, "add", name, "--peer-urls", _free_url(), "--learner")
+            assert added.returncode == 0, added.stderr
+            peers = dict(part.split("=") for part in added.stdout.split("--initial-cluster ")[1].strip().split(","))
+            joined = cluster.join(name, peers[name])
+            joined.start(ready=False)
+            cluster.until(lambda name=name: member(first, "promote", name).returncode == 0, f"{name} votes")  # type: ignore[misc]
+            cluster.until(lambda joined=joined: put(joined, "/by", "it") in (200, 201), f"{name} serves")  # type: ignore[misc]
+        listed = json.loads(member(first, "list", "-o", "json").stdout)
+        assert sorted((each["name"], each["role"] in ("leader", "voter")) for each in listed) == [
+            ("n1", True),
+            ("n2", True),
+            ("n3", True),
+        ]
+        dead = cluster.servers["n3"]
+        dead.kill()
+        shutil.rmtree(dead.data)
+        dead.start(ready=False)
+        assert dead.wait() == 1
+        assert "n3 has run in this cluster before" in dead.output()
+        removed = member(first, "remove", "n3")
+        assert removed.returncode == 0, removed.stderr
+        assert put(first, "/a", "2") == 200
+
+
+def test_a_removed_member_says_so_and_stops(tmp_path: Path) -> None:
+    with ClusterOf(tmp_path, "n1", "n2", "n3") as cluster:
+        time.sleep(0.5)
+        follower = cluster.follower()
+        name = follower.home.name
+        removed = member(cluster.leader(), "remove", name)
+        assert removed.returncode == 0, removed.stderr
+        assert follower.wait() == 1
+        assert "was removed from the cluster" in follower.output()
+        follower.start(ready=False)
+        assert follower.wait() == 1
+        assert "was removed from the cluster" in follower.output()
+
+
+def test_the_lead_is_moved(tmp_path: Path) -> None:
+    with ClusterOf(tmp_path, "n1", "n2", "n3") as cluster:
+        follower = cluster.follower()
+        moved = member(follower, "move-leader", follower.home.name)
+        assert moved.returncode == 0, moved.stderr
+        assert cluster.leader() is follower
+
+
+def _free_url() -> str:
+    return f"http://{HOST}:{free_port()}"
+
+
+def _with_peer_port(cluster: ClusterOf) -> Server:
+    url = cluster.peers["n1"]
+    again = Server(
+        "corenode",
+        cluster.home / "n1",
+        extra=["--name", "n1", "--listen-peer-urls", url, "--initial-advertise-peer-urls", url],
+    )
+    cluster.servers["n1"] = again
+    again.start()
+    return again
