@@ -28,9 +28,9 @@ from core.addresses import Url
 from core.admission import Admission
 from core.api.access.gate import Gate
 from core.api.access.hashing import Hashing
-from core.api.cors import Cors
+from core.api.browsers import Browsers
 from core.api.figures import Source
-from core.api.http import Frontend, Handler, Limits, Listener, ListenError, open_tcp, open_unix
+from core.api.http import Frontend, Limits, Listener, ListenError, open_tcp, open_unix
 from core.api.ops import routes as operations
 from core.api.router import Router
 from core.api.v2 import routes as tree
@@ -118,16 +118,16 @@ def _frontend(config: Config, member: Member, view: View, admission: Admission, 
     store = LocalStore(member.node)
     counters = Counters()
     sources: list[Source] = [view.figures, counters.figures, lambda: connection_figures(frontend)]
-    handler: Handler = Router(
+    handler = Router(
         Keys(store, gate, view.id, counters),
         [
             *tree.routes(store, gate, view, counters, time.time),
             *operations.routes(store, gate, view, view, sources, VERSION),
         ],
     )
-    if config.cors:
-        handler = Cors(handler, frozenset(config.cors))
-    frontend = Frontend(handler, Limits(body_max=config.max_request_bytes), admit=admission)
+    names = [url.host for url in (*config.listen_client_urls, *config.advertise_client_urls)]
+    browsers = Browsers(handler, names, config.cors)
+    frontend = Frontend(browsers, Limits(body_max=config.max_request_bytes), admit=admission)
     return frontend
 
 

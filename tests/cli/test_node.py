@@ -239,6 +239,7 @@ def test_a_watch_that_runs_a_program(host: Host) -> None:
 
 
 def test_a_reader_that_leaves_is_no_news(host: Host) -> None:
+    assert host.run("kv", "put", "/left", "behind").returncode == 0
     with host.start("kv", "ls", "-r", "/") as listing:
         assert listing.stdout is not None
         assert listing.stderr is not None
