@@ -32,6 +32,10 @@ Spawn = Callable[[Callable[[Produce], Awaitable[None]], Produce], None]
 """Start a task in the nursery of streams: the function and its argument."""
 
 
+Crowd = dict["Connection", None]
+"""Connections in the order in which they came."""
+
+
 class Hub:
     """Shared state. `now` and the date are as of the last sweep: exact enough for limits of seconds."""
 
@@ -45,6 +49,8 @@ class Hub:
         self.heads = Heads(wall)
         self.counters = counters
         self.connections: dict[int, Connection] = {}
+        self.newcomers: Crowd = {}
+        """Those that have not sent a whole request yet."""
         self.ready: deque[Connection] = deque()
         self.held = 0
         self.draining = False
