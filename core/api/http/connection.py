@@ -12,6 +12,7 @@ from core.api.http.outlet import StreamOutlet
 from core.api.http.recognise import NEED_MORE, UNUSUAL, recognise
 from core.api.http.secure import TlsFailedError, TlsLayer
 from core.api.http.state import BUSY, CLOSED, FLUSHING, HANDSHAKE, IDLE, LINGERING, RECEIVING, STREAMING
+from core.api.http.turned_away import Kind
 
 RECEIVE_SIZE = 16384
 """Bytes read at once."""
@@ -133,7 +134,7 @@ class Connection:
         if not data:
             if self.state is HANDSHAKE and self._tls is not None and self._tls.begun:
                 self._hub.counters.refused["handshake"] += 1
-                self._hub.turned_away(self.caller.address, "it left in the middle of the TLS handshake")
+                self._hub.turned_away(Kind.HANDSHAKE, self.caller.address, "it left in the middle of the TLS handshake")
             self.close()
             return
         if len(data) == RECEIVE_SIZE:
@@ -153,14 +154,15 @@ class Connection:
         if self.state is HANDSHAKE and not data.startswith(TLS_HANDSHAKE) and not tls.begun:
             self._tls = None
             self._leave_handshakes()
-            self._hub.turned_away(self.caller.address, "it does not speak TLS, and this port does")
+            self._hub.turned_away(Kind.PROTOCOL, self.caller.address, "it does not speak TLS, and this port does")
             self.refuse(400, "this port speaks TLS; use https://")
             return b""
         try:
             plain = tls.decrypt(data)
         except TlsFailedError as error:
-            self._hub.counters.refused["handshake" if self.state is HANDSHAKE else "tls"] += 1
-            self._hub.turned_away(self.caller.address, str(error))
+            kind = Kind.HANDSHAKE if self.state is HANDSHAKE else Kind.RECORD
+            self._hub.counters.refused[kind.value] += 1
+            self._hub.turned_away(kind, self.caller.address, str(error))
             self._put(tls.outgoing())
             self.close()
             return b""
@@ -183,7 +185,7 @@ class Connection:
         """Whether the client's certificate lets it in; if not, it is told."""
         why = "" if certificate is None else self._hub.admit(certificate)
         if why:
-            self._hub.turned_away(self.caller.address, why)
+            self._hub.turned_away(Kind.CERTIFICATE, self.caller.address, why)
             self.refuse(403, why)
             return False
         self.caller = Caller(self.caller.address, self.caller.local, certificate)
@@ -221,7 +223,7 @@ class Connection:
             request = judge.step()
         except RefusedError as refused:
             if isinstance(refused, WrongProtocolError):
-                self._hub.turned_away(self.caller.address, "it speaks TLS, and this port does not")
+                self._hub.turned_away(Kind.PROTOCOL, self.caller.address, "it speaks TLS, and this port does not")
             self.refuse(refused.status, refused.text)
             return
         if request is None:
@@ -439,7 +441,7 @@ class Connection:
             return
         if self.state is HANDSHAKE:
             refused["handshake"] += 1
-            self._hub.turned_away(self.caller.address, "it did not finish the TLS handshake in time")
+            self._hub.turned_away(Kind.HANDSHAKE, self.caller.address, "it did not finish the TLS handshake in time")
         elif self.state is IDLE:
             refused["idle"] += 1
         elif self.state is not LINGERING:
@@ -450,9 +452,8 @@ class Connection:
         """It was here longest of too many who have not made themselves known."""
         if self.state is HANDSHAKE:
             self._hub.counters.refused["handshake"] += 1
-            self._hub.turned_away(
-                self.caller.address, "it did not finish the TLS handshake before too many others came"
-            )
+            cause = "it did not finish the TLS handshake before too many others came"
+            self._hub.turned_away(Kind.HANDSHAKE, self.caller.address, cause)
         else:
             self._hub.counters.refused["newcomer"] += 1
         self.close()

@@ -18,6 +18,7 @@ from core.api.http.limits import Limits
 from core.api.http.listeners import Listener
 from core.api.http.message import Handler
 from core.api.http.statistics import Counters, Statistics
+from core.api.http.turned_away import Kind
 
 EVENTS_PER_TURN = 256
 """Events, and pipelined requests besides, that one look at the epoll set serves."""
@@ -105,7 +106,7 @@ class Frontend:
             certificate = connection.caller.certificate
             why = "" if certificate is None else hub.admit(certificate)
             if why:
-                hub.turned_away(connection.caller.address, why)
+                hub.turned_away(Kind.CERTIFICATE, connection.caller.address, why)
                 connection.close()
 
     def statistics(self) -> Statistics:

@@ -1,6 +1,6 @@
 """What the connections of one front end share: the epoll set, who is ready to go on, limits, counters, the date."""
 
-import logging
+import math
 import os
 import select
 from collections import deque
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from core.api.http.limits import Limits
 from core.api.http.message import Handler, Outlet
 from core.api.http.statistics import Counters
+from core.api.http.turned_away import Kind, TurnedAway
 from core.api.http.wire import Heads
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ NEVER = float("inf")
 
 Admit = Callable[[bytes], str]
 """Why the holder of a verified certificate, DER, is not let in; an empty text lets it in."""
-
-_logger = logging.getLogger(__name__)
 
 Produce = Callable[[Outlet], Awaitable[None]]
 
@@ -47,6 +46,7 @@ class Hub:
         self.spawn = spawn
         self.limits = limits
         self.heads = Heads(wall)
+        self._turned_away = TurnedAway()
         self.counters = counters
         self.connections: dict[int, Connection] = {}
         self.newcomers: Crowd = {}
@@ -67,6 +67,7 @@ class Hub:
         self.now = now
         self.idle_deadline = self.deadline(self.limits.idle_s)
         self.heads.set_date(wall)
+        self._turned_away.summarise(now)
 
     def deadline(self, seconds: float) -> float:
         """The loop time in so many seconds, later by the sweep that `now` may be old."""
@@ -83,9 +84,9 @@ class Hub:
             self.ready.append(connection)
             self.wake()
 
-    def turned_away(self, address: str, cause: str) -> None:
+    def turned_away(self, kind: Kind, address: str, cause: str) -> None:
         """Say in the log who was not let in, and why."""
-        _logger.warning("connection turned away", extra={"peer": address, "cause": cause})
+        self._turned_away.say(kind, address, cause, self.now)
 
     def forget(self, fd: int) -> None:
         """A connection is closed."""
@@ -103,5 +104,6 @@ class Hub:
         """Close every connection and the epoll set."""
         for connection in list(self.connections.values()):
             connection.close()
+        self._turned_away.summarise(math.inf)
         self.epoll.close()
         os.close(self._wake_fd)
