@@ -2,8 +2,8 @@
 
     run
     ├─ member          opened first, closed last; its loop ends after everything that may propose
-    └─ background      systemd's watchdog, the hashing of passwords, the watch on the loop, on certificate files and on
-                       revocations
+    └─ background      systemd's watchdog, the hashing of passwords, the watch on the loop, on certificate files, on
+                       revocations and on the records of access
        └─ front end    innermost, with the signals: SIGTERM and SIGINT begin the orderly end, SIGHUP reads the
                        configuration again
 
@@ -93,7 +93,8 @@ async def _serve(
     view = View(config, member, credentials)
     admission = Admission(member.keyspace)
     hashing = Hashing()
-    frontend = _frontend(config, member, view, admission, Gate(member.keyspace.access, hashing))
+    gate = Gate(member.keyspace.access, hashing)
+    frontend = _frontend(config, member, view, admission, gate)
     view.client_urls = tuple(str(url) for url in config.advertised(bound))
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with trio.open_nursery() as background:
@@ -102,6 +103,7 @@ async def _serve(
             background.start_soon(notifier.feed_watchdog, lambda: not member.node.is_stuck(STUCK_SECONDS))
             background.start_soon(credentials.watch, listeners)
             background.start_soon(admission.keep, frontend)
+            background.start_soon(gate.claims.run)
             async with trio.open_nursery() as serving:
                 await serving.start(frontend.serve, listeners)
                 with _announced(config, notifier, bound):

@@ -5,18 +5,19 @@ import binascii
 import hashlib
 import math
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 
 import msgspec
 import trio
 
 from core.api.access import audit
+from core.api.access.claims import Claim, Claims
 from core.api.access.hashing import Hashing
 from core.api.access.identity import ANONYMOUS, SOCKET, of_certificate
 from core.api.access.passwords import hashed, matches
 from core.api.access.throttle import Throttle
-from core.api.http.message import Caller, Reply, Request, Response
+from core.api.http.message import Caller, Outlet, Reply, Request, Response
 from core.api.plain import message
 from core.kv import access
 from core.kv.access import GUEST, ROOT, Identity, Office, Right, Role, Span
@@ -58,6 +59,7 @@ class Gate:
         self.switch = accounts.switch
         """Whether access to keys is restricted, and by records of which revision."""
         self.accounts = accounts
+        self.claims = Claims(self.switch)
         self._hashing = hashing
         self._throttle = Throttle()
         self._secret = secrets.token_bytes(32)
@@ -187,6 +189,25 @@ class Gate:
             self._roles[name] = found
         return found
 
+    # For how long
+
+    def claim(self, request: Request, identity: Identity | None, allowed: Callable[[Identity], bool]) -> Claim:
+        """What `identity` (None: access is not restricted) may have now, and may keep for as long as whoever asked is
+        still known by the same password or certificate and is `allowed` it."""
+        user = None if identity is None or request.header(b"authorization") is None else identity.user
+        known = None if user is None else self.accounts.user(user)
+        if user is not None and known is None:  # removed in this very moment
+            return Claim(self.switch, lambda: False)
+
+        def judge() -> bool:
+            if user is None or not self.switch.enabled:
+                return allowed(self.by_connection(request.caller))
+            now = self.accounts.user(user)
+            same = now is not None and known is not None and now.password == known.password
+            return same and allowed(self._user(user))
+
+        return Claim(self.switch, judge)
+
     # Administration
 
     def require(self, office: Office, request: Request, reply: Reply, serve: Callable[[Reply], None]) -> None:
@@ -198,10 +219,9 @@ class Gate:
             elif found.office < office:
                 audit.refused(found.name, request, f"needs {office.name.lower()}")
                 reply.send(self._refusal(office, request))
-            elif office is Office.READER:
-                serve(reply)
             else:
-                serve(audit.Audited(reply, found.name, request))
+                answered = reply if office is Office.READER else audit.Audited(reply, found.name, request)
+                serve(_Claimed(answered, self.claims, self.claim(request, found, lambda now: now.office >= office)))
 
         self.identify(request, identified)
 
@@ -209,6 +229,19 @@ class Gate:
         if self.switch.enabled and request.path.startswith(b"/v2/"):
             return message(401, INSUFFICIENT)
         return message(403, untrusted(office))
+
+
+class _Claimed:
+    """A reply whose stream ends with the claim to it."""
+
+    def __init__(self, reply: Reply, claims: Claims, claim: Claim) -> None:
+        self._claims = claims
+        self._claim = claim
+        self._reply = reply
+        self.send = reply.send
+
+    def stream(self, produce: Callable[[Outlet], Awaitable[None]]) -> None:
+        self._claims.stream(self._reply, produce, self._claim)
 
 
 def untrusted(office: Office) -> str:

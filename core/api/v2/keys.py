@@ -8,6 +8,7 @@ from time import perf_counter_ns
 import trio
 
 from core.api.access import audit
+from core.api.access.claims import Claim
 from core.api.access.gate import INSUFFICIENT, Denied, Gate
 from core.api.http.message import Outlet, Reply, Request, Response
 from core.api.plain import method_not_allowed, plain
@@ -23,7 +24,7 @@ from core.kv import paths
 from core.kv.access import Identity, Right, tree_spans
 from core.kv.commands import Admissible, Admitted, CompareAndDelete, CompareAndSwap, Create, Delete, Set, Update
 from core.kv.errors import CompactedError, StaleAccessError, TreeError
-from core.kv.records import Action, Event, Record
+from core.kv.records import Action, Event
 
 METHODS = (b"HEAD", b"GET", b"PUT", b"POST", b"DELETE")
 SYNCHRONOUS_SLICES = 2
@@ -80,7 +81,8 @@ class Keys:
                 audit.refused(found.name, request, "no permission")
                 self._deny(reply, Denied(401, INSUFFICIENT))
             elif reads:
-                self._read(request, reply, key, parameters, began, found)
+                claim = self._claim(request, key, parameters, found)
+                self._read(request, reply, key, parameters, began, claim)
             else:
                 try:
                     self._write(request, reply, key, parameters, began, self._switch.revision)
@@ -88,6 +90,14 @@ class Keys:
                     self._refuse(reply, error)
 
         self._gate.identify(request, identified)
+
+    def _claim(self, request: Request, key: bytes, parameters: Parameters, identity: Identity | None) -> Claim:
+        """The claim of somebody who may read this to go on reading it."""
+
+        def allowed(found: Identity) -> bool:
+            return not self._switch.enabled or self._may(found, key, parameters, reads=True)
+
+        return self._gate.claim(request, identity, allowed)
 
     def _may(self, identity: Identity, key: bytes, parameters: Parameters, *, reads: bool) -> bool:
         spans = tree_spans(key, recursive=parameters.recursive)
@@ -142,14 +152,10 @@ class Keys:
         key: bytes,
         parameters: Parameters,
         began: int,
-        identity: Identity | None,
+        claim: Claim | None,
     ) -> None:
-        """Answer a read that `identity` may make (None: not restricted)."""
-        answer: Callable[[], None]
-        if parameters.wait:
-            answer = partial(self._wait, request, reply, key, parameters, identity)
-        else:
-            answer = partial(self._get, reply, key, parameters.recursive, began)
+        """Answer a read that somebody has a claim to (None: access is not restricted)."""
+        answer = partial(self._wait if parameters.wait else self._get, request, reply, key, parameters, began, claim)
         if parameters.quorum and request.method == b"GET":
             self._store.confirm(partial(self._confirmed, reply, answer))
         else:
@@ -163,17 +169,15 @@ class Keys:
             self._refuse(reply, error)
 
     def _wait(
-        self, request: Request, reply: Reply, key: bytes, parameters: Parameters, identity: Identity | None
+        self, request: Request, reply: Reply, key: bytes, parameters: Parameters, began: int, claim: Claim | None
     ) -> None:
-        def still_allowed() -> bool:
-            if not self._switch.enabled:
-                return True
-            found = identity or self._gate.by_connection(request.caller)
-            return self._may(found, key, parameters, reads=True)
+        claim = claim or self._claim(request, key, parameters, None)
+        watching = Watching(self._store, self._head, key, parameters, claim.holds)
+        self._gate.claims.stream(reply, watching.produce, claim)
 
-        reply.stream(Watching(self._store, self._head, key, parameters, still_allowed).produce)
-
-    def _get(self, reply: Reply, key: bytes, recursive: bool, began: int) -> None:
+    def _get(
+        self, request: Request, reply: Reply, key: bytes, parameters: Parameters, began: int, claim: Claim | None
+    ) -> None:
         store = self._store
         try:
             record = None if key == paths.ROOT else store.node(key)
@@ -183,20 +187,20 @@ class Keys:
             return
         self._counters.succeeded[Operation.GETS] += 1
         if record is None or record.directory:
-            self._list(reply, record, recursive)
+            listing = Listing(self._store, record, recursive=parameters.recursive)
+            self._list(reply, listing, lambda: claim or self._claim(request, key, parameters, None))
         else:
             reply.send(Response(200, self._head.success(store.revision), node_body(store, record)))
         self._counters.reads.observe(perf_counter_ns() - began)
 
-    def _list(self, reply: Reply, directory: Record | None, recursive: bool) -> None:
-        listing = Listing(self._store, directory, recursive=recursive)
+    def _list(self, reply: Reply, listing: Listing, claim: Callable[[], Claim]) -> None:
         head = self._head.success(listing.index)
         slices = listing.slices()
         pieces = list(islice(slices, SYNCHRONOUS_SLICES))
         if listing.complete:
             reply.send(Response(200, head, b"".join(pieces)))
         else:
-            reply.stream(partial(_send_slices, head, pieces, slices, self._turn))
+            self._gate.claims.stream(reply, partial(_send_slices, head, pieces, slices, self._turn), claim())
 
     # Errors
 

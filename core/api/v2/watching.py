@@ -33,8 +33,8 @@ class Watching:
         """Serve the watch until it is answered or cancelled.
 
         Nobody may be told of history that is gone: if that is known before the first byte, it is a 401 of the
-        dialect; later, the answer ends and the client, asking again, gets the 401. So it is with events that whoever
-        waits may no longer read: access is looked at again at each of them.
+        dialect; later, the answer ends and the client, asking again, gets the 401. Before each event access is looked
+        at again, and the answer cut off where whoever waits may no longer read it.
         """
         try:
             watch = self._store.watch(self._key, recursive=self._recursive, start=self._start)
@@ -51,6 +51,7 @@ class Watching:
                 except TreeError:
                     return
                 if not self._still_allowed():
+                    await outlet.abort()
                     return
                 await outlet.send(b"".join([event_body(self._store, event) for event in events]))
                 if not self._stream:
