@@ -1,14 +1,19 @@
 """Who of those with a verified certificate comes in: not the revoked, and not peers where clients come in."""
 
+import logging
 from typing import Protocol
 
 import trio
 
 from core.api.http import Frontend
+from core.kv.errors import DamagedError
 from core.tls.identity import Role, identify
 
 REVIEW_SECONDS = 0.2
 """How long a connection outlives the revocation of its certificate, at most."""
+
+
+_logger = logging.getLogger(__name__)
 
 
 class Revocations(Protocol):
@@ -34,7 +39,12 @@ class Admission:
             identity = identify(certificate)
         except ValueError:
             return "its certificate cannot be read"
-        if self._known.is_revoked(identity.serial):
+        try:
+            revoked = self._known.is_revoked(identity.serial)
+        except DamagedError as error:
+            _logger.error("the record of a certificate is damaged", extra={"why": str(error)})
+            return "whether its certificate is revoked cannot be read"
+        if revoked:
             return f"its certificate is revoked: {identity.name}, serial {identity.serial:x}"
         if identity.role is Role.PEER:
             return "its certificate is that of a peer, and this port is for clients"

@@ -93,7 +93,7 @@ async def _serve(
     view = View(config, member, credentials)
     admission = Admission(member.keyspace)
     hashing = Hashing()
-    gate = Gate(member.keyspace.access, hashing)
+    gate = Gate(member.keyspace.access, hashing, member.node.damage)
     frontend = _frontend(config, member, view, admission, gate)
     view.client_urls = tuple(str(url) for url in config.advertised(bound))
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
@@ -126,6 +126,7 @@ def _frontend(config: Config, member: Member, view: View, admission: Admission, 
             *tree.routes(store, gate, view, counters, time.time),
             *operations.routes(store, gate, view, view, sources, VERSION),
         ],
+        store.damage,
     )
     names = [url.host for url in (*config.listen_client_urls, *config.advertise_client_urls)]
     browsers = Browsers(handler, names, config.cors)

@@ -5,9 +5,10 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from core.kv.commands import Command
-from core.kv.errors import KeyspaceError
+from core.kv.errors import DamagedError, KeyspaceError
 from core.kv.records import Event, Record
 from core.kv.tree import Page
+from core.node.damage import Damage
 from core.node.errors import NoLeaderError, NoSpaceError, OutcomeUnknownError, OverloadedError, ProposalError
 
 Outcome = object
@@ -47,6 +48,11 @@ class Store(Protocol):
 
     @property
     def clock(self) -> Clock: ...
+
+    @property
+    def damage(self) -> Damage:
+        """To be told of each DamagedError that a read raises, which every one of these may."""
+        ...
 
     @property
     def revision(self) -> int:
@@ -94,6 +100,8 @@ class Store(Protocol):
 
 __all__ = [
     "Clock",
+    "Damage",
+    "DamagedError",
     "KeyspaceError",
     "NoLeaderError",
     "NoSpaceError",

@@ -16,6 +16,7 @@ from core.node import inbox
 from core.node.applying import Applier
 from core.node.clock import ClusterClock
 from core.node.confirming import Confirmations, Confirmed
+from core.node.damage import Damage
 from core.node.disk import Log, Snapshots, State
 from core.node.errors import ChangeRefusedError, NoLeaderError, NoSpaceError, OverloadedError, ProposalError
 from core.node.headroom import Headroom
@@ -97,6 +98,7 @@ class Node:
         self.timings = Timings(Timing(), Timing(), Timing(), Timing())
         self.pace = Pace()
         self.inbox = Inbox()
+        self.damage = Damage()
         self._log = log
         self._state = state
         self._peers = peers or NoPeers()

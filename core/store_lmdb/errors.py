@@ -8,6 +8,8 @@ from pathlib import Path
 
 import lmdb
 
+from core.kv.errors import DamagedError
+
 
 class StoreError(Exception):
     """Any trouble with the data directory or a file in it."""
@@ -17,8 +19,8 @@ class DirectoryError(StoreError):
     """The data directory is foreign, incomplete, in use, or not of this format; nothing in it was changed."""
 
 
-class CorruptError(StoreError):
-    """A file holds something that was never written to it. The node must not go on with it."""
+class CorruptError(StoreError, DamagedError):
+    """A file holds something that was never written to it. Nothing may rest on it."""
 
     def __init__(self, file: Path, what: str) -> None:
         super().__init__(

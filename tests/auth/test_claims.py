@@ -10,6 +10,7 @@ import trio.testing
 from core.api.access.gate import Gate
 from core.api.access.hashing import Hashing
 from core.api.http.message import Caller, Outlet, Reply
+from core.api.store import Damage
 from core.api.v2.counters import Counters
 from core.api.v2.keys import Keys
 from core.kv import commands as c
@@ -103,7 +104,7 @@ async def test_a_change_of_records_ends_the_watches_it_forbids(
     records: Records, change: str, autojump_clock: trio.testing.MockClock
 ) -> None:
     hashing = Hashing()
-    gate = Gate(records.keyspace.access, hashing)
+    gate = Gate(records.keyspace.access, hashing, Damage())
     command, expected = CHANGES[change]
     autojump_clock.autojump_threshold = 0.05  # a password is checked by a thread, in real time
     async with trio.open_nursery() as nursery:
@@ -115,7 +116,7 @@ async def test_a_change_of_records_ends_the_watches_it_forbids(
 
 async def test_restricting_access_ends_what_guests_may_not_read(autojump_clock: trio.testing.MockClock) -> None:
     records = Records()
-    gate = Gate(records.keyspace.access, Hashing())
+    gate = Gate(records.keyspace.access, Hashing(), Damage())
     replies = {name: await opened(gate, name) for name in ("guest", "socket")}
 
     def restrict() -> None:
@@ -126,14 +127,14 @@ async def test_restricting_access_ends_what_guests_may_not_read(autojump_clock: 
 
 
 async def test_an_office_lost_ends_what_it_gave(records: Records, autojump_clock: trio.testing.MockClock) -> None:
-    gate = Gate(records.keyspace.access, Hashing())
+    gate = Gate(records.keyspace.access, Hashing(), Damage())
     records.admitted(c.UserChange("bob", grant=("root",)))
     replies = {name: await opened(gate, name, Office.OPERATOR) for name in ("bob", "socket")}
     assert await ended_by(gate, replies, lambda: records.admitted(c.UserChange("bob", revoke=("root",)))) == {"bob"}
 
 
 def test_what_is_lost_stays_lost(records: Records) -> None:
-    gate = Gate(records.keyspace.access, Hashing())
+    gate = Gate(records.keyspace.access, Hashing(), Damage())
     claim = gate.claim(request(b"GET", b"/", caller=SHOWN), Identity("bob", user="bob"), lambda now: now.user == "bob")
     assert claim.holds()
     records.admitted(c.UserDelete("bob"))

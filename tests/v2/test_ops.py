@@ -20,6 +20,7 @@ from core.api.v2.counters import Counters, Operation
 from core.kv.commands import Compact, Revoke
 from core.kv.errors import CompactedError, FutureRevisionError
 from core.kv.outcomes import Compacted, Revoked
+from core.node.damage import Damage
 from core.node.latency import BOUNDS_NS, Latency
 from tests.auth.support import certificate, open_gate
 from tests.v2.fakes import ANYONE, LOCAL, FakeOutlet, FakeReply, FakeStore, request
@@ -86,7 +87,7 @@ def ask(
         "0.1",
     )
     reply = FakeReply()
-    Router(lambda *_: pytest.fail("not a key"), handlers)(request(method, target, caller=caller), reply)
+    Router(lambda *_: pytest.fail("not a key"), handlers, Damage())(request(method, target, caller=caller), reply)
     return reply
 
 
@@ -278,7 +279,9 @@ def test_no_bytes_raise(path: bytes, query: bytes) -> None:
     handlers = routes(FakeStore(), open_gate(), FakeHealth(), FakeNode(), [], "0.1")
     for method in (b"GET", b"POST"):
         reply = FakeReply()
-        Router(lambda *_: pytest.fail("not a key"), handlers)(request(method, path + b"?" + query, caller=LOCAL), reply)
+        Router(lambda *_: pytest.fail("not a key"), handlers, Damage())(
+            request(method, path + b"?" + query, caller=LOCAL), reply
+        )
         assert isinstance(reply.sent, Response)
 
 

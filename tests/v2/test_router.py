@@ -4,6 +4,7 @@ import pytest
 
 from core.api.http.message import Handler, Response
 from core.api.router import Route, Router
+from core.api.store import Damage
 from tests.v2.fakes import FakeReply, request
 
 
@@ -14,6 +15,7 @@ def named(name: bytes) -> Handler:
 ROUTER = Router(
     named(b"keys"),
     [Route(b"/a", named(b"a"), below=True), Route(b"/a/b", named(b"b"), below=True), Route(b"/c", named(b"c"))],
+    Damage(),
 )
 
 
@@ -49,4 +51,4 @@ def test_other_paths_are_404(path: bytes) -> None:
 
 def test_two_handlers_for_one_path_are_a_mistake() -> None:
     with pytest.raises(ValueError, match="/x"):
-        Router(named(b""), [Route(b"/x", named(b"1")), Route(b"/x", named(b"2"))])
+        Router(named(b""), [Route(b"/x", named(b"1")), Route(b"/x", named(b"2"))], Damage())

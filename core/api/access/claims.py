@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from core.api.http.message import Outlet, Reply
+from core.kv.errors import DamagedError
 from core.kv.ledger import Switch
 
 REVIEW_SECONDS = 0.2
@@ -29,7 +30,10 @@ class Claim:
         """Whether it still does. What was lost once stays lost."""
         if self._as_of != self._switch.revision:
             self._as_of = self._switch.revision
-            self._holds = self._holds and self._judge()
+            try:
+                self._holds = self._holds and self._judge()
+            except DamagedError:
+                self._holds = False
         return self._holds
 
 

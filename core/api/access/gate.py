@@ -18,7 +18,8 @@ from core.api.access.identity import ANONYMOUS, SOCKET, of_certificate
 from core.api.access.passwords import hashed, matches
 from core.api.access.throttle import Throttle
 from core.api.http.message import Caller, Outlet, Reply, Request, Response
-from core.api.plain import message
+from core.api.plain import DAMAGED, message
+from core.api.store import Damage, DamagedError
 from core.kv import access
 from core.kv.access import GUEST, ROOT, Identity, Office, Right, Role, Span
 from core.kv.accounts import Accounts
@@ -55,12 +56,13 @@ Identified = Callable[[Identity | Denied], None]
 class Gate:
     """One for a node. Synchronous, on the loop; passwords are checked by the task of `hashing`."""
 
-    def __init__(self, accounts: Accounts, hashing: Hashing) -> None:
+    def __init__(self, accounts: Accounts, hashing: Hashing, damage: Damage) -> None:
         self.switch = accounts.switch
         """Whether access to keys is restricted, and by records of which revision."""
         self.accounts = accounts
         self.claims = Claims(self.switch)
         self._hashing = hashing
+        self._damage = damage
         self._throttle = Throttle()
         self._secret = secrets.token_bytes(32)
         self._verified: dict[bytes, tuple[str, float]] = {}
@@ -130,7 +132,11 @@ class Gate:
     def _checked(self, name: bytes, user: str, stored: str | None, fits: bool) -> None:
         """Tell all who showed these credentials meanwhile."""
         waiting = self._being_checked.pop(name)
-        now = self.accounts.user(user)
+        try:
+            now = self.accounts.user(user)
+        except DamagedError as error:
+            self._damage.met(error)
+            now = None
         good = fits and now is not None and now.password == stored
         if good:
             self._throttle.succeeded(user[:_NAME], _host(waiting[0][0].caller))
@@ -221,7 +227,12 @@ class Gate:
                 reply.send(self._refusal(office, request))
             else:
                 answered = reply if office is Office.READER else audit.Audited(reply, found.name, request)
-                serve(_Claimed(answered, self.claims, self.claim(request, found, lambda now: now.office >= office)))
+                claim = self.claim(request, found, lambda now: now.office >= office)
+                try:
+                    serve(_Claimed(answered, self.claims, claim))
+                except DamagedError as error:  # caught here, for a password is checked by a task of its own
+                    self._damage.met(error)
+                    reply.send(message(500, DAMAGED))
 
         self.identify(request, identified)
 

@@ -12,7 +12,15 @@ from core.api.access.gate import Gate
 from core.api.http.message import Handler, Outlet, Reply, Request, Response
 from core.api.plain import json_answer, message, method_not_allowed
 from core.api.router import Route
-from core.api.store import NoLeaderError, NoSpaceError, Outcome, OutcomeUnknownError, OverloadedError, Store
+from core.api.store import (
+    DamagedError,
+    NoLeaderError,
+    NoSpaceError,
+    Outcome,
+    OutcomeUnknownError,
+    OverloadedError,
+    Store,
+)
 from core.kv.access import Office
 from core.kv.commands import Compact
 from core.kv.errors import CompactedError, FutureRevisionError
@@ -117,7 +125,10 @@ class Operator:
                     if piece:
                         await outlet.send(piece)
         except Exception as error:  # whatever the disk says, the node goes on
-            _log.exception("the snapshot asked for by an operator could not be read")
+            if isinstance(error, DamagedError):
+                self._store.damage.met(error)
+            else:
+                _log.exception("the snapshot asked for by an operator could not be read")
             if begun:
                 await outlet.abort()
                 return

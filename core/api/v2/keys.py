@@ -12,7 +12,7 @@ from core.api.access.claims import Claim
 from core.api.access.gate import INSUFFICIENT, Denied, Gate
 from core.api.http.message import Outlet, Reply, Request, Response
 from core.api.plain import method_not_allowed, plain
-from core.api.store import Outcome, ProposalError, Store
+from core.api.store import DamagedError, Outcome, ProposalError, Store
 from core.api.v2.counters import Counters, Operation
 from core.api.v2.errors import INVALID_FIELD, UNAUTHORIZED, Refusal, RequestError, refusal
 from core.api.v2.form import MAX_KEY, BadPathError, Parameters, key_of, parameters_of
@@ -63,7 +63,7 @@ class Keys:
                 self._read(request, reply, key, parameters, began, None)
             else:
                 self._write(request, reply, key, parameters, began, None)
-        except RequestError as error:
+        except (RequestError, DamagedError) as error:
             self._refuse(reply, error)
         except BadPathError:
             reply.send(plain(400, b"400 Bad Request"))
@@ -74,20 +74,24 @@ class Keys:
         """Serve a request, while access is restricted, if whoever asks may do this."""
         reads = request.method in (b"GET", b"HEAD")
 
-        def identified(found: Identity | Denied) -> None:
-            if isinstance(found, Denied):
-                self._deny(reply, found)
-            elif not self._may(found, key, parameters, reads=reads):
+        def judged(found: Identity) -> None:
+            if not self._may(found, key, parameters, reads=reads):
                 audit.refused(found.name, request, "no permission")
                 self._deny(reply, Denied(401, INSUFFICIENT))
             elif reads:
                 claim = self._claim(request, key, parameters, found)
                 self._read(request, reply, key, parameters, began, claim)
             else:
-                try:
-                    self._write(request, reply, key, parameters, began, self._switch.revision)
-                except RequestError as error:
-                    self._refuse(reply, error)
+                self._write(request, reply, key, parameters, began, self._switch.revision)
+
+        def identified(found: Identity | Denied) -> None:
+            if isinstance(found, Denied):
+                self._deny(reply, found)
+                return
+            try:
+                judged(found)
+            except (RequestError, DamagedError) as error:
+                self._refuse(reply, error)
 
         self._gate.identify(request, identified)
 
@@ -140,7 +144,11 @@ class Keys:
         record = outcome.record
         action = record.action
         created = action is Action.CREATE or (action is Action.SET and outcome.previous is None)
-        body = quiet_body(action) if quiet and action in _WORDY else event_body(self._store, outcome)
+        try:
+            body = quiet_body(action) if quiet and action in _WORDY else event_body(self._store, outcome)
+        except DamagedError as error:  # written it is all the same
+            self._refuse(reply, error)
+            return
         reply.send(Response(201 if created else 200, self._head.success(record.index), body))
 
     # Reads
@@ -163,7 +171,10 @@ class Keys:
 
     def _confirmed(self, reply: Reply, answer: Callable[[], None], error: ProposalError | None) -> None:
         if error is None:
-            answer()
+            try:
+                answer()
+            except DamagedError as damaged:
+                self._refuse(reply, damaged)
         else:
             self._counters.failed[Operation.GETS] += 1
             self._refuse(reply, error)
@@ -200,30 +211,32 @@ class Keys:
         if listing.complete:
             reply.send(Response(200, head, b"".join(pieces)))
         else:
-            self._gate.claims.stream(reply, partial(_send_slices, head, pieces, slices, self._turn), claim())
+            self._gate.claims.stream(reply, partial(self._send_slices, head, pieces, slices), claim())
+
+    async def _send_slices(self, head: bytes, pieces: list[bytes], rest: Iterator[bytes], outlet: Outlet) -> None:
+        """Send a long listing. If its index is compacted away in the middle, or damage met, there is no whole to
+        send."""
+        await outlet.start(200, head)
+        piece: bytes | None = b"".join(pieces)
+        while piece is not None:
+            if piece:
+                await outlet.send(piece)  # without the turn: a slow client delays nobody
+            try:
+                async with self._turn:
+                    piece = next(rest, None)
+            except (CompactedError, DamagedError) as error:
+                if isinstance(error, DamagedError):
+                    self._store.damage.met(error)
+                await outlet.abort()
+                return
 
     # Errors
 
     def _refuse(self, reply: Reply, error: object) -> None:
+        if isinstance(error, DamagedError):
+            self._store.damage.met(error)
         answer = refusal(error, self._store.revision)
         reply.send(Response(answer.status, self._head.error(answer.index), answer.body()))
-
-
-async def _send_slices(
-    head: bytes, pieces: list[bytes], rest: Iterator[bytes], turn: trio.Lock, outlet: Outlet
-) -> None:
-    """Send a long listing. If its index is compacted away in the middle there is no whole to send."""
-    await outlet.start(200, head)
-    piece: bytes | None = b"".join(pieces)
-    while piece is not None:
-        if piece:
-            await outlet.send(piece)  # without the turn: a slow client delays nobody
-        try:
-            async with turn:
-                piece = next(rest, None)
-        except CompactedError:
-            await outlet.abort()
-            return
 
 
 def chosen(method: bytes, key: bytes, parameters: Parameters) -> tuple[Operation, Admissible]:

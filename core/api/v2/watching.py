@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from core.api.http.message import Outlet
-from core.api.store import Store
+from core.api.store import DamagedError, Store
 from core.api.v2.errors import refusal
 from core.api.v2.form import Parameters
 from core.api.v2.head import Head
@@ -38,7 +38,9 @@ class Watching:
         """
         try:
             watch = self._store.watch(self._key, recursive=self._recursive, start=self._start)
-        except TreeError as error:
+        except (TreeError, DamagedError) as error:
+            if isinstance(error, DamagedError):
+                self._store.damage.met(error)
             answer = refusal(error, self._store.revision)
             await outlet.start(answer.status, self._head.error(answer.index))
             await outlet.send(answer.body())
@@ -48,11 +50,16 @@ class Watching:
             while True:
                 try:
                     events = await (watch.next() if self._stream else watch.next(1))
+                    lines = b"".join([event_body(self._store, event) for event in events])
                 except TreeError:
+                    return
+                except DamagedError as error:
+                    self._store.damage.met(error)
+                    await outlet.abort()
                     return
                 if not self._still_allowed():
                     await outlet.abort()
                     return
-                await outlet.send(b"".join([event_body(self._store, event) for event in events]))
+                await outlet.send(lines)
                 if not self._stream:
                     return
