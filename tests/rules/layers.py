@@ -41,7 +41,7 @@ ROOMS = {
     "core.api.access": Room(3, "core.kv core.tls core.api core.api.http", "trio msgspec"),
     "core.api.v2": Room(3, "core.kv core.node core.api core.api.http core.api.access", "trio msgspec"),
     "core.api.ops": Room(
-        3, "core.kv core.tls core.node core.api core.api.http core.api.access", "msgspec prometheus_client"
+        3, "core.kv core.tls core.node core.api core.api.http core.api.access", "trio msgspec prometheus_client"
     ),
     "core.client": Room(3, "core.addresses core.tls", "trio httpcore msgspec"),
     # 4 wiring
