@@ -94,7 +94,12 @@ async def _serve(
     admission = Admission(member.keyspace)
     hashing = Hashing()
     gate = Gate(member.keyspace.access, hashing, member.node.damage)
-    frontend = _frontend(config, member, view, admission, gate)
+    frontend, browsers = _frontend(config, member, view, admission, gate)
+
+    def take(fresh: Config) -> None:
+        set_level(fresh.log_level)
+        browsers.allow(fresh.cors)
+
     view.client_urls = tuple(str(url) for url in config.advertised(bound))
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with trio.open_nursery() as background:
@@ -107,7 +112,7 @@ async def _serve(
             async with trio.open_nursery() as serving:
                 await serving.start(frontend.serve, listeners)
                 with _announced(config, notifier, bound):
-                    await _obey(signals, config, notifier, lambda: credentials.reload(listeners))
+                    await _obey(signals, config, notifier, take, lambda: credentials.reload(listeners))
                 notifier.stopping()
                 _logger.info("stopping", extra={"connections": frontend.statistics().connections})
                 frontend.drain(DRAIN_SECONDS)
@@ -115,8 +120,10 @@ async def _serve(
             background.cancel_scope.cancel()
 
 
-def _frontend(config: Config, member: Member, view: View, admission: Admission, gate: Gate) -> Frontend:
-    """The front end with everything it serves."""
+def _frontend(
+    config: Config, member: Member, view: View, admission: Admission, gate: Gate
+) -> tuple[Frontend, Browsers]:
+    """The front end with everything it serves, and what stands between it and web pages."""
     store = LocalStore(member.node)
     counters = Counters()
     sources: list[Source] = [view.figures, counters.figures, lambda: connection_figures(frontend)]
@@ -131,7 +138,7 @@ def _frontend(config: Config, member: Member, view: View, admission: Admission, 
     names = [url.host for url in (*config.listen_client_urls, *config.advertise_client_urls)]
     browsers = Browsers(handler, names, config.cors)
     frontend = Frontend(browsers, Limits(body_max=config.max_request_bytes), admit=admission)
-    return frontend
+    return frontend, browsers
 
 
 def _listen(config: Config) -> tuple[Credentials, list[Listener], list[Url]]:
@@ -180,7 +187,11 @@ def _announced(config: Config, notifier: Notifier, bound: list[Url]) -> Iterator
 
 
 async def _obey(
-    signals: AsyncIterator[int], config: Config, notifier: Notifier, renew_credentials: Callable[[], None]
+    signals: AsyncIterator[int],
+    config: Config,
+    notifier: Notifier,
+    take: Callable[[Config], None],
+    renew_credentials: Callable[[], None],
 ) -> None:
     """Reload at each SIGHUP; return at the first other signal."""
     async for number in signals:
@@ -192,7 +203,7 @@ async def _obey(
         except ConfigError as error:
             _logger.error("configuration not reloaded; going on as before", extra={"why": str(error)})
         else:
-            set_level(config.log_level)
+            take(config)
             _logger.info("configuration reloaded", extra={"needs_restart": ", ".join(restart) or "nothing"})
         renew_credentials()
         notifier.ready("serving")
