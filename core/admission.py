@@ -1,19 +1,16 @@
 """Who of those with a verified certificate comes in: not the revoked, and not peers where clients come in."""
 
-import logging
 from typing import Protocol
 
 import trio
 
 from core.api.http import Frontend
 from core.kv.errors import DamagedError
+from core.node.damage import Damage
 from core.tls.identity import Role, identify
 
 REVIEW_SECONDS = 0.2
 """How long a connection outlives the revocation of its certificate, at most."""
-
-
-_logger = logging.getLogger(__name__)
 
 
 class Revocations(Protocol):
@@ -30,8 +27,9 @@ class Revocations(Protocol):
 class Admission:
     """Asked by the front end at each handshake, so that what was revoked a moment ago is already outside."""
 
-    def __init__(self, known: Revocations) -> None:
+    def __init__(self, known: Revocations, damage: Damage) -> None:
         self._known = known
+        self._damage = damage
 
     def __call__(self, certificate: bytes) -> str:
         """Why its holder is not let in; empty if it is."""
@@ -42,7 +40,7 @@ class Admission:
         try:
             revoked = self._known.is_revoked(identity.serial)
         except DamagedError as error:
-            _logger.error("the record of a certificate is damaged", extra={"why": str(error)})
+            self._damage.met(error)
             return "whether its certificate is revoked cannot be read"
         if revoked:
             return f"its certificate is revoked: {identity.name}, serial {identity.serial:x}"

@@ -91,7 +91,7 @@ async def _serve(
 ) -> None:
     """Everything above the member, from the listeners to the orderly end."""
     view = View(config, member, credentials)
-    admission = Admission(member.keyspace)
+    admission = Admission(member.keyspace, member.node.damage)
     hashing = Hashing()
     gate = Gate(member.keyspace.access, hashing, member.node.damage)
     frontend, browsers = _frontend(config, member, view, admission, gate)

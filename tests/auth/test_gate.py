@@ -15,13 +15,13 @@ from core.api.access.hashing import Hashing
 from core.api.access.identity import of_certificate
 from core.api.access.passwords import hashed, matches
 from core.api.access.throttle import ENTRIES, FREE_FOR_ADDRESS, FREE_FOR_USER, Throttle
-from core.api.http.message import Caller, Request
+from core.api.http.message import Caller, Reply, Request
 from core.api.store import Damage
 from core.api.v2.counters import Counters
 from core.api.v2.keys import Keys
 from core.kv import commands as c
-from core.kv.access import Identity, Office, Permission, Right
-from core.kv.errors import StaleAccessError
+from core.kv.access import Identity, Office, Permission, Right, User
+from core.kv.errors import MissingRecordError, StaleAccessError
 from core.kv.records import Event
 from tests.auth.support import Records, basic, certificate, cheap
 from tests.v2.fakes import ANYONE, LOCAL, FakeReply, FakeStore, record, request
@@ -157,6 +157,39 @@ async def test_a_password_that_changes_while_it_is_checked_is_not_believed(recor
     records.admitted(c.UserChange("alice", cheap("other")))
     assert await door.answer(basic("alice", "other")) == Identity("user alice", user="alice")
     assert door.found[0] == Denied(401, "Insufficient credentials")
+
+
+async def test_damaged_records_let_nobody_in_and_end_nothing(
+    records: Records, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashing, damage = Hashing(), Damage()
+    nursery.start_soon(hashing.run)
+    gate = Gate(records.keyspace.access, hashing, damage)
+    reads = 0
+
+    def user(name: str) -> User | None:
+        nonlocal reads
+        reads += 1
+        if reads == 2:  # when the password has been checked
+            raise MissingRecordError("the row of alice")
+        return User(name, cheap("wonderland"), ())
+
+    monkeypatch.setattr(gate.accounts, "user", user)
+    assert await Asked(gate).answer(basic("alice", "wonderland")) == Denied(401, "Insufficient credentials")
+    assert damage.found
+
+    def damaged(_: Reply) -> None:
+        raise MissingRecordError("the row of bob")
+
+    for headers in ((), (basic("root", "secret"),)):
+        reply = FakeReply()
+        monkeypatch.undo()
+        asked_for = asked(*headers, caller=ANYONE if headers else LOCAL)
+        gate.require(Office.ADMIN, asked_for, reply, damaged)
+        with trio.fail_after(10):
+            while not reply.answers:  # noqa: ASYNC110
+                await trio.sleep(0.001)
+        assert reply.sent.status == 500
 
 
 async def test_only_so_many_wait(records: Records) -> None:

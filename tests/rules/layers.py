@@ -48,7 +48,7 @@ ROOMS = {
     "core.settings": Room(4, "core.addresses", "msgspec"),
     "core.config": Room(4, "core.addresses core.settings", "msgspec"),
     "core.logs": Room(4, libraries="msgspec"),
-    "core.admission": Room(4, "core.kv core.tls core.api.http", "trio"),
+    "core.admission": Room(4, "core.kv core.node core.tls core.api.http", "trio"),
     "core.credentials": Room(4, "core.tls core.api.http core.config", "trio"),
     "core.runtime_dir": Room(4, libraries="msgspec"),
     "core.service": Room(4, libraries="trio"),

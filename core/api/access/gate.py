@@ -219,6 +219,10 @@ class Gate:
     def require(self, office: Office, request: Request, reply: Reply, serve: Callable[[Reply], None]) -> None:
         """Serve an administrative request if whoever asks holds the office; otherwise answer with why not."""
 
+        def damaged(error: DamagedError) -> None:
+            self._damage.met(error)
+            reply.send(message(500, DAMAGED))
+
         def identified(found: Identity | Denied) -> None:
             if isinstance(found, Denied):
                 reply.send(message(found.status, found.why, found.headers()))
@@ -230,11 +234,13 @@ class Gate:
                 claim = self.claim(request, found, lambda now: now.office >= office)
                 try:
                     serve(_Claimed(answered, self.claims, claim))
-                except DamagedError as error:  # caught here, for a password is checked by a task of its own
-                    self._damage.met(error)
-                    reply.send(message(500, DAMAGED))
+                except DamagedError as error:  # maybe in the task that checks passwords
+                    damaged(error)
 
-        self.identify(request, identified)
+        try:
+            self.identify(request, identified)
+        except DamagedError as error:
+            damaged(error)
 
     def _refusal(self, office: Office, request: Request) -> Response:
         if self.switch.enabled and request.path.startswith(b"/v2/"):
