@@ -28,6 +28,7 @@ VERBS = {
         "health": lazy.Verb("core.commands.health", "Say whether nodes are healthy; exit 1 if one is not."),
         "ca": lazy.Verb("core.commands.ca", "Make and look after the cluster's certificate authority."),
         "snapshot": lazy.Verb("core.commands.snapshot", "Save, verify and restore the whole store."),
+        "check": lazy.Verb("core.commands.check", "Read all of a stopped node's data; exit 1 if any is damaged."),
     },
     "About": {
         "version": lazy.Verb("core.commands.version", "Show the versions of this program and of a node."),

@@ -5,6 +5,8 @@ from typing import Protocol
 import trio
 
 from core.api.http import Frontend
+from core.kv.errors import DamagedError
+from core.node.damage import Damage
 from core.tls.identity import Role, identify
 
 REVIEW_SECONDS = 0.2
@@ -25,8 +27,9 @@ class Revocations(Protocol):
 class Admission:
     """Asked by the front end at each handshake, so that what was revoked a moment ago is already outside."""
 
-    def __init__(self, known: Revocations) -> None:
+    def __init__(self, known: Revocations, damage: Damage) -> None:
         self._known = known
+        self._damage = damage
 
     def __call__(self, certificate: bytes) -> str:
         """Why its holder is not let in; empty if it is."""
@@ -34,7 +37,12 @@ class Admission:
             identity = identify(certificate)
         except ValueError:
             return "its certificate cannot be read"
-        if self._known.is_revoked(identity.serial):
+        try:
+            revoked = self._known.is_revoked(identity.serial)
+        except DamagedError as error:
+            self._damage.met(error)
+            return "whether its certificate is revoked cannot be read"
+        if revoked:
             return f"its certificate is revoked: {identity.name}, serial {identity.serial:x}"
         if identity.role is Role.PEER:
             return "its certificate is that of a peer, and this port is for clients"

@@ -2,8 +2,8 @@
 
     run
     ├─ member          opened first, closed last; its loop ends after everything that may propose
-    └─ background      systemd's watchdog, the hashing of passwords, the watch on the loop, on certificate files and on
-                       revocations
+    └─ background      systemd's watchdog, the hashing of passwords, the watch on the loop, on certificate files, on
+                       revocations and on the records of access
        └─ front end    innermost, with the signals: SIGTERM and SIGINT begin the orderly end, SIGHUP reads the
                        configuration again
 
@@ -28,9 +28,9 @@ from core.addresses import Url
 from core.admission import Admission
 from core.api.access.gate import Gate
 from core.api.access.hashing import Hashing
-from core.api.cors import Cors
+from core.api.browsers import Browsers
 from core.api.figures import Source
-from core.api.http import Frontend, Handler, Limits, Listener, ListenError, open_tcp, open_unix
+from core.api.http import Frontend, Limits, Listener, ListenError, open_tcp, open_unix
 from core.api.ops import routes as operations
 from core.api.router import Router
 from core.api.v2 import routes as tree
@@ -91,9 +91,15 @@ async def _serve(
 ) -> None:
     """Everything above the member, from the listeners to the orderly end."""
     view = View(config, member, credentials)
-    admission = Admission(member.keyspace)
+    admission = Admission(member.keyspace, member.node.damage)
     hashing = Hashing()
-    frontend = _frontend(config, member, view, admission, Gate(member.keyspace.access, hashing))
+    gate = Gate(member.keyspace.access, hashing, member.node.damage)
+    frontend, browsers = _frontend(config, member, view, admission, gate)
+
+    def take(fresh: Config) -> None:
+        set_level(fresh.log_level)
+        browsers.allow(fresh.cors)
+
     view.client_urls = tuple(str(url) for url in config.advertised(bound))
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with trio.open_nursery() as background:
@@ -102,10 +108,11 @@ async def _serve(
             background.start_soon(notifier.feed_watchdog, lambda: not member.node.is_stuck(STUCK_SECONDS))
             background.start_soon(credentials.watch, listeners)
             background.start_soon(admission.keep, frontend)
+            background.start_soon(gate.claims.run)
             async with trio.open_nursery() as serving:
                 await serving.start(frontend.serve, listeners)
                 with _announced(config, notifier, bound):
-                    await _obey(signals, config, notifier, lambda: credentials.reload(listeners))
+                    await _obey(signals, config, notifier, take, lambda: credentials.reload(listeners))
                 notifier.stopping()
                 _logger.info("stopping", extra={"connections": frontend.statistics().connections})
                 frontend.drain(DRAIN_SECONDS)
@@ -113,22 +120,25 @@ async def _serve(
             background.cancel_scope.cancel()
 
 
-def _frontend(config: Config, member: Member, view: View, admission: Admission, gate: Gate) -> Frontend:
-    """The front end with everything it serves."""
+def _frontend(
+    config: Config, member: Member, view: View, admission: Admission, gate: Gate
+) -> tuple[Frontend, Browsers]:
+    """The front end with everything it serves, and what stands between it and web pages."""
     store = LocalStore(member.node)
     counters = Counters()
     sources: list[Source] = [view.figures, counters.figures, lambda: connection_figures(frontend)]
-    handler: Handler = Router(
+    handler = Router(
         Keys(store, gate, view.id, counters),
         [
             *tree.routes(store, gate, view, counters, time.time),
             *operations.routes(store, gate, view, view, view, sources, VERSION),
         ],
+        store.damage,
     )
-    if config.cors:
-        handler = Cors(handler, frozenset(config.cors))
-    frontend = Frontend(handler, Limits(body_max=config.max_request_bytes), admit=admission)
-    return frontend
+    names = [url.host for url in (*config.listen_client_urls, *config.advertise_client_urls)]
+    browsers = Browsers(handler, names, config.cors)
+    frontend = Frontend(browsers, Limits(body_max=config.max_request_bytes), admit=admission)
+    return frontend, browsers
 
 
 def _listen(config: Config) -> tuple[Credentials, list[Listener], list[Url]]:
@@ -177,7 +187,11 @@ def _announced(config: Config, notifier: Notifier, bound: list[Url]) -> Iterator
 
 
 async def _obey(
-    signals: AsyncIterator[int], config: Config, notifier: Notifier, renew_credentials: Callable[[], None]
+    signals: AsyncIterator[int],
+    config: Config,
+    notifier: Notifier,
+    take: Callable[[Config], None],
+    renew_credentials: Callable[[], None],
 ) -> None:
     """Reload at each SIGHUP; return at the first other signal."""
     async for number in signals:
@@ -189,7 +203,7 @@ async def _obey(
         except ConfigError as error:
             _logger.error("configuration not reloaded; going on as before", extra={"why": str(error)})
         else:
-            set_level(config.log_level)
+            take(config)
             _logger.info("configuration reloaded", extra={"needs_restart": ", ".join(restart) or "nothing"})
         renew_credentials()
         notifier.ready("serving")

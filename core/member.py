@@ -68,7 +68,7 @@ class Member:
             tick_seconds=config.heartbeat_interval / 1000,
         )
         self._keeper = Keeper(self.node, retention=config.auto_compaction_retention, revisions=config.history_revisions)
-        if applied < log.last.index:
+        if 0 < applied < log.last.index:
             _logger.info("replaying the log", extra={"entries": log.last.index - applied, "first": applied + 1})
 
     def _members(self) -> Members:

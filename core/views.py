@@ -84,7 +84,8 @@ class View:
 
     @property
     def alarms(self) -> tuple[str, ...]:
-        return ("NOSPACE",) if self._member.node.headroom.shortage else ()
+        node = self._member.node
+        return (*["NOSPACE"] * bool(node.headroom.shortage), *["CORRUPT"] * node.damage.found)
 
     @property
     def has_leader(self) -> bool:
@@ -162,7 +163,8 @@ class View:
         yield Figure("corenode_proposals_waiting", "Commands that wait for the next batch.", node.waiting)
         yield Figure("corenode_watchers", "Open watches.", self.watchers)
         yield Figure("corenode_expired", "Keys, directories and leases expired.", self.expired, counter=True)
-        yield Figure("corenode_no_space", "1 while new data is refused.", float(bool(self.alarms)))
+        yield Figure("corenode_no_space", "1 while new data is refused.", float(bool(node.headroom.shortage)))
+        yield Figure("corenode_damaged", "1 once damaged data was met.", float(node.damage.found))
         for part, size in (("log", directory.log.size_on_disk()), ("state", directory.state.size_on_disk())):
             yield Figure("corenode_disk_bytes", "Size of the file.", size, labels={"part": part})
         yield Figure("corenode_state_used_bytes", "Pages that hold rows.", directory.state.size_in_use())

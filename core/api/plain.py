@@ -9,6 +9,9 @@ from core.api.http.message import Response
 TEXT = b"Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"
 JSON = b"Content-Type: application/json\r\n"
 
+DAMAGED = "what this needs is damaged on this member's disk; ask another member, and see this one's log"
+"""Said instead of data that cannot be trusted."""
+
 _encode = msgspec.json.Encoder().encode
 
 

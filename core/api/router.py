@@ -5,7 +5,8 @@ from collections.abc import Iterable
 import msgspec
 
 from core.api.http.message import Handler, Reply, Request
-from core.api.plain import not_found
+from core.api.plain import DAMAGED, message, not_found
+from core.api.store import Damage, DamagedError
 
 _KEYS = b"/v2/keys"
 _SLASH = ord("/")
@@ -22,8 +23,9 @@ class Route(msgspec.Struct, frozen=True):
 class Router:
     """A handler that hands on by path; what nobody serves is a 404."""
 
-    def __init__(self, keys: Handler, routes: Iterable[Route]) -> None:
+    def __init__(self, keys: Handler, routes: Iterable[Route], damage: Damage) -> None:
         self._keys = keys
+        self._damage = damage
         self._exact: dict[bytes, Handler] = {}
         below: list[Route] = []
         for route in routes:
@@ -44,5 +46,9 @@ class Router:
             handler = next((route.handler for route in self._below if path.startswith(route.path)), None)
         if handler is None:
             reply.send(not_found())
-        else:
+            return
+        try:
             handler(request, reply)
+        except DamagedError as error:
+            self._damage.met(error)
+            reply.send(message(500, DAMAGED))

@@ -5,9 +5,10 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from core.kv.commands import Command
-from core.kv.errors import KeyspaceError
+from core.kv.errors import DamagedError, KeyspaceError
 from core.kv.records import Event, Record
 from core.kv.tree import Page
+from core.node.damage import Damage
 from core.node.errors import (
     ChangeRefusedError,
     NoLeaderError,
@@ -55,6 +56,11 @@ class Store(Protocol):
 
     @property
     def clock(self) -> Clock: ...
+
+    @property
+    def damage(self) -> Damage:
+        """To be told of each DamagedError that a read raises, which every one of these may."""
+        ...
 
     @property
     def revision(self) -> int:
@@ -107,6 +113,8 @@ class Store(Protocol):
 __all__ = [
     "ChangeRefusedError",
     "Clock",
+    "Damage",
+    "DamagedError",
     "KeyspaceError",
     "NoLeaderError",
     "NoSpaceError",

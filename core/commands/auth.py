@@ -7,6 +7,7 @@ import click
 
 from core.commands import output
 from core.commands.connection import Connection, connection_options
+from core.commands.lazy import VerbGroup
 
 if TYPE_CHECKING:
     from core.client.accounts import Accounts
@@ -25,7 +26,7 @@ def ask(connection: Connection, work: "Callable[[Accounts], Awaitable[T]]") -> T
     return connection.run(connected)
 
 
-@click.group()
+@click.group(cls=VerbGroup)
 def command() -> None:
     """Restrict access to keys by users and roles, or stop doing so.
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,7 +14,25 @@ if TYPE_CHECKING:
     from core.client.transport import Transport
     from core.client.tree import Change, Tree
 
-_ttl = click.option("--ttl", type=click.IntRange(min=1), metavar="SECONDS", help="Remove it after so long.")
+
+class Seconds(click.ParamType[int]):
+    """A time to live, as a whole number of seconds."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            seconds = int(value)
+        except ValueError:
+            raise click.UsageError(f"--ttl: {value!r} is no number of seconds; try --ttl 60.", ctx) from None
+        if seconds < 1:
+            raise click.UsageError(f"--ttl: {value!r} seconds is no time to live; try --ttl 60.", ctx)
+        return seconds
+
+
+_ttl = click.option("--ttl", type=Seconds(), metavar="SECONDS", help="Remove it after so long.")
 _dir = click.option("--dir", "directory", is_flag=True, help="A directory: no value.")
 
 

@@ -23,7 +23,28 @@ class Verb(NamedTuple):
         return command
 
 
-class LazyGroup(click.Group):
+FORWARDED = frozenset(
+    ("--endpoints", "--cacert", "--cert", "--key", "--user", "--timeout", "-o", "--output")  # each with a value
+)
+"""Options of nearly every verb, which may stand before it as well."""
+
+
+class VerbGroup(click.Group):
+    """A group that hands the options written before a verb on to the verb, which knows what they mean."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        end = 0
+        while end < len(args) and (word := args[end].partition("="))[0] in FORWARDED:
+            end += 1 if word[1] else 2
+        early, rest = args[:end], args[end:]
+        if early and rest[:1] == ["--"]:
+            rest = rest[1:]
+        if rest and not rest[0].startswith("-"):  # else an option of the group, such as --help, which ends it
+            rest = [rest[0], *early, *rest[1:]]
+        return super().parse_args(ctx, rest)
+
+
+class LazyGroup(VerbGroup):
     """A group that knows its verbs by name and line of help, under headings."""
 
     def __init__(self, *args: Any, verbs: Mapping[str, Mapping[str, Verb]], **kwargs: Any) -> None:

@@ -8,6 +8,7 @@ import click
 from core.commands import output
 from core.commands.connection import Connection, connection_options
 from core.commands.failure import Failure
+from core.commands.lazy import VerbGroup
 
 if TYPE_CHECKING:
     from core.client.members import Member, Members
@@ -22,7 +23,7 @@ _peer_urls = click.option(
 )
 
 
-@click.group()
+@click.group(cls=VerbGroup)
 def command() -> None:
     """The members of the cluster. MEMBER is a name or an id of the list.
 

@@ -9,6 +9,7 @@ from core.commands import output
 from core.commands.auth import ask
 from core.commands.connection import Connection, connection_options
 from core.commands.failure import Failure
+from core.commands.lazy import VerbGroup
 
 if TYPE_CHECKING:
     from core.client.accounts import Accounts, Patterns, Role
@@ -25,7 +26,7 @@ def _rights(verb: Callable[..., Any]) -> Callable[..., Any]:
     return verb
 
 
-@click.group()
+@click.group(cls=VerbGroup)
 def command() -> None:
     """Roles: permissions to read and write keys.
 

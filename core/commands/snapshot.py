@@ -12,6 +12,7 @@ import click
 from core.commands import output
 from core.commands.connection import Connection, connection_options
 from core.commands.failure import Failure
+from core.commands.lazy import VerbGroup
 from core.commands.progress import Progress
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 _file = click.argument("file", type=click.Path(path_type=Path))
 
 
-@click.group()
+@click.group(cls=VerbGroup)
 def command() -> None:
     """Save, check and restore the whole store as one file.
 

@@ -60,15 +60,16 @@ def _up(config: Path | None, **given: str | None) -> None:
         logs.log.warning("this environment variable means nothing to corenode", extra={"variable": name})
 
     from core import daemon
+    from core.kv.errors import DamagedError
     from core.service import StartError
     from core.store_lmdb.errors import StoreError
 
     try:
         daemon.run(settings)
-    except (StartError, StoreError) as error:
+    except (StartError, StoreError, DamagedError) as error:
         raise Failure(str(error)) from None
     except BaseExceptionGroup as group:
-        expected, unexpected = group.split((StartError, StoreError))
+        expected, unexpected = group.split((StartError, StoreError, DamagedError))
         if expected is None or unexpected is not None:
             raise
         raise Failure(str(_first(expected))) from None

@@ -9,6 +9,7 @@ from core.commands import output
 from core.commands.auth import ask
 from core.commands.connection import Connection, connection_options
 from core.commands.failure import Failure
+from core.commands.lazy import VerbGroup
 
 if TYPE_CHECKING:
     from core.client.accounts import Accounts
@@ -17,7 +18,7 @@ _name = click.argument("name")
 _roles = click.argument("roles", nargs=-1, required=True, metavar="ROLE...")
 
 
-@click.group()
+@click.group(cls=VerbGroup)
 def command() -> None:
     """Users and their roles.
 

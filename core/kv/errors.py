@@ -3,6 +3,14 @@
 from enum import StrEnum
 
 
+class DamagedError(Exception):
+    """The store holds what was never written to it, or lacks what was. No answer and no state may rest on it."""
+
+
+class MissingRecordError(DamagedError, LookupError):
+    """A row names a record that is not there."""
+
+
 class KeyspaceError(Exception):
     """Any refusal by the state machine."""
 

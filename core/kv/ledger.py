@@ -10,7 +10,7 @@ import struct
 import msgspec
 
 from core.kv import paths, records, rows
-from core.kv.errors import CompactedError, LimitError
+from core.kv.errors import CompactedError, LimitError, MissingRecordError
 from core.kv.records import DIRECTORY, GONE, NOWHERE, POSITION, SPILLED, Action, Event, Record
 from core.kv.transaction import Table, Transaction
 
@@ -122,11 +122,11 @@ class Ledger:
             raise LimitError(f"a key has {len(key):,} bytes; at most {LONGEST_KEY:,} can be stored")
 
     def existing(self, position: bytes) -> Record:
-        """The record that a row shows at a readable revision. LookupError if it is not there: the store is damaged."""
+        """The record that a row shows at a readable revision. MissingRecordError if it is not there."""
         record = self.record(position)
         if record is None:
             index, part = POSITION.unpack(position)
-            raise LookupError(f"the revision table has no record {index}.{part}, which a live row names")
+            raise MissingRecordError(f"the revision table has no record {index}.{part}, which a live row names")
         return record
 
     # Directories

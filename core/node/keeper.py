@@ -5,6 +5,7 @@ from typing import Any
 import trio
 
 from core.kv.commands import Command, Compact, Expire
+from core.kv.errors import DamagedError
 from core.kv.outcomes import Expired
 from core.node.errors import ProposalError
 from core.node.node import Node
@@ -33,6 +34,8 @@ class Keeper:
         self._revisions = revisions
         self._expiring = False
         self._compacting = False
+        self._damaged = False
+        """History was found damaged."""
         self._kept = revisions
 
     async def run(self) -> None:
@@ -55,12 +58,24 @@ class Keeper:
                     node.headroom.nearly_gone and tick % round(RETRY_SECONDS / TICK_SECONDS) == 0
                 ):
                     self._compact_if_due()
-            while node.keyspace.sweep(SWEEP_CHANGES):
+            while self._sweep():
                 node.flush_if_due()
                 await trio.lowlevel.checkpoint()
                 if trio.current_time() >= due + TICK_SECONDS:
                     break  # the rest follows in the next ticks: what falls due meanwhile does not wait for it
             node.flush_if_due()
+
+    def _sweep(self) -> bool:
+        """Sweep a slice; whether there is more. History that is damaged stays as it is: nothing may rest on it, and
+        nothing needs it."""
+        if self._damaged:
+            return False
+        try:
+            return bool(self._node.keyspace.sweep(SWEEP_CHANGES))
+        except DamagedError as error:
+            self._damaged = True
+            self._node.damage.met(error)
+            return False
 
     def _expire_if_due(self) -> None:
         node = self._node

@@ -11,6 +11,7 @@ class LocalStore:
     def __init__(self, node: Node) -> None:
         self._node = node
         self.clock = node.clock
+        self.damage = node.damage
         # Bound once: each of these is on the way of nearly every request.
         self.propose = node.propose
         self.confirm = node.confirm

@@ -16,6 +16,7 @@ from core.node import inbox
 from core.node.applying import Applier
 from core.node.clock import ClusterClock
 from core.node.confirming import Confirmations, Confirmed
+from core.node.damage import Damage
 from core.node.disk import Log, Snapshots, State
 from core.node.errors import (
     ChangeRefusedError,
@@ -25,6 +26,7 @@ from core.node.errors import (
     OverloadedError,
     ProposalError,
 )
+from core.node.flushing import Flusher
 from core.node.headroom import Headroom
 from core.node.inbox import FromRaft, Handed, Inbox, Refused
 from core.node.pace import Pace
@@ -41,12 +43,6 @@ from core.raft.messages import InstallSnapshot, Message, MessageError, to_plain
 from core.store_lmdb.errors import DiskFullError
 from core.store_lmdb.reception import Reception
 from core.watch.hub import Hub
-
-FLUSH_ROWS = 700
-"""Rows that wait for a flush: at random keys these take about 5 ms, two thirds of it the disk."""
-FLUSH_SECONDS = 0.5
-FLUSH_BYTES = 4 << 20
-"""About how many bytes wait at most, where values are large."""
 
 STEPS_AT_ONCE = 256
 """Messages taken in one turn."""
@@ -104,14 +100,16 @@ class Node:
         self.timings = Timings(Timing(), Timing(), Timing(), Timing())
         self.pace = Pace()
         self.inbox = Inbox()
-        self._log = log
-        self._state = state
+        self.damage = Damage()
         self._peers = peers or NoPeers()
         self._snapshots = snapshots
         self._tick_seconds = tick_seconds
         self._proposer = Proposer(raft, keyspace, clock, headroom, first_token, self.is_alive)
         self._confirmations = Confirmations(first_token)
         self._retention = Retention()
+        self._flusher = Flusher(state, log, keyspace, headroom, self._retention, self.timings.flush, lambda: self.alone)
+        self.flush = self._flusher.flush
+        self.flush_if_due = self._flusher.flush_if_due
         self._saver = Saver(log, headroom, self.pace, self.timings.commit)
         proposer = self._proposer
         self._applier = Applier(raft.member, keyspace, hub, clock, proposer.flight, proposer.forwarded, self._retention)
@@ -126,7 +124,6 @@ class Node:
         self._stop_by: float | None = None
         self._heard: dict[int, float] = {}
         """When each other member was last heard of."""
-        self._flushed_at = trio.current_time()
         self._turned_at = trio.current_time()
 
     # For services
@@ -271,25 +268,6 @@ class Node:
         self._stop_by = trio.current_time() + STOP_SECONDS
         self._wake.set()
 
-    def flush(self) -> None:
-        """Bring the applied state to the disk; without room it waits in memory."""
-        started = time.perf_counter()
-        try:
-            self._state.flush()
-        except DiskFullError as full:
-            self.headroom.ran_out(str(full))
-            return
-        self._log.drop_until(self._retention.floor(self.keyspace.applied[0], alone=self.alone))
-        self._flushed_at = trio.current_time()
-        self.timings.flush.add(time.perf_counter() - started)
-
-    def flush_if_due(self) -> None:
-        """Flush what is much, or has waited for long."""
-        rows = self._state.dirty_rows
-        much = rows >= FLUSH_ROWS or self._state.dirty_bytes >= FLUSH_BYTES
-        if much or (rows and trio.current_time() - self._flushed_at >= FLUSH_SECONDS):
-            self.flush()
-
     async def _tick(self) -> None:
         while True:
             await trio.sleep(self._tick_seconds)
@@ -425,9 +403,10 @@ class Node:
         if self._snapshots is None or self._reception is None or place is None:
             raise ValueError("a snapshot is to be installed that did not come")
         hard_state = msgspec.structs.replace(ready.hard_state, commit=place.index)
-        self._state = self._snapshots.install(self._reception, place, hard_state)
-        self.headroom.follow(self._state)
-        self.keyspace.reload(self._state)
+        state = self._snapshots.install(self._reception, place, hard_state)
+        self._flusher.follow(state)
+        self.headroom.follow(state)
+        self.keyspace.reload(state)
         self.clock.advance(self.keyspace.time)
         self.hub.reset()
         self._retention.restart(place.index)

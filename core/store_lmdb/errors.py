@@ -2,11 +2,14 @@
 
 import errno
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import lmdb
+
+from core.kv.errors import DamagedError
 
 
 class StoreError(Exception):
@@ -17,8 +20,8 @@ class DirectoryError(StoreError):
     """The data directory is foreign, incomplete, in use, or not of this format; nothing in it was changed."""
 
 
-class CorruptError(StoreError):
-    """A file holds something that was never written to it. The node must not go on with it."""
+class CorruptError(StoreError, DamagedError):
+    """A file holds something that was never written to it. Nothing may rest on it."""
 
     def __init__(self, file: Path, what: str) -> None:
         super().__init__(
@@ -52,7 +55,8 @@ _DAMAGE = (
 )
 _TIGHT = 1 << 20
 """LMDB reports a write that was cut short for want of space as EIO. With less room than this left (bytes) an EIO is
-read so: the transaction was undone, and trying it again writes every page of it again."""
+read so: the transaction was undone, and trying it again writes every page of it again. How much a quota leaves no call
+says, so that is found out by writing."""
 
 
 @contextmanager
@@ -79,4 +83,15 @@ def _tight(file: Path) -> bool:
         room = os.statvfs(file.parent)
     except OSError:
         return False
-    return room.f_bavail * room.f_frsize < _TIGHT
+    return room.f_bavail * room.f_frsize < _TIGHT or not _takes(file.parent, _TIGHT)
+
+
+def _takes(directory: Path, size: int) -> bool:
+    """Whether there is room for so many bytes; any other trouble than want of space counts as room."""
+    try:
+        with tempfile.TemporaryFile(dir=directory, buffering=0) as probe:
+            probe.write(bytes(size))
+            os.fsync(probe.fileno())
+    except OSError as error:
+        return error.errno not in _FULL
+    return True

@@ -20,7 +20,7 @@ from pathlib import Path
 import lmdb
 
 from core.store_lmdb import checksum
-from core.store_lmdb.errors import CorruptError
+from core.store_lmdb.errors import CorruptError, translate, translated
 
 LONG = 478
 """The name of a shorter key is at most this long, that of any other is longer."""
@@ -59,7 +59,10 @@ class Layout:
     def get(self, transaction: "lmdb.Transaction[bytes]", key: bytes) -> bytes | None:
         """The value at a key, or None. CorruptError if the row is not what was written."""
         name = name_of(key)
-        row = transaction.get(name, None, self._database)
+        try:
+            row = transaction.get(name, None, self._database)
+        except lmdb.Error as error:
+            raise translate(error, self._file, "read") from error
         if row is None:
             return None
         if _crc32(row, _crc32(name)) != checksum.WHOLE:
@@ -72,7 +75,7 @@ class Layout:
         self, transaction: "lmdb.Transaction[bytes]", start: bytes, end: bytes | None
     ) -> Iterator[tuple[bytes, bytes]]:
         """Rows with start <= key < end in byte order of the keys."""
-        with transaction.cursor(self._database) as cursor:
+        with translated(self._file, "read"), transaction.cursor(self._database) as cursor:
             found = cursor.set_range(_group(start[:LONG]))
             while found:
                 for name, row in cursor.iternext():
@@ -96,7 +99,7 @@ class Layout:
         self, transaction: "lmdb.Transaction[bytes]", start: bytes, end: bytes | None
     ) -> Iterator[tuple[bytes, bytes]]:
         """Rows with start <= key < end, from the last one backwards."""
-        with transaction.cursor(self._database) as cursor:
+        with translated(self._file, "read"), transaction.cursor(self._database) as cursor:
             if end is None:
                 found = cursor.last()
             else:

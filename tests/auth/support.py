@@ -14,6 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from core.api.access.gate import Gate
 from core.api.access.hashing import Hashing
 from core.api.access.passwords import hashed
+from core.api.store import Damage
 from core.kv import commands as c
 from core.kv.keyspace import Keyspace
 from core.kv.memory import MemoryStore
@@ -47,7 +48,7 @@ class Records:
 
 def open_gate() -> Gate:
     """A gate that restricts nothing."""
-    return Gate(Records().keyspace.access, Hashing())
+    return Gate(Records().keyspace.access, Hashing(), Damage())
 
 
 def cheap(password: str) -> str:

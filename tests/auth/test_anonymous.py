@@ -15,6 +15,7 @@ from core.api.access.gate import Gate
 from core.api.access.hashing import Hashing
 from core.api.ops import routes as operations
 from core.api.router import Route
+from core.api.store import Damage
 from core.api.v2 import routes as tree
 from core.api.v2.counters import Counters
 from tests.auth.support import Records
@@ -56,7 +57,7 @@ BODIES = {
 
 def routed() -> list[Route]:
     """The routes of a node, whatever they are today."""
-    gate = Gate(Records().keyspace.access, Hashing())
+    gate = Gate(Records().keyspace.access, Hashing(), Damage())
     return [
         *tree.routes(FakeStore(), gate, FakeCluster(), Counters(), lambda: 0.0),
         *operations.routes(FakeStore(), gate, FakeHealth(), FakeNode(), FakeRoster(), [], "0"),

@@ -15,12 +15,13 @@ from core.api.access.hashing import Hashing
 from core.api.access.identity import of_certificate
 from core.api.access.passwords import hashed, matches
 from core.api.access.throttle import ENTRIES, FREE_FOR_ADDRESS, FREE_FOR_USER, Throttle
-from core.api.http.message import Caller, Request
+from core.api.http.message import Caller, Reply, Request
+from core.api.store import Damage
 from core.api.v2.counters import Counters
 from core.api.v2.keys import Keys
 from core.kv import commands as c
-from core.kv.access import Identity, Office, Permission, Right
-from core.kv.errors import StaleAccessError
+from core.kv.access import Identity, Office, Permission, Right, User
+from core.kv.errors import MissingRecordError, StaleAccessError
 from core.kv.records import Event
 from tests.auth.support import Records, basic, certificate, cheap
 from tests.v2.fakes import ANYONE, LOCAL, FakeReply, FakeStore, record, request
@@ -68,7 +69,7 @@ def records() -> Records:
 async def door(records: Records, nursery: trio.Nursery) -> Asked:
     hashing = Hashing()
     nursery.start_soon(hashing.run)
-    return Asked(Gate(records.keyspace.access, hashing))
+    return Asked(Gate(records.keyspace.access, hashing, Damage()))
 
 
 # By the connection
@@ -94,7 +95,7 @@ def test_certificates_that_say_too_little_or_too_much() -> None:
 
 
 def test_who_the_connection_proves(records: Records) -> None:
-    gate = Gate(records.keyspace.access, Hashing())
+    gate = Gate(records.keyspace.access, Hashing(), Damage())
     assert gate.by_connection(LOCAL).office is Office.ADMIN
     assert gate.by_connection(ANYONE) == Identity("anonymous")
     alice = Caller("127.0.0.1:1", certificate=certificate("alice"))
@@ -108,7 +109,7 @@ def test_who_the_connection_proves(records: Records) -> None:
 def test_a_name_alone_is_nothing_while_access_is_free() -> None:
     records = Records()
     records.do(c.UserCreate("root", "h"))
-    gate = Gate(records.keyspace.access, Hashing())
+    gate = Gate(records.keyspace.access, Hashing(), Damage())
     assert gate.by_connection(Caller("a:1", certificate=certificate("root"))) == Identity("certificate root")
 
 
@@ -128,7 +129,7 @@ async def test_a_password(door: Asked) -> None:
     [b"", b"Basic", b"Basic !", b"Bearer x", b"Basic " + b64encode(b"alice"), b"Basic " + b64encode(b"\xff:x")],
 )
 def test_malformed_credentials(records: Records, header: bytes) -> None:
-    door = Asked(Gate(records.keyspace.access, Hashing()))
+    door = Asked(Gate(records.keyspace.access, Hashing(), Damage()))
     door.ask((b"authorization", header))
     assert door.found == [Denied(401, "Insufficient credentials")]
 
@@ -158,8 +159,41 @@ async def test_a_password_that_changes_while_it_is_checked_is_not_believed(recor
     assert door.found[0] == Denied(401, "Insufficient credentials")
 
 
+async def test_damaged_records_let_nobody_in_and_end_nothing(
+    records: Records, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashing, damage = Hashing(), Damage()
+    nursery.start_soon(hashing.run)
+    gate = Gate(records.keyspace.access, hashing, damage)
+    reads = 0
+
+    def user(name: str) -> User | None:
+        nonlocal reads
+        reads += 1
+        if reads == 2:  # when the password has been checked
+            raise MissingRecordError("the row of alice")
+        return User(name, cheap("wonderland"), ())
+
+    monkeypatch.setattr(gate.accounts, "user", user)
+    assert await Asked(gate).answer(basic("alice", "wonderland")) == Denied(401, "Insufficient credentials")
+    assert damage.found
+
+    def damaged(_: Reply) -> None:
+        raise MissingRecordError("the row of bob")
+
+    for headers in ((), (basic("root", "secret"),)):
+        reply = FakeReply()
+        monkeypatch.undo()
+        asked_for = asked(*headers, caller=ANYONE if headers else LOCAL)
+        gate.require(Office.ADMIN, asked_for, reply, damaged)
+        with trio.fail_after(10):
+            while not reply.answers:  # noqa: ASYNC110
+                await trio.sleep(0.001)
+        assert reply.sent.status == 500
+
+
 async def test_only_so_many_wait(records: Records) -> None:
-    door = Asked(Gate(records.keyspace.access, Hashing()))
+    door = Asked(Gate(records.keyspace.access, Hashing(), Damage()))
     for number in range(hashing_module.WAITING + 1):
         door.ask(basic("alice", f"x{number}"), caller=Caller(f"10.0.0.{number}:1"))
     assert [answer.status for answer in door.found if isinstance(answer, Denied)] == [503]
@@ -267,7 +301,7 @@ async def test_a_hash_of_full_cost_does_not_hold_the_loop() -> None:
 
 
 def test_a_write_that_became_stale_is_judged_again(records: Records) -> None:
-    gate = Gate(records.keyspace.access, Hashing())
+    gate = Gate(records.keyspace.access, Hashing(), Damage())
     store = FakeStore()
     outcomes = [StaleAccessError(), Event(record(b"/a", b"1"), None)]
     propose = store.propose
@@ -284,7 +318,7 @@ def test_a_write_that_became_stale_is_judged_again(records: Records) -> None:
 
 
 def test_a_write_that_became_forbidden_meanwhile_is_refused(records: Records) -> None:
-    gate = Gate(records.keyspace.access, Hashing())
+    gate = Gate(records.keyspace.access, Hashing(), Damage())
     store = FakeStore()
 
     def propose(command: c.Command, done: Callable[[object], None]) -> None:

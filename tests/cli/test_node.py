@@ -1,5 +1,6 @@
 """The verbs against a real node, each a process of its own."""
 
+import http.client
 import json
 import os
 import shutil
@@ -239,6 +240,7 @@ def test_a_watch_that_runs_a_program(host: Host) -> None:
 
 
 def test_a_reader_that_leaves_is_no_news(host: Host) -> None:
+    assert host.run("kv", "put", "/left", "behind").returncode == 0
     with host.start("kv", "ls", "-r", "/") as listing:
         assert listing.stdout is not None
         assert listing.stderr is not None
@@ -315,6 +317,26 @@ def test_reload(tmp_path: Path) -> None:
         lines = [json.loads(line) for line in node.errors.read_text().splitlines()]  # nothing else is among them
     assert [line["needs_restart"] for line in lines if "needs_restart" in line] == ["history-revisions"]
     assert ["not one of debug" in line["why"] for line in lines if line["level"] == "error"] == [True]
+
+
+def test_a_reload_lists_other_origins(tmp_path: Path) -> None:
+    config = tmp_path / "corenode.toml"
+    config.write_text('cors = ["http://a.example"]')
+    with Host(tmp_path).node("--config", str(config)) as node:
+
+        def write(origin: str) -> int:
+            headers = {"Origin": origin, "Content-Type": "application/x-www-form-urlencoded"}
+            connection = http.client.HTTPConnection(node.url.removeprefix("http://"), timeout=PATIENCE)
+            connection.request("PUT", "/v2/keys/a", "value=1", headers)
+            status = connection.getresponse().status
+            connection.close()
+            return status
+
+        assert (write("http://a.example"), write("http://b.example")) == (201, 403)
+        config.write_text('cors = ["http://b.example"]')
+        node.process.send_signal(signal.SIGHUP)
+        node.wait_for("READY=1")
+        assert (write("http://a.example"), write("http://b.example")) == (403, 200)
 
 
 def test_nobody_reads_its_standard_error(tmp_path: Path) -> None:

@@ -86,7 +86,12 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
         (["kv", "gte"], "Did you mean get?"),
         (["kv", "get"], "Missing argument 'KEY'."),
         (["kv", "get", "--qourum", "/a"], "No such option '--qourum'"),
-        (["kv", "put", "--ttl", "0", "/a", "b"], "0 is not in the range x>=1"),
+        (["kv", "put", "--ttl", "zz", "/a", "b"], "--ttl: 'zz' is no number of seconds; try --ttl 60."),
+        (["kv", "put", "--ttl", "1m", "/a", "b"], "--ttl: '1m' is no number of seconds; try --ttl 60."),
+        (["kv", "mk", "--ttl", "0", "/a", "b"], "--ttl: '0' seconds is no time to live; try --ttl 60."),
+        (["kv", "--endpoints", "nonsense://x", "get", "/a"], "does not begin with http:// or https://"),
+        (["--endpoints", "http://127.0.0.1:1", "up"], "No such option '--endpoints'"),
+        (["kv", "--qourum", "get", "/a"], "No such option '--qourum'"),
         (["kv", "put", "--dir", "/a", "b"], "A directory has no value"),
         (["kv", "mk", "--dir", "--in-order", "/a"], "--in-order makes keys, not directories"),
         (["kv", "get", "/a", "--endpoints", "nonsense://x"], "does not begin with http:// or https://"),
@@ -155,3 +160,43 @@ def test_completion(shell: str) -> None:
 def test_version() -> None:
     done = _run("--version")
     assert done.stdout.startswith("corenode, version ")
+
+
+AUTHORITY_FIRST = ("ca", "rotate")
+"""It looks for an authority before it looks at the connection."""
+CONNECTED = [
+    path
+    for path, verb in VERBS.items()
+    if path != AUTHORITY_FIRST and any("--endpoints" in option.opts for option in verb.params)
+]
+
+
+@pytest.mark.parametrize("path", CONNECTED, ids=" ".join)
+def test_options_of_the_connection_may_stand_before_any_word(path: tuple[str, ...], tmp_path: Path) -> None:
+    """Whatever the verb then says of its arguments, it has taken the option."""
+    taken = []
+    for place in range(len(path) + 1):
+        words = [*path[:place], "--endpoints", "nonsense://x", "--timeout=3", *path[place:]]
+        file = tmp_path / f"{place}"
+        arguments = {"snapshot save": [str(file)], "ca revoke": ["a1"], "kv compact": ["1"]}.get(" ".join(path), [])
+        count = sum(isinstance(param, click.Argument) and param.required for param in VERBS[path].params)
+        arguments = arguments or ["/a"] * count
+        if path[0] == "role" and path[-1] in ("grant", "revoke"):
+            arguments += ["--read", "/a"]
+        if path in (("kv", "put"), ("kv", "mk"), ("kv", "update")):
+            arguments += ["value"]
+        if path in (("member", "add"), ("member", "update")):
+            arguments += ["--peer-urls", "http://127.0.0.1:1"]
+        done = CliRunner().invoke(cli, [*words, *arguments], prog_name="corenode", input="x\nx\n")
+        taken.append((done.exit_code, "does not begin with http://" in done.output))
+    assert taken == [(2, True)] * (len(path) + 1)
+
+
+def test_what_stands_behind_the_verb_counts() -> None:
+    done = _run("kv", "--endpoints", "nonsense://x", "get", "/a", "--endpoints", "unix:///no/such/file")
+    assert "No node answers (unix:///no/such/file: No such file" in done.stderr
+    done = _run("kv", "--endpoints", "unix:///no/such/file", "--", "get", "/a")
+    assert "No node answers (unix:///no/such/file: No such file" in done.stderr
+    help_ = _run("kv", "--endpoints", "nonsense://x", "--help")
+    assert (help_.returncode, help_.stdout) == (0, _run("kv", "--help").stdout)
+    assert _run("kv", "--endpoints", "nonsense://x").stderr == _run("kv").stderr

@@ -154,6 +154,24 @@ async def test_connections_beyond_the_limit_are_told_so() -> None:
             assert (await four.ask(GET)).status == 200
 
 
+@pytest.mark.parametrize(
+    "part", [b"", b"GET / HTTP/1.1\r\n", b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n"]
+)
+async def test_who_never_sent_a_whole_request_makes_room_for_others(part: bytes) -> None:
+    async with serving(echo, Limits(connections_max=3)) as served, served.client() as known, served.client() as oldest:
+        await known.ask(GET)
+        async with served.client() as newer:
+            for client in (oldest, newer):
+                await client.send(part)
+            await until(lambda: served.statistics.accepted == 3)
+            async with served.client() as fourth:
+                assert await oldest.end() == b""
+                assert (await fourth.ask(GET)).status == 200
+                assert (await known.ask(GET)).status == 200
+                assert served.statistics.refused == {"newcomer": 1}
+                assert served.statistics.connections == 3
+
+
 async def test_an_operator_gets_in_by_the_unix_socket_when_all_is_full(tmp_path: Path) -> None:
     listeners = [*open_tcp("127.0.0.1", 0), open_unix(tmp_path / "s")]
     async with serving(echo, Limits(connections_max=1), listeners) as served, served.client() as one:

@@ -1,5 +1,6 @@
 """TLS in front of the same connections."""
 
+import contextlib
 import socket
 import ssl
 import time
@@ -12,7 +13,7 @@ import trio
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from core.api.http import Outlet, Reply, Request, Response, open_tcp
+from core.api.http import Limits, Outlet, Reply, Request, Response, open_tcp
 from core.tls import TlsFilesError, server_context
 from tests.http.authority import Authority
 from tests.http.support import GET, QUICK, Client, Served, echo, put, serving
@@ -143,6 +144,27 @@ async def test_a_handshake_that_does_not_end_is_ended(authority: Authority) -> N
             assert await silent.end() == b""
             assert await partial.end() == b""
         assert served.statistics.refused == {"handshake": 2}
+
+
+async def test_the_oldest_of_too_many_unfinished_handshakes_makes_room(authority: Authority) -> None:
+    context = client_context(authority)
+    listeners = open_tcp("127.0.0.1", 0, listen(authority))
+    async with serving(handler, Limits(handshakes_max=3), listeners) as served, contextlib.AsyncExitStack() as stack:
+        done = await stack.enter_async_context(tls_client(served, context))
+        assert (await done.ask(GET)).status == 200
+        crowd = []
+        for number in range(5):
+            crowd.append(await stack.enter_async_context(served.client()))
+            if number % 2:
+                await crowd[-1].send(b"\x16\x03\x01")
+            while served.statistics.accepted < number + 2:  # noqa: ASYNC110
+                await trio.sleep(0.001)
+        assert await crowd[0].end() == await crowd[1].end() == b""
+        assert served.statistics.refused == {"handshake": 2}
+        async with tls_client(served, context) as good:
+            assert (await good.ask(GET)).status == 200
+        assert (await done.ask(GET)).status == 200
+        await served.settle(connections=3)  # the last two of the crowd, and the first, who was done
 
 
 async def test_a_broken_record_closes_only_its_connection(authority: Authority) -> None:

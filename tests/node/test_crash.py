@@ -8,7 +8,7 @@ import trio
 from core.kv.commands import Set
 from core.kv.errors import TreeError
 from core.kv.records import Event
-from core.node import node as node_module
+from core.node import flushing
 from core.node.node import Node
 from tests.node.disk import Disk, Machine
 from tests.node.test_node import ask
@@ -59,7 +59,7 @@ async def live_and_die(seed: int) -> int:
 
 @pytest.mark.parametrize("flush_rows", [1, 10, 1000])
 async def test_nothing_acknowledged_is_lost(flush_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node_module, "FLUSH_ROWS", flush_rows)
+    monkeypatch.setattr(flushing, "FLUSH_ROWS", flush_rows)
     checked = sum([await live_and_die(seed) for seed in range(20)])
     assert checked > 500
 

@@ -9,8 +9,7 @@ import trio
 from core.kv.commands import ChangeMember, Set
 from core.kv.errors import TreeError
 from core.kv.records import Event
-from core.node import node as node_module
-from core.node import retention
+from core.node import flushing, retention
 from core.node.errors import ChangeRefusedError, NoLeaderError, OutcomeUnknownError
 from core.raft.members import Members, Standing
 from core.store_lmdb.errors import DiskFullError
@@ -125,7 +124,7 @@ async def test_a_member_whose_entries_are_gone_gets_a_snapshot_and_its_watchers_
 ) -> None:
     monkeypatch.setattr(retention, "RETAINED_BYTES", 1)
     monkeypatch.setattr(retention, "_MARK_BYTES", 1)
-    monkeypatch.setattr(node_module, "FLUSH_ROWS", 1)
+    monkeypatch.setattr(flushing, "FLUSH_ROWS", 1)
     async with together(tmp_path, 1, 2, 3) as cluster:
         away = await cluster.follower()
         assert isinstance(await ask(away, Set(b"/n", b"before")), Event)

@@ -41,14 +41,14 @@ ROOMS = {
     "core.api.access": Room(3, "core.kv core.tls core.api core.api.http", "trio msgspec"),
     "core.api.v2": Room(3, "core.kv core.node core.api core.api.http core.api.access", "trio msgspec"),
     "core.api.ops": Room(
-        3, "core.kv core.tls core.node core.api core.api.http core.api.access", "msgspec prometheus_client"
+        3, "core.kv core.tls core.node core.api core.api.http core.api.access", "trio msgspec prometheus_client"
     ),
     "core.client": Room(3, "core.addresses core.tls", "trio httpcore msgspec"),
     # 4 wiring
     "core.settings": Room(4, "core.addresses", "msgspec"),
     "core.config": Room(4, "core.addresses core.settings", "msgspec"),
     "core.logs": Room(4, libraries="msgspec"),
-    "core.admission": Room(4, "core.tls core.api.http", "trio"),
+    "core.admission": Room(4, "core.kv core.node core.tls core.api.http", "trio"),
     "core.credentials": Room(4, "core.tls core.api.http core.config", "trio"),
     "core.runtime_dir": Room(4, libraries="msgspec"),
     "core.service": Room(4, libraries="trio"),

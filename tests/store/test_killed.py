@@ -103,13 +103,39 @@ except Exception as error:
     ],
 )
 def test_a_failed_write_or_sync_is_told_apart(tmp_path: Path, call: str, fault: str, said: str, then: str) -> None:
-    inject = f"inject={call}:error={fault}:when={20 if call == 'fdatasync' else 21}"
+    first, second = _with_faults(tmp_path, f"{call}:error={fault}:when={20 if call == 'fdatasync' else 21}")
+    assert first.startswith(said)
+    assert second.startswith(then)
+
+
+def _with_faults(home: Path, *faults: str) -> list[str]:
+    """What the program says of the first failure, and of the append after it."""
+    injected = [word for fault in faults for word in ("-e", f"inject={fault}")]
     run = subprocess.run(
-        ["strace", "-f", "-o", "/dev/null", "-e", inject, sys.executable, "-c", _FAILING, str(tmp_path / "log")],
+        ["strace", "-f", "-o", "/dev/null", *injected, sys.executable, "-c", _FAILING, str(home / "log")],
         capture_output=True,
         check=True,
         text=True,
     )
-    first, second = run.stdout.splitlines()[:2]
-    assert first.startswith(said), run.stdout
-    assert second.startswith(then), run.stdout
+    return run.stdout.splitlines()[:2]
+
+
+CUT_SHORT = "writev:retval=4096:when=21"
+"""LMDB calls this EIO."""
+PROBE = "fsync:error={}:when=3+"
+"""The first two are those of directories, when the log is made."""
+
+
+def test_a_write_cut_short_by_a_quota_is_want_of_space(tmp_path: Path) -> None:
+    for name in ("EDQUOT", "ENOSPC"):
+        (tmp_path / name).mkdir()
+        first, second = _with_faults(tmp_path / name, CUT_SHORT, PROBE.format(name))
+        assert first.startswith("DiskFullError")
+        assert second.startswith("went on")
+        assert [file.name for file in (tmp_path / name / "log").iterdir() if "mdb" not in file.name] == []
+
+
+def test_a_write_cut_short_where_there_is_room_is_a_failed_disk(tmp_path: Path) -> None:
+    for number, faults in enumerate([(CUT_SHORT,), (CUT_SHORT, PROBE.format("EIO"))]):
+        (tmp_path / str(number)).mkdir()
+        assert [word.split()[0] for word in _with_faults(tmp_path / str(number), *faults)] == ["DiskFailedError"] * 2

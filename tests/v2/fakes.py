@@ -8,7 +8,7 @@ from typing import Self
 import trio
 
 from core.api.http.message import Caller, Outlet, Request, Response
-from core.api.store import Outcome, ProposalError
+from core.api.store import Damage, Outcome, ProposalError
 from core.kv import paths
 from core.kv.commands import Command
 from core.kv.errors import CompactedError, TreeError
@@ -90,6 +90,7 @@ class FakeStore:
 
     def __init__(self, *nodes: Record, revision: int = 40) -> None:
         self.clock = FakeClock()
+        self.damage = Damage()
         self.revision = revision
         self.raft_index = 50
         self.raft_term = 3

@@ -15,6 +15,7 @@ from core.api.v2.routes import routes
 from core.api.v2.stats import go_duration
 from core.kv.commands import ChangeMember
 from core.kv.membership import Change
+from core.node.damage import Damage
 from tests.auth.support import certificate, open_gate
 from tests.v2.fakes import ANYONE, LOCAL, FakeReply, FakeStore, request
 
@@ -49,7 +50,9 @@ def ask(
     method, target = line.encode().split()
     reply = FakeReply()
     handlers = routes(store or FakeStore(), open_gate(), cluster or FakeCluster(), Counters(), lambda: 1_790_000_003.75)
-    Router(lambda *_: pytest.fail("not a key"), handlers)(request(method, target, body, (header,), caller), reply)
+    Router(lambda *_: pytest.fail("not a key"), handlers, Damage())(
+        request(method, target, body, (header,), caller), reply
+    )
     return reply.sent
 
 
@@ -206,5 +209,5 @@ def test_no_bytes_raise(method: bytes, path: bytes, body: bytes) -> None:
     reply = FakeReply()
     handlers = routes(FakeStore(), open_gate(), FakeCluster(), Counters(), lambda: 0.0)
     asked = request(method, b"/v2/members/" + path.replace(b"?", b""), body, (JSON,), LOCAL)
-    Router(lambda *_: pytest.fail("not a key"), handlers)(asked, reply)
+    Router(lambda *_: pytest.fail("not a key"), handlers, Damage())(asked, reply)
     assert reply.sent.status >= 200

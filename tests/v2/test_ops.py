@@ -1,11 +1,14 @@
 """Version, health, metrics, and the operator's paths."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import pytest
+import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
@@ -21,6 +24,7 @@ from core.api.v2.counters import Counters, Operation
 from core.kv.commands import Compact, Revoke
 from core.kv.errors import CompactedError, FutureRevisionError
 from core.kv.outcomes import Compacted, Revoked
+from core.node.damage import Damage
 from core.node.latency import BOUNDS_NS, Latency
 from tests.auth.support import certificate, open_gate
 from tests.v2.fakes import ANYONE, LOCAL, FakeOutlet, FakeReply, FakeStore, request
@@ -49,11 +53,12 @@ class FakeNode:
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[AsyncIterator[bytes]]:
         try:
-            yield self._read()
+            async with aclosing(self._read()) as pieces:
+                yield pieces
         finally:
             self.freed = True
 
-    async def _read(self) -> AsyncIterator[bytes]:
+    async def _read(self) -> AsyncGenerator[bytes]:
         for piece in self._pieces:
             if isinstance(piece, OSError):
                 raise piece
@@ -93,7 +98,7 @@ def ask(
         "0.1",
     )
     reply = FakeReply()
-    Router(lambda *_: pytest.fail("not a key"), handlers)(request(method, target, caller=caller), reply)
+    Router(lambda *_: pytest.fail("not a key"), handlers, Damage())(request(method, target, caller=caller), reply)
     return reply
 
 
@@ -236,10 +241,50 @@ async def test_a_snapshot_that_cannot_begin_is_refused_in_words() -> None:
     assert b"already read 8 times at once" in b"".join(outlet.pieces)
 
 
-async def snapshot(node: FakeNode) -> FakeOutlet:
+class SlowOutlet(FakeOutlet):
+    """A reader that takes so many bytes a second."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self._rate = rate
+
+    async def send(self, piece: bytes) -> None:
+        await trio.sleep(len(piece) / self._rate if self._rate else math.inf)
+        await super().send(piece)
+
+
+@pytest.mark.parametrize(("rate", "seconds"), [(0, 64), (1000, 64), (32 * 1024, 120), (63 * 1024, 3841)])
+async def test_a_reader_that_holds_a_snapshot_for_long_is_cut_off(
+    rate: float, seconds: float, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = FakeNode(*[b"x" * 2**18] * 2000)
+    begun = trio.current_time()
+    outlet = await snapshot(node, SlowOutlet(rate))
+    assert (outlet.aborted, node.freed) == (True, True)
+    assert trio.current_time() - begun == pytest.approx(seconds, abs=5)
+    assert "too slow" in caplog.records[-1].getMessage()
+
+
+@pytest.mark.parametrize("rate", [64 * 1024, 1e9])
+async def test_a_reader_that_keeps_the_pace_gets_all(rate: float, autojump_clock: trio.testing.MockClock) -> None:
+    outlet = await snapshot(FakeNode(*[b"x" * 2**18] * 2000), SlowOutlet(rate))
+    assert (len(outlet.pieces), outlet.aborted) == (2000, False)
+
+
+async def test_a_reader_may_pause(autojump_clock: trio.testing.MockClock) -> None:
+    class Pausing(FakeOutlet):
+        async def send(self, piece: bytes) -> None:
+            await trio.sleep(50 if len(self.pieces) % 20 == 10 else 0.01)
+            await super().send(piece)
+
+    outlet = await snapshot(FakeNode(*[b"x" * 2**18] * 200), Pausing())
+    assert (len(outlet.pieces), outlet.aborted) == (200, False)
+
+
+async def snapshot(node: FakeNode, outlet: FakeOutlet | None = None) -> FakeOutlet:
     reply = ask("GET /corenode/snapshot", node=node, caller=LOCAL)
     assert reply.produce is not None
-    outlet = FakeOutlet()
+    outlet = outlet or FakeOutlet()
     await reply.produce(outlet)
     return outlet
 
@@ -285,7 +330,9 @@ def test_no_bytes_raise(path: bytes, query: bytes) -> None:
     handlers = routes(FakeStore(), open_gate(), FakeHealth(), FakeNode(), FakeRoster(), [], "0.1")
     for method in (b"GET", b"POST"):
         reply = FakeReply()
-        Router(lambda *_: pytest.fail("not a key"), handlers)(request(method, path + b"?" + query, caller=LOCAL), reply)
+        Router(lambda *_: pytest.fail("not a key"), handlers, Damage())(
+            request(method, path + b"?" + query, caller=LOCAL), reply
+        )
         assert isinstance(reply.sent, Response)
 
 

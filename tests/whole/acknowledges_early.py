@@ -12,7 +12,7 @@ _held: list[Ready] = []
 async def _save_with_the_next(node: Node, ready: Ready) -> bool:
     if _held:
         before = _held.pop()
-        node._log.append((*before.entries, *ready.entries), ready.hard_state)
+        node._saver._log.append((*before.entries, *ready.entries), ready.hard_state)
     else:
         _held.append(ready)
     return True

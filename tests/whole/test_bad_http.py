@@ -11,7 +11,7 @@ from tests.whole.servers import HOST, Server
 pytestmark = pytest.mark.slow
 
 GET = b"GET /v2/keys/ HTTP/1.1\r\n"
-PUT = b"PUT /v2/keys/bad HTTP/1.1\r\nHost: test\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+PUT = b"PUT /v2/keys/bad HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
 MIB = 1 << 20
 
 # What is sent, and the statuses that are right. 0: closed without an answer.
@@ -20,12 +20,12 @@ MALFORMED: dict[str, tuple[bytes, set[int]]] = {
     "noise": (bytes(range(256)) * 4 + b"\r\n\r\n", {400}),
     "one word": (b"GET\r\n\r\n", {400}),
     "HTTP/0.9": (b"GET /v2/keys/\r\n\r\n", {400}),
-    "HTTP/9.9": (b"GET /v2/keys/ HTTP/9.9\r\nHost: test\r\n\r\n", {400, 505}),
+    "HTTP/9.9": (b"GET /v2/keys/ HTTP/9.9\r\nHost: localhost\r\n\r\n", {400, 505}),
     "no host": (GET + b"\r\n", {400}),
     "two hosts": (GET + b"Host: a\r\nHost: b\r\n\r\n", {400}),
-    "a header without a colon": (GET + b"Host: test\r\nnonsense\r\n\r\n", {400}),
+    "a header without a colon": (GET + b"Host: localhost\r\nnonsense\r\n\r\n", {400}),
     "a space before the colon": (GET + b"Host : test\r\n\r\n", {400}),
-    "a header name with a space": (GET + b"Host: test\r\nA B: c\r\n\r\n", {400}),
+    "a header name with a space": (GET + b"Host: localhost\r\nA B: c\r\n\r\n", {400}),
     "a NUL in a header": (GET + b"Host: te\x00st\r\n\r\n", {400}),
     "a negative length": (PUT + b"Content-Length: -1\r\n\r\n", {400}),
     "a length that is none": (PUT + b"Content-Length: many\r\n\r\n", {400}),
@@ -34,9 +34,9 @@ MALFORMED: dict[str, tuple[bytes, set[int]]] = {
     "a chunk size that is none": (PUT + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n", {400}),
     "a chunk without its end": (PUT + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabcde\r\n0\r\n\r\n", {400}),
     "an expectation nobody knows": (PUT + b"Expect: miracles\r\nContent-Length: 0\r\n\r\n", {200, 201, 417}),
-    "a target of 64 KiB": (b"GET /v2/keys/" + b"k" * 65536 + b" HTTP/1.1\r\nHost: test\r\n\r\n", {414, 431}),
-    "headers of 64 KiB": (GET + b"Host: test\r\n" + b"X-Long: " + b"h" * 65536 + b"\r\n\r\n", {431}),
-    "a thousand headers": (GET + b"Host: test\r\n" + b"X-Many: h\r\n" * 2000 + b"\r\n", {431}),
+    "a target of 64 KiB": (b"GET /v2/keys/" + b"k" * 65536 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", {414, 431}),
+    "headers of 64 KiB": (GET + b"Host: localhost\r\n" + b"X-Long: " + b"h" * 65536 + b"\r\n\r\n", {431}),
+    "a thousand headers": (GET + b"Host: localhost\r\n" + b"X-Many: h\r\n" * 2000 + b"\r\n", {431}),
     "a line that never ends": (b"G" * 200_000, {400, 414, 431}),
     "a body that is too large": (PUT + b"Content-Length: %d\r\n\r\n" % (2 * MIB) + b"v" * (2 * MIB), {413}),
     "a chunked body that is too large": (
@@ -45,8 +45,8 @@ MALFORMED: dict[str, tuple[bytes, set[int]]] = {
     ),
     "a body of a petabyte, announced": (PUT + b"Content-Length: 1125899906842624\r\n\r\n", {413}),
     "a proxy request": (b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org\r\n\r\n", {400, 404, 405, 501}),
-    "an escape that is none": (b"GET /v2/keys/%zz HTTP/1.1\r\nHost: test\r\n\r\n", {400}),
-    "raw bytes in the target": (b"GET /v2/keys/\xff\xfe HTTP/1.1\r\nHost: test\r\n\r\n", {400}),
+    "an escape that is none": (b"GET /v2/keys/%zz HTTP/1.1\r\nHost: localhost\r\n\r\n", {400}),
+    "raw bytes in the target": (b"GET /v2/keys/\xff\xfe HTTP/1.1\r\nHost: localhost\r\n\r\n", {400}),
 }
 
 
@@ -85,7 +85,7 @@ def test_malformed(node: Server, name: str) -> None:
 
 def test_a_length_and_chunks_are_never_two_requests(node: Server) -> None:
     """What one reader takes for a body and another for a request lets strangers speak in the name of others."""
-    hidden = b"0\r\n\r\nPUT /v2/keys/smuggled?value=1 HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n"
+    hidden = b"0\r\n\r\nPUT /v2/keys/smuggled?value=1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
     both = b"Content-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n" % len(hidden)
     received = answer(node.port, PUT + both + hidden)
     with Client(node.port) as client:

@@ -62,7 +62,7 @@ def test_ten_thousand_idle_connections(tmp_path: Path, record_property: Callable
             assert longest < BOUND_S
             assert grown < IDLE * 16 * 1024, f"{grown / IDLE:.0f} bytes for an idle connection"
             for connection in connections[:: IDLE // 100]:
-                connection.sendall(b"GET /v2/keys/honest HTTP/1.1\r\nHost: test\r\n\r\n")
+                connection.sendall(b"GET /v2/keys/honest HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 assert connection.recv(65536).startswith(b"HTTP/1.1 200")
         assert slowest(client, 20) < BOUND_S
     record_property(
@@ -73,7 +73,7 @@ def test_ten_thousand_idle_connections(tmp_path: Path, record_property: Callable
 
 def drip(port: int, stop: threading.Event, answers: list[bytes]) -> None:
     """Send a request one byte a second, as long as the server and the test let it."""
-    sent = b"PUT /v2/keys/slow HTTP/1.1\r\nHost: test\r\nContent-Length: 100\r\n\r\n" + b"v" * 100
+    sent = b"PUT /v2/keys/slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n" + b"v" * 100
     with socket.create_connection((HOST, port), timeout=1) as connection:
         for position in range(len(sent)):
             connection.sendall(sent[position : position + 1])
@@ -107,7 +107,7 @@ def test_clients_that_never_read_cost_bounded_memory(tmp_path: Path) -> None:
         with ExitStack() as crowd:
             for _ in range(20):
                 connection = crowd.enter_context(socket.create_connection((HOST, server.port), timeout=10))
-                connection.sendall(b"GET /v2/keys/big?recursive=true HTTP/1.1\r\nHost: test\r\n\r\n" * 20)
+                connection.sendall(b"GET /v2/keys/big?recursive=true HTTP/1.1\r\nHost: localhost\r\n\r\n" * 20)
             assert slowest(client, 50) < BOUND_S
             grown = memory(server.pid) - before
         assert grown < 600 * MIB, f"{grown / MIB:.0f} MiB"

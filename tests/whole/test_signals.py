@@ -15,7 +15,7 @@ from tests.whole.servers import HOST, Server
 pytestmark = pytest.mark.slow
 BODY = b"value=in+flight"
 HEAD = (
-    b"PUT /v2/keys/a HTTP/1.1\r\nHost: test\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    b"PUT /v2/keys/a HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
     b"Content-Length: %d\r\n\r\n" % len(BODY)
 )
 

@@ -82,7 +82,7 @@ class Wire:
 
 def request(method: str, target: str, body: bytes | None = None) -> bytes:
     """The bytes of one request; a body is a form."""
-    head = f"{method} {target} HTTP/1.1\r\nHost: test\r\n"
+    head = f"{method} {target} HTTP/1.1\r\nHost: localhost\r\n"
     if body is None:
         return f"{head}\r\n".encode()
     form = f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n"

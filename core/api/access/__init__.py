@@ -11,6 +11,8 @@ Promises
 - A guess costs as much whether the user exists or not. Who fails often from one address waits longer each time
   (`throttle`); whose credentials were just verified does not wait.
 - Every refused and every administrative request is a line of the audit log: who, from where, what, verdict. No secrets.
+- A stream goes on only while whoever opened it is known by the same password or certificate and may have it; else it
+  is cut off within `claims.REVIEW_SECONDS` of the change, and a watch tells nothing in between.
 - While access is not restricted, a request on the keys pays for one look at an attribute.
 
 State. Verified credentials are remembered for `gate.REMEMBERED_SECONDS` under a keyed hash, in memory only, and

@@ -5,19 +5,21 @@ import binascii
 import hashlib
 import math
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 
 import msgspec
 import trio
 
 from core.api.access import audit
+from core.api.access.claims import Claim, Claims
 from core.api.access.hashing import Hashing
 from core.api.access.identity import ANONYMOUS, SOCKET, of_certificate
 from core.api.access.passwords import hashed, matches
 from core.api.access.throttle import Throttle
-from core.api.http.message import Caller, Reply, Request, Response
-from core.api.plain import message
+from core.api.http.message import Caller, Outlet, Reply, Request, Response
+from core.api.plain import DAMAGED, message
+from core.api.store import Damage, DamagedError
 from core.kv import access
 from core.kv.access import GUEST, ROOT, Identity, Office, Right, Role, Span
 from core.kv.accounts import Accounts
@@ -54,11 +56,13 @@ Identified = Callable[[Identity | Denied], None]
 class Gate:
     """One for a node. Synchronous, on the loop; passwords are checked by the task of `hashing`."""
 
-    def __init__(self, accounts: Accounts, hashing: Hashing) -> None:
+    def __init__(self, accounts: Accounts, hashing: Hashing, damage: Damage) -> None:
         self.switch = accounts.switch
         """Whether access to keys is restricted, and by records of which revision."""
         self.accounts = accounts
+        self.claims = Claims(self.switch)
         self._hashing = hashing
+        self._damage = damage
         self._throttle = Throttle()
         self._secret = secrets.token_bytes(32)
         self._verified: dict[bytes, tuple[str, float]] = {}
@@ -128,7 +132,11 @@ class Gate:
     def _checked(self, name: bytes, user: str, stored: str | None, fits: bool) -> None:
         """Tell all who showed these credentials meanwhile."""
         waiting = self._being_checked.pop(name)
-        now = self.accounts.user(user)
+        try:
+            now = self.accounts.user(user)
+        except DamagedError as error:
+            self._damage.met(error)
+            now = None
         good = fits and now is not None and now.password == stored
         if good:
             self._throttle.succeeded(user[:_NAME], _host(waiting[0][0].caller))
@@ -187,10 +195,33 @@ class Gate:
             self._roles[name] = found
         return found
 
+    # For how long
+
+    def claim(self, request: Request, identity: Identity | None, allowed: Callable[[Identity], bool]) -> Claim:
+        """What `identity` (None: access is not restricted) may have now, and may keep for as long as whoever asked is
+        still known by the same password or certificate and is `allowed` it."""
+        user = None if identity is None or request.header(b"authorization") is None else identity.user
+        known = None if user is None else self.accounts.user(user)
+        if user is not None and known is None:  # removed in this very moment
+            return Claim(self.switch, lambda: False)
+
+        def judge() -> bool:
+            if user is None or not self.switch.enabled:
+                return allowed(self.by_connection(request.caller))
+            now = self.accounts.user(user)
+            same = now is not None and known is not None and now.password == known.password
+            return same and allowed(self._user(user))
+
+        return Claim(self.switch, judge)
+
     # Administration
 
     def require(self, office: Office, request: Request, reply: Reply, serve: Callable[[Reply], None]) -> None:
         """Serve an administrative request if whoever asks holds the office; otherwise answer with why not."""
+
+        def damaged(error: DamagedError) -> None:
+            self._damage.met(error)
+            reply.send(message(500, DAMAGED))
 
         def identified(found: Identity | Denied) -> None:
             if isinstance(found, Denied):
@@ -198,17 +229,36 @@ class Gate:
             elif found.office < office:
                 audit.refused(found.name, request, f"needs {office.name.lower()}")
                 reply.send(self._refusal(office, request))
-            elif office is Office.READER:
-                serve(reply)
             else:
-                serve(audit.Audited(reply, found.name, request))
+                answered = reply if office is Office.READER else audit.Audited(reply, found.name, request)
+                claim = self.claim(request, found, lambda now: now.office >= office)
+                try:
+                    serve(_Claimed(answered, self.claims, claim))
+                except DamagedError as error:  # maybe in the task that checks passwords
+                    damaged(error)
 
-        self.identify(request, identified)
+        try:
+            self.identify(request, identified)
+        except DamagedError as error:
+            damaged(error)
 
     def _refusal(self, office: Office, request: Request) -> Response:
         if self.switch.enabled and request.path.startswith(b"/v2/"):
             return message(401, INSUFFICIENT)
         return message(403, untrusted(office))
+
+
+class _Claimed:
+    """A reply whose stream ends with the claim to it."""
+
+    def __init__(self, reply: Reply, claims: Claims, claim: Claim) -> None:
+        self._claims = claims
+        self._claim = claim
+        self._reply = reply
+        self.send = reply.send
+
+    def stream(self, produce: Callable[[Outlet], Awaitable[None]]) -> None:
+        self._claims.stream(self._reply, produce, self._claim)
 
 
 def untrusted(office: Office) -> str:

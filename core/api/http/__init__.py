@@ -17,7 +17,9 @@
 What it promises. Requests of one connection are answered in order, the next one is read when the one before is
 answered. A request reaches the handler whole (`Limits.body_max`), or not at all. Client input raises nothing in the
 handler's `reply`; if the client has gone, an answer is dropped. Every size and time is bounded (`Limits`), and what
-exceeds a bound costs the connection that does it. An exception of the handler or a producer is a bug and ends `serve`.
+exceeds a bound costs the connection that does it; when all connections are taken, the oldest that never sent a whole
+request makes room. Who is turned away is a line in the log, so many a minute (`turned_away`). An exception of the
+handler or a producer is a bug and ends `serve`.
 
 How. One Trio task serves all connections from one epoll set (`frontend`), edge-triggered and nested in Trio's own; a
 connection (`connection`) is a small object that never waits. Plain requests are read by a lean recogniser

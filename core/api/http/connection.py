@@ -3,16 +3,16 @@
 import contextlib
 import select
 import socket
-from enum import Enum
-from typing import Final
 
 from core.api.http import wire
-from core.api.http.hub import NEVER, Hub, Produce
+from core.api.http.hub import NEVER, Crowd, Hub, Produce
 from core.api.http.judge import Judge, RefusedError, WrongProtocolError
 from core.api.http.message import Caller, Request, Response
 from core.api.http.outlet import StreamOutlet
 from core.api.http.recognise import NEED_MORE, UNUSUAL, recognise
 from core.api.http.secure import TlsFailedError, TlsLayer
+from core.api.http.state import BUSY, CLOSED, FLUSHING, HANDSHAKE, IDLE, LINGERING, RECEIVING, STREAMING
+from core.api.http.turned_away import Kind
 
 RECEIVE_SIZE = 16384
 """Bytes read at once."""
@@ -22,34 +22,6 @@ GONE = select.EPOLLHUP | select.EPOLLERR
 OUT = select.EPOLLOUT
 
 TLS_HANDSHAKE = b"\x16"
-
-
-class State(Enum):
-    """What a connection does."""
-
-    HANDSHAKE = "handshake"
-    IDLE = "idle"
-    """Between requests, nothing of the next one here or only what the last read brought."""
-    RECEIVING = "receiving"
-    """A part of a request is here."""
-    BUSY = "busy"
-    """The handler has the request."""
-    STREAMING = "streaming"
-    FLUSHING = "flushing"
-    """The response is handed over and the client has not taken all of it."""
-    LINGERING = "lingering"
-    """The last response is sent, input is thrown away until the client has read it."""
-    CLOSED = "closed"
-
-
-HANDSHAKE: Final = State.HANDSHAKE
-IDLE: Final = State.IDLE
-RECEIVING: Final = State.RECEIVING
-BUSY: Final = State.BUSY
-STREAMING: Final = State.STREAMING
-FLUSHING: Final = State.FLUSHING
-LINGERING: Final = State.LINGERING
-CLOSED: Final = State.CLOSED
 
 
 class Answer:
@@ -81,10 +53,13 @@ class Connection:
 
     __slots__ = (
         *("_held", "_hub", "_judge", "_socket", "_tls", "caller", "deadline", "ended", "head_only", "http_1_1"),
-        *("keep_alive", "out", "outlet", "pending", "plain", "queued", "readable", "state"),
+        *("handshakes", "keep_alive", "newcomer", "out", "outlet", "pending", "plain", "queued", "readable", "state"),
     )
 
-    def __init__(self, hub: Hub, sock: socket.socket, caller: Caller, tls: TlsLayer | None) -> None:
+    def __init__(
+        self, hub: Hub, sock: socket.socket, caller: Caller, tls: TlsLayer | None, handshakes: Crowd | None
+    ) -> None:
+        """With `tls`, `handshakes` are those of the listener that are not finished."""
         self._hub = hub
         self._socket = sock
         self._tls = tls
@@ -94,6 +69,12 @@ class Connection:
         self.state = IDLE if tls is None else HANDSHAKE
         self.deadline = hub.idle_deadline if tls is None else hub.deadline(hub.limits.handshake_s)
         """Loop time at which the sweep ends what goes on now."""
+        self.newcomer = True
+        """It has not sent a whole request yet."""
+        self.handshakes = handshakes
+        hub.newcomers[self] = None
+        if handshakes is not None:
+            handshakes[self] = None
         self.pending = b""
         """Received and not yet used."""
         self.readable = False
@@ -153,7 +134,7 @@ class Connection:
         if not data:
             if self.state is HANDSHAKE and self._tls is not None and self._tls.begun:
                 self._hub.counters.refused["handshake"] += 1
-                self._hub.turned_away(self.caller.address, "it left in the middle of the TLS handshake")
+                self._hub.turned_away(Kind.HANDSHAKE, self.caller.address, "it left in the middle of the TLS handshake")
             self.close()
             return
         if len(data) == RECEIVE_SIZE:
@@ -172,14 +153,16 @@ class Connection:
             return b""
         if self.state is HANDSHAKE and not data.startswith(TLS_HANDSHAKE) and not tls.begun:
             self._tls = None
-            self._hub.turned_away(self.caller.address, "it does not speak TLS, and this port does")
+            self._leave_handshakes()
+            self._hub.turned_away(Kind.PROTOCOL, self.caller.address, "it does not speak TLS, and this port does")
             self.refuse(400, "this port speaks TLS; use https://")
             return b""
         try:
             plain = tls.decrypt(data)
         except TlsFailedError as error:
-            self._hub.counters.refused["handshake" if self.state is HANDSHAKE else "tls"] += 1
-            self._hub.turned_away(self.caller.address, str(error))
+            kind = Kind.HANDSHAKE if self.state is HANDSHAKE else Kind.RECORD
+            self._hub.counters.refused[kind.value] += 1
+            self._hub.turned_away(kind, self.caller.address, str(error))
             self._put(tls.outgoing())
             self.close()
             return b""
@@ -190,6 +173,7 @@ class Connection:
             with contextlib.suppress(OSError):
                 self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             self.state = IDLE
+            self._leave_handshakes()
             self.deadline = self._hub.idle_deadline
             if not self._admitted(tls.certificate):
                 return b""
@@ -201,7 +185,7 @@ class Connection:
         """Whether the client's certificate lets it in; if not, it is told."""
         why = "" if certificate is None else self._hub.admit(certificate)
         if why:
-            self._hub.turned_away(self.caller.address, why)
+            self._hub.turned_away(Kind.CERTIFICATE, self.caller.address, why)
             self.refuse(403, why)
             return False
         self.caller = Caller(self.caller.address, self.caller.local, certificate)
@@ -239,7 +223,7 @@ class Connection:
             request = judge.step()
         except RefusedError as refused:
             if isinstance(refused, WrongProtocolError):
-                self._hub.turned_away(self.caller.address, "it speaks TLS, and this port does not")
+                self._hub.turned_away(Kind.PROTOCOL, self.caller.address, "it speaks TLS, and this port does not")
             self.refuse(refused.status, refused.text)
             return
         if request is None:
@@ -274,6 +258,9 @@ class Connection:
             self._hub.resume(self)
 
     def _serve(self, request: Request) -> None:
+        if self.newcomer:
+            self.newcomer = False
+            del self._hub.newcomers[self]
         if self._held:
             self._hold(0)
         self.state = BUSY
@@ -454,11 +441,21 @@ class Connection:
             return
         if self.state is HANDSHAKE:
             refused["handshake"] += 1
-            self._hub.turned_away(self.caller.address, "it did not finish the TLS handshake in time")
+            self._hub.turned_away(Kind.HANDSHAKE, self.caller.address, "it did not finish the TLS handshake in time")
         elif self.state is IDLE:
             refused["idle"] += 1
         elif self.state is not LINGERING:
             refused["slow-reader"] += 1
+        self.close()
+
+    def make_room(self) -> None:
+        """It was here longest of too many who have not made themselves known."""
+        if self.state is HANDSHAKE:
+            self._hub.counters.refused["handshake"] += 1
+            cause = "it did not finish the TLS handshake before too many others came"
+            self._hub.turned_away(Kind.HANDSHAKE, self.caller.address, cause)
+        else:
+            self._hub.counters.refused["newcomer"] += 1
         self.close()
 
     def wind_up(self) -> None:
@@ -478,10 +475,17 @@ class Connection:
         self.out = None
         self._judge = None
         self._tls = None
+        self._hub.newcomers.pop(self, None)
+        self._leave_handshakes()
         self._hub.forget(self._socket.fileno())
         self._socket.close()
         if self.outlet is not None:
             self.outlet.scope.cancel()
+
+    def _leave_handshakes(self) -> None:
+        if self.handshakes is not None:
+            self.handshakes.pop(self, None)
+            self.handshakes = None
 
     def _hold_output(self) -> None:
         if self.out is not None:

@@ -13,11 +13,12 @@ import trio
 
 from core.api.http import wire
 from core.api.http.connection import Connection
-from core.api.http.hub import INTEREST, Admit, Hub
+from core.api.http.hub import INTEREST, Admit, Crowd, Hub
 from core.api.http.limits import Limits
 from core.api.http.listeners import Listener
 from core.api.http.message import Handler
 from core.api.http.statistics import Counters, Statistics
+from core.api.http.turned_away import Kind
 
 EVENTS_PER_TURN = 256
 """Events, and pipelined requests besides, that one look at the epoll set serves."""
@@ -55,6 +56,8 @@ class Frontend:
         self._counters = Counters()
         self._hub: Hub | None = None
         self._listeners: dict[int, Listener] = {}
+        self._handshakes: dict[Listener, Crowd] = {}
+        """Those not finished, by listener."""
         self._paused: list[Listener] = []
         """Listeners taken out of the epoll set because files or memory ran out, until the next sweep."""
         self._scope = trio.CancelScope()
@@ -71,6 +74,7 @@ class Frontend:
                 hub.set_time(trio.current_time(), self._wall())
                 for listener in listeners:
                     self._listeners[listener.socket.fileno()] = listener
+                    self._handshakes[listener] = {}
                     hub.epoll.register(listener.socket.fileno(), select.EPOLLIN)
                 streams.start_soon(self._sweep, hub)
                 task_status.started()
@@ -102,7 +106,7 @@ class Frontend:
             certificate = connection.caller.certificate
             why = "" if certificate is None else hub.admit(certificate)
             if why:
-                hub.turned_away(connection.caller.address, why)
+                hub.turned_away(Kind.CERTIFICATE, connection.caller.address, why)
                 connection.close()
 
     def statistics(self) -> Statistics:
@@ -164,11 +168,16 @@ class Frontend:
                     return
                 continue  # this one connection was gone before it was accepted
             if len(hub.connections) >= self._connections_max + LOCAL_RESERVED * listener.local:
-                hub.counters.refused["connections"] += 1
-                _turn_away(hub, sock, listener)
-                continue
+                if not hub.newcomers:
+                    hub.counters.refused["connections"] += 1
+                    _turn_away(hub, sock, listener)
+                    continue
+                next(iter(hub.newcomers)).make_room()
+            handshakes = self._handshakes.get(listener) if listener.tls is not None else None
+            if handshakes is not None and len(handshakes) >= self._limits.handshakes_max:
+                next(iter(handshakes)).make_room()
             hub.counters.accepted += 1
-            hub.connections[sock.fileno()] = Connection(hub, sock, caller, listener.layer())
+            hub.connections[sock.fileno()] = Connection(hub, sock, caller, listener.layer(), handshakes)
             hub.epoll.register(sock.fileno(), INTEREST)
 
     async def _sweep(self, hub: Hub) -> None:

@@ -1,6 +1,6 @@
 """What the connections of one front end share: the epoll set, who is ready to go on, limits, counters, the date."""
 
-import logging
+import math
 import os
 import select
 from collections import deque
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from core.api.http.limits import Limits
 from core.api.http.message import Handler, Outlet
 from core.api.http.statistics import Counters
+from core.api.http.turned_away import Kind, TurnedAway
 from core.api.http.wire import Heads
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ NEVER = float("inf")
 Admit = Callable[[bytes], str]
 """Why the holder of a verified certificate, DER, is not let in; an empty text lets it in."""
 
-_logger = logging.getLogger(__name__)
-
 Produce = Callable[[Outlet], Awaitable[None]]
 
 INTEREST = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
@@ -30,6 +29,10 @@ INTEREST = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 
 Spawn = Callable[[Callable[[Produce], Awaitable[None]], Produce], None]
 """Start a task in the nursery of streams: the function and its argument."""
+
+
+Crowd = dict["Connection", None]
+"""Connections in the order in which they came."""
 
 
 class Hub:
@@ -43,8 +46,11 @@ class Hub:
         self.spawn = spawn
         self.limits = limits
         self.heads = Heads(wall)
+        self._turned_away = TurnedAway()
         self.counters = counters
         self.connections: dict[int, Connection] = {}
+        self.newcomers: Crowd = {}
+        """Those that have not sent a whole request yet."""
         self.ready: deque[Connection] = deque()
         self.held = 0
         self.draining = False
@@ -61,6 +67,7 @@ class Hub:
         self.now = now
         self.idle_deadline = self.deadline(self.limits.idle_s)
         self.heads.set_date(wall)
+        self._turned_away.summarise(now)
 
     def deadline(self, seconds: float) -> float:
         """The loop time in so many seconds, later by the sweep that `now` may be old."""
@@ -77,9 +84,9 @@ class Hub:
             self.ready.append(connection)
             self.wake()
 
-    def turned_away(self, address: str, cause: str) -> None:
+    def turned_away(self, kind: Kind, address: str, cause: str) -> None:
         """Say in the log who was not let in, and why."""
-        _logger.warning("connection turned away", extra={"peer": address, "cause": cause})
+        self._turned_away.say(kind, address, cause, self.now)
 
     def forget(self, fd: int) -> None:
         """A connection is closed."""
@@ -97,5 +104,6 @@ class Hub:
         """Close every connection and the epoll set."""
         for connection in list(self.connections.values()):
             connection.close()
+        self._turned_away.summarise(math.inf)
         self.epoll.close()
         os.close(self._wake_fd)

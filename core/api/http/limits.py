@@ -24,7 +24,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Unfinished requests and unsent responses of all connections together; the one that goes beyond is refused
     with 503 (request) or cut off (response)."""
     connections_max: int = 20_000
-    """Open connections; beyond: 503 and close. Lowered at start to what the limit on open files leaves."""
+    """Open connections. Beyond, the oldest of those that never sent a whole request makes room; if there is none: 503
+    and close. Lowered at start to what the limit on open files leaves."""
+    handshakes_max: int = 1000
+    """Unfinished TLS handshakes of one listener, some 30 KiB each; beyond, the oldest is closed."""
     idle_s: float = 120.0
     """Between requests."""
     request_s: float = 30.0
@@ -48,6 +51,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         if self.head_max < self.target_max:
             raise ValueError("head_max must be at least target_max: the target is part of the head")
         times = (self.idle_s, self.request_s, self.handshake_s, self.write_s, self.linger_s, self.sweep_s)
-        sizes = (self.body_max, self.held_max, self.connections_max, self.write_rate_min)
+        sizes = (self.body_max, self.held_max, self.connections_max, self.handshakes_max, self.write_rate_min)
         if min(times) <= 0 or min(sizes) <= 0:
             raise ValueError("limits must be greater than zero")

@@ -51,7 +51,7 @@ class Listener:
             _, uid, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
             return sock, Caller("unix", local=uid in (0, os.geteuid()))
         host = f"[{address[0]}]" if ":" in address[0] else address[0]
-        return sock, Caller(f"{host}:{address[1]}")
+        return sock, Caller(f"{host}:{address[1]}", plain=self.tls is None)
 
     def layer(self) -> TlsLayer | None:
         """The TLS state for a new connection."""

@@ -21,6 +21,8 @@ class Caller(msgspec.Struct, frozen=True):
     """True on the node's own unix socket when peer credentials are root or the daemon's own user."""
     certificate: bytes | None = None
     """The verified client certificate, DER, or None."""
+    plain: bool = False
+    """Over TCP without TLS: nothing proves that whoever is there has asked for this node."""
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):

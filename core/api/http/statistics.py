@@ -19,7 +19,7 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     """Requests read by h11."""
     refused: dict[str, int]
     """Refusals and cut connections by reason: a status as text, or `idle`, `handshake`, `slow-reader`, `memory`,
-    `connections`, `files`."""
+    `connections`, `files`, `newcomer`."""
 
 
 class Counters:

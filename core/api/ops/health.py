@@ -6,7 +6,7 @@ from urllib.parse import parse_qs
 
 from core.api.http.message import Reply, Request, Response
 from core.api.plain import TEXT, json_answer, method_not_allowed, not_found
-from core.api.store import ProposalError, Store
+from core.api.store import DamagedError, ProposalError, Store
 from core.kv import paths
 
 LINEARIZABLE = "linearizable_read"
@@ -127,6 +127,8 @@ def _verdict(reasons: dict[str, str], *, verbose: bool) -> Response:
 def _local_read(store: Store) -> str:
     try:
         store.children(paths.ROOT, limit=1)
+    except DamagedError as error:  # starting again mends nothing; the alarm says it to whoever can
+        store.damage.met(error)
     except Exception as error:  # whatever it is, telling it is what the check is for
         return _why(error)
     return ""

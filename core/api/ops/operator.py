@@ -10,9 +10,18 @@ import msgspec
 
 from core.api.access.gate import Gate
 from core.api.http.message import Handler, Outlet, Reply, Request, Response
+from core.api.ops.pace import BYTES_PER_SECOND, Pace
 from core.api.plain import json_answer, message, method_not_allowed
 from core.api.router import Route
-from core.api.store import NoLeaderError, NoSpaceError, Outcome, OutcomeUnknownError, OverloadedError, Store
+from core.api.store import (
+    DamagedError,
+    NoLeaderError,
+    NoSpaceError,
+    Outcome,
+    OutcomeUnknownError,
+    OverloadedError,
+    Store,
+)
 from core.kv.access import Office
 from core.kv.commands import Compact
 from core.kv.errors import CompactedError, FutureRevisionError
@@ -104,26 +113,37 @@ class Operator:
         reply.send(json_answer(self._node.status(), end=b"\n"))
 
     def _snapshot(self, request: Request, reply: Reply) -> None:
-        reply.stream(self._send_snapshot)
+        reply.stream(partial(self._send_snapshot, request.caller.address))
 
-    async def _send_snapshot(self, outlet: Outlet) -> None:
-        begun = False
+    async def _send_snapshot(self, peer: str, outlet: Outlet) -> None:
+        begun, slow = False, False
+        pace = Pace()
         try:
             async with self._node.snapshot() as pieces:
                 async for piece in pieces:
                     if not begun:
                         begun = True
                         await outlet.start(200, _BINARY)
-                    if piece:
-                        await outlet.send(piece)
+                    if piece and not await pace.send(outlet, piece):
+                        slow = True
+                        break
         except Exception as error:  # whatever the disk says, the node goes on
-            _log.exception("the snapshot asked for by an operator could not be read")
+            if isinstance(error, DamagedError):
+                self._store.damage.met(error)
+            else:
+                _log.exception("the snapshot asked for by an operator could not be read")
             if begun:
                 await outlet.abort()
                 return
             refusal = message(503, f"no snapshot can be read now: {error}")
             await outlet.start(refusal.status, refusal.headers)
             await outlet.send(refusal.body)
+        if slow:
+            _log.warning(
+                "a snapshot was broken off: its reader is too slow, and what it reads cannot be freed",
+                extra={"peer": peer, "needed_bytes_per_second": BYTES_PER_SECOND},
+            )
+            await outlet.abort()
 
     def _compact(self, request: Request, reply: Reply) -> None:
         name, _, digits = request.query.partition(b"=")

@@ -2,7 +2,8 @@
 
 import msgspec
 
-from core.api.store import NoLeaderError, NoSpaceError, OutcomeUnknownError, OverloadedError
+from core.api.plain import DAMAGED
+from core.api.store import DamagedError, NoLeaderError, NoSpaceError, OutcomeUnknownError, OverloadedError
 from core.kv.errors import LimitError, ReservedKeyError, TreeError
 
 KEY_RESERVED = 106
@@ -104,6 +105,8 @@ def refusal(error: object, index: int) -> Refusal:
             return Refusal(503, NO_LEADER, str(error), index)
         case NoSpaceError():
             return Refusal(507, INTERNAL, str(error), index)
+        case DamagedError():
+            return Refusal(500, INTERNAL, DAMAGED, index)
         case OutcomeUnknownError():
             return Refusal(504, INTERNAL, f"the outcome is unknown: {error}", index)
         case _:

@@ -8,10 +8,11 @@ from time import perf_counter_ns
 import trio
 
 from core.api.access import audit
+from core.api.access.claims import Claim
 from core.api.access.gate import INSUFFICIENT, Denied, Gate
 from core.api.http.message import Outlet, Reply, Request, Response
 from core.api.plain import method_not_allowed, plain
-from core.api.store import Outcome, ProposalError, Store
+from core.api.store import DamagedError, Outcome, ProposalError, Store
 from core.api.v2.counters import Counters, Operation
 from core.api.v2.errors import INVALID_FIELD, UNAUTHORIZED, Refusal, RequestError, refusal
 from core.api.v2.form import MAX_KEY, BadPathError, Parameters, key_of, parameters_of
@@ -23,7 +24,7 @@ from core.kv import paths
 from core.kv.access import Identity, Right, tree_spans
 from core.kv.commands import Admissible, Admitted, CompareAndDelete, CompareAndSwap, Create, Delete, Set, Update
 from core.kv.errors import CompactedError, StaleAccessError, TreeError
-from core.kv.records import Action, Event, Record
+from core.kv.records import Action, Event
 
 METHODS = (b"HEAD", b"GET", b"PUT", b"POST", b"DELETE")
 SYNCHRONOUS_SLICES = 2
@@ -62,7 +63,7 @@ class Keys:
                 self._read(request, reply, key, parameters, began, None)
             else:
                 self._write(request, reply, key, parameters, began, None)
-        except RequestError as error:
+        except (RequestError, DamagedError) as error:
             self._refuse(reply, error)
         except BadPathError:
             reply.send(plain(400, b"400 Bad Request"))
@@ -73,21 +74,34 @@ class Keys:
         """Serve a request, while access is restricted, if whoever asks may do this."""
         reads = request.method in (b"GET", b"HEAD")
 
-        def identified(found: Identity | Denied) -> None:
-            if isinstance(found, Denied):
-                self._deny(reply, found)
-            elif not self._may(found, key, parameters, reads=reads):
+        def judged(found: Identity) -> None:
+            if not self._may(found, key, parameters, reads=reads):
                 audit.refused(found.name, request, "no permission")
                 self._deny(reply, Denied(401, INSUFFICIENT))
             elif reads:
-                self._read(request, reply, key, parameters, began, found)
+                claim = self._claim(request, key, parameters, found)
+                self._read(request, reply, key, parameters, began, claim)
             else:
-                try:
-                    self._write(request, reply, key, parameters, began, self._switch.revision)
-                except RequestError as error:
-                    self._refuse(reply, error)
+                self._write(request, reply, key, parameters, began, self._switch.revision)
+
+        def identified(found: Identity | Denied) -> None:
+            if isinstance(found, Denied):
+                self._deny(reply, found)
+                return
+            try:
+                judged(found)
+            except (RequestError, DamagedError) as error:
+                self._refuse(reply, error)
 
         self._gate.identify(request, identified)
+
+    def _claim(self, request: Request, key: bytes, parameters: Parameters, identity: Identity | None) -> Claim:
+        """The claim of somebody who may read this to go on reading it."""
+
+        def allowed(found: Identity) -> bool:
+            return not self._switch.enabled or self._may(found, key, parameters, reads=True)
+
+        return self._gate.claim(request, identity, allowed)
 
     def _may(self, identity: Identity, key: bytes, parameters: Parameters, *, reads: bool) -> bool:
         spans = tree_spans(key, recursive=parameters.recursive)
@@ -130,7 +144,11 @@ class Keys:
         record = outcome.record
         action = record.action
         created = action is Action.CREATE or (action is Action.SET and outcome.previous is None)
-        body = quiet_body(action) if quiet and action in _WORDY else event_body(self._store, outcome)
+        try:
+            body = quiet_body(action) if quiet and action in _WORDY else event_body(self._store, outcome)
+        except DamagedError as error:  # written it is all the same
+            self._refuse(reply, error)
+            return
         reply.send(Response(201 if created else 200, self._head.success(record.index), body))
 
     # Reads
@@ -142,14 +160,10 @@ class Keys:
         key: bytes,
         parameters: Parameters,
         began: int,
-        identity: Identity | None,
+        claim: Claim | None,
     ) -> None:
-        """Answer a read that `identity` may make (None: not restricted)."""
-        answer: Callable[[], None]
-        if parameters.wait:
-            answer = partial(self._wait, request, reply, key, parameters, identity)
-        else:
-            answer = partial(self._get, reply, key, parameters.recursive, began)
+        """Answer a read that somebody has a claim to (None: access is not restricted)."""
+        answer = partial(self._wait if parameters.wait else self._get, request, reply, key, parameters, began, claim)
         if parameters.quorum and request.method == b"GET":
             self._store.confirm(partial(self._confirmed, reply, answer))
         else:
@@ -157,23 +171,24 @@ class Keys:
 
     def _confirmed(self, reply: Reply, answer: Callable[[], None], error: ProposalError | None) -> None:
         if error is None:
-            answer()
+            try:
+                answer()
+            except DamagedError as damaged:
+                self._refuse(reply, damaged)
         else:
             self._counters.failed[Operation.GETS] += 1
             self._refuse(reply, error)
 
     def _wait(
-        self, request: Request, reply: Reply, key: bytes, parameters: Parameters, identity: Identity | None
+        self, request: Request, reply: Reply, key: bytes, parameters: Parameters, began: int, claim: Claim | None
     ) -> None:
-        def still_allowed() -> bool:
-            if not self._switch.enabled:
-                return True
-            found = identity or self._gate.by_connection(request.caller)
-            return self._may(found, key, parameters, reads=True)
+        claim = claim or self._claim(request, key, parameters, None)
+        watching = Watching(self._store, self._head, key, parameters, claim.holds)
+        self._gate.claims.stream(reply, watching.produce, claim)
 
-        reply.stream(Watching(self._store, self._head, key, parameters, still_allowed).produce)
-
-    def _get(self, reply: Reply, key: bytes, recursive: bool, began: int) -> None:
+    def _get(
+        self, request: Request, reply: Reply, key: bytes, parameters: Parameters, began: int, claim: Claim | None
+    ) -> None:
         store = self._store
         try:
             record = None if key == paths.ROOT else store.node(key)
@@ -183,43 +198,45 @@ class Keys:
             return
         self._counters.succeeded[Operation.GETS] += 1
         if record is None or record.directory:
-            self._list(reply, record, recursive)
+            listing = Listing(self._store, record, recursive=parameters.recursive)
+            self._list(reply, listing, lambda: claim or self._claim(request, key, parameters, None))
         else:
             reply.send(Response(200, self._head.success(store.revision), node_body(store, record)))
         self._counters.reads.observe(perf_counter_ns() - began)
 
-    def _list(self, reply: Reply, directory: Record | None, recursive: bool) -> None:
-        listing = Listing(self._store, directory, recursive=recursive)
+    def _list(self, reply: Reply, listing: Listing, claim: Callable[[], Claim]) -> None:
         head = self._head.success(listing.index)
         slices = listing.slices()
         pieces = list(islice(slices, SYNCHRONOUS_SLICES))
         if listing.complete:
             reply.send(Response(200, head, b"".join(pieces)))
         else:
-            reply.stream(partial(_send_slices, head, pieces, slices, self._turn))
+            self._gate.claims.stream(reply, partial(self._send_slices, head, pieces, slices), claim())
+
+    async def _send_slices(self, head: bytes, pieces: list[bytes], rest: Iterator[bytes], outlet: Outlet) -> None:
+        """Send a long listing. If its index is compacted away in the middle, or damage met, there is no whole to
+        send."""
+        await outlet.start(200, head)
+        piece: bytes | None = b"".join(pieces)
+        while piece is not None:
+            if piece:
+                await outlet.send(piece)  # without the turn: a slow client delays nobody
+            try:
+                async with self._turn:
+                    piece = next(rest, None)
+            except (CompactedError, DamagedError) as error:
+                if isinstance(error, DamagedError):
+                    self._store.damage.met(error)
+                await outlet.abort()
+                return
 
     # Errors
 
     def _refuse(self, reply: Reply, error: object) -> None:
+        if isinstance(error, DamagedError):
+            self._store.damage.met(error)
         answer = refusal(error, self._store.revision)
         reply.send(Response(answer.status, self._head.error(answer.index), answer.body()))
-
-
-async def _send_slices(
-    head: bytes, pieces: list[bytes], rest: Iterator[bytes], turn: trio.Lock, outlet: Outlet
-) -> None:
-    """Send a long listing. If its index is compacted away in the middle there is no whole to send."""
-    await outlet.start(200, head)
-    piece: bytes | None = b"".join(pieces)
-    while piece is not None:
-        if piece:
-            await outlet.send(piece)  # without the turn: a slow client delays nobody
-        try:
-            async with turn:
-                piece = next(rest, None)
-        except CompactedError:
-            await outlet.abort()
-            return
 
 
 def chosen(method: bytes, key: bytes, parameters: Parameters) -> tuple[Operation, Admissible]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from core.api.http.message import Outlet
-from core.api.store import Store
+from core.api.store import DamagedError, Store
 from core.api.v2.errors import refusal
 from core.api.v2.form import Parameters
 from core.api.v2.head import Head
@@ -33,12 +33,14 @@ class Watching:
         """Serve the watch until it is answered or cancelled.
 
         Nobody may be told of history that is gone: if that is known before the first byte, it is a 401 of the
-        dialect; later, the answer ends and the client, asking again, gets the 401. So it is with events that whoever
-        waits may no longer read: access is looked at again at each of them.
+        dialect; later, the answer ends and the client, asking again, gets the 401. Before each event access is looked
+        at again, and the answer cut off where whoever waits may no longer read it.
         """
         try:
             watch = self._store.watch(self._key, recursive=self._recursive, start=self._start)
-        except TreeError as error:
+        except (TreeError, DamagedError) as error:
+            if isinstance(error, DamagedError):
+                self._store.damage.met(error)
             answer = refusal(error, self._store.revision)
             await outlet.start(answer.status, self._head.error(answer.index))
             await outlet.send(answer.body())
@@ -48,10 +50,16 @@ class Watching:
             while True:
                 try:
                     events = await (watch.next() if self._stream else watch.next(1))
+                    lines = b"".join([event_body(self._store, event) for event in events])
                 except TreeError:
                     return
-                if not self._still_allowed():
+                except DamagedError as error:
+                    self._store.damage.met(error)
+                    await outlet.abort()
                     return
-                await outlet.send(b"".join([event_body(self._store, event) for event in events]))
+                if not self._still_allowed():
+                    await outlet.abort()
+                    return
+                await outlet.send(lines)
                 if not self._stream:
                     return
