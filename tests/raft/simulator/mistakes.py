@@ -20,8 +20,10 @@ from core.raft.quorum import majority_index
 from core.raft.reads import Asked, ReadRounds
 from core.raft.state import State as RaftState
 from tests.raft.simulator.disk import Disk
-from tests.raft.simulator.process import Process
+from tests.raft.simulator.letters import Write
+from tests.raft.simulator.process import TAKE, Process
 from tests.raft.simulator.state import State
+from tests.raft.simulator.state import encode as encode_batch
 
 Mistake = Callable[[pytest.MonkeyPatch], None]
 
@@ -316,6 +318,17 @@ def clock_begins_anew(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ClusterClock, "advance", lambda self, logged: None)
 
 
+def clock_before_its_log_is_applied(patch: pytest.MonkeyPatch) -> None:
+    """A new leader stamps batches before it has applied those of earlier leaders, that is: before it knows the time."""
+
+    def bad(self: Process, sender: int, write: Write) -> None:
+        if self.raft.lead is not None and not self.raft.lead.transferee:
+            index = self.raft.propose(encode_batch(self.clock.now(), write.number))
+            self.writes[index] = (self.raft.term, write.number)
+
+    patch.setitem(TAKE, Write, bad)
+
+
 class Caught(NamedTuple):
     """How a mistake is caught."""
 
@@ -362,4 +375,5 @@ CAUGHT: dict[Mistake, Caught] = {
     reads_join_a_round: Caught(STALE_READ, first=260),
     clock_from_the_wall: Caught(TIME_BACK),
     clock_begins_anew: Caught(TIME_BACK),
+    clock_before_its_log_is_applied: Caught(TIME_BACK),
 }

@@ -47,7 +47,7 @@ class Totals:
 
 LEAST = {
     "seconds": 60.0, "elections": 5.0, "snapshots": 3.0, "changes": 3.0, "transfers": 2.0, "crashes": 10.0,
-    "lossy_crashes": 5.0, "pauses": 1.2, "partitions": 6.0, "full_disks": 4.0, "withdrawn": 0.02, "writes": 50.0,
+    "lossy_crashes": 5.0, "pauses": 1.2, "partitions": 6.0, "full_disks": 4.0, "withdrawn": 0.01, "writes": 50.0,
     "unknown": 4.0, "reads": 30.0,
 }  # fmt: skip
 """Each a seed, on average of many."""
