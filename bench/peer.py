@@ -75,7 +75,7 @@ class Bench:
 
     async def send(self, content: Plain) -> None:
         """Send, and wait for place if there is none."""
-        while not self.links.send(self.other, ECHO, content):
+        while not self.links.send(self.other, ECHO, content):  # noqa: ASYNC110
             await trio.sleep(0.001)
 
     async def exchange(self, count: int, content: Plain) -> None:
@@ -106,7 +106,7 @@ async def measure(home: Path, scheme: str, seconds: float, size: int) -> None:
         bench = Bench(1, home, scheme)
         port = await bench.start(nursery)
         command = [sys.executable, __file__, "--echo", str(home), scheme, str(port)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: ASYNC220
         try:
             line = await trio.to_thread.run_sync(process.stdout.readline) if process.stdout else ""
             bench.follow(int(line))

@@ -11,11 +11,12 @@
 What it carries. Plain values (`plain.py`): nested lists of integers, booleans, None, text and bytes. It knows nothing
 of raft or of keys.
 
-How. Each member dials every other and sends only on the connection it dialled: a partition that lets one direction
-through leaves that direction whole. A connection begins as HTTP/1.1 (`upgrade.py`: who calls whom, of which cluster,
-speaking which versions), becomes frames (`frames.py`: kind, length, checksum, CBOR), and lives on: the dialling side
-pings every beat, the accepting side answers and says every beat that it lives, so that the silent are told from the
-idle. A silent connection is closed; a lost one is made anew with growing pauses, the URLs of a member in turn.
+How. Each member dials every other and sends only on the connection it dialled: nothing has to decide which of two
+connections counts, and where only one of two can reach the other, what it sends arrives. A connection begins as
+HTTP/1.1 (`upgrade.py`: who calls whom, of which cluster, speaking which versions), becomes frames (`frames.py`: kind,
+length, checksum, CBOR), and lives on: the dialling side pings every beat, the accepting side answers and says every
+beat that it lives, so that the silent are told from the idle. A silent connection is closed; a lost one is made anew
+with growing pauses, the URLs of a member in turn.
 
 What it promises. `receive` is given whole, undamaged, plain values from a member that was let in, in the order in which
 it sent them on one connection; what was queued when a connection broke is lost, and raft repeats what matters. Members

@@ -16,6 +16,7 @@ from core.peer.reasons import Reason
 from core.peer.register import Register
 from core.peer.secure import IsRevoked, TlsStream, fault, holder
 from core.peer.upgrade import Hello, ask, hello_from
+from core.tls.contexts import TlsFilesError
 from core.tls.identity import Identity
 
 RECEIVED = 64 * 1024
@@ -62,10 +63,7 @@ class Dialler:
         raise PeerError(f"it does not answer within {self.limits.handshake_s:g} s")
 
     async def _dial(self, member: int, address: Address, url: Url, path: str) -> Connection:
-        try:
-            socket = await trio.open_tcp_stream(url.host, url.port)
-        except OSError as error:
-            raise PeerError(_why(error)) from None
+        socket = await self._connect(url)
         stream: trio.abc.Stream = socket
         try:
             identity: Identity | None = None
@@ -76,34 +74,48 @@ class Dialler:
                     raise PeerError(f"its certificate is that of {identity.name!r}, expected was {address.name!r}")
             hello = hello_from(self.register.identity, member, self.instance)
             found, behind = await ask(stream, str(url).partition("://")[2], path, hello)
-            self._check(found, member, address)
+            self._check(found, member, identity)
             serial = None if identity is None else identity.serial
             return Connection(stream, behind, found, serial, str(url))
         except BaseException:
             await trio.aclose_forcefully(socket)
             raise
 
+    async def _connect(self, url: Url) -> trio.SocketStream:
+        try:
+            with trio.move_on_after(self.limits.connect_s):
+                return await trio.open_tcp_stream(url.host, url.port)
+        except (OSError, UnicodeError) as error:
+            raise PeerError(_why(error)) from None
+        raise PeerError(f"it cannot be connected to within {self.limits.connect_s:g} s")
+
     async def _secure(self, socket: trio.SocketStream, url: Url) -> TlsStream:
         if self.connect is None:
             raise PeerError(f"{url} needs TLS, and this member has no peer certificate; give it one")
-        stream = TlsStream(socket, self.connect(), url.host)
+        try:
+            stream = TlsStream(socket, self.connect(), url.host)
+        except TlsFilesError as error:
+            raise PeerError(f"this member's own certificate cannot be used: {error}") from error
+        except ValueError as error:
+            raise PeerError(f"{url.host} cannot be the name in a certificate: {error}") from error
         await stream.shake_hands()
         return stream
 
-    def _check(self, found: Hello, member: int, address: Address) -> None:
+    def _check(self, found: Hello, member: int, certificate: Identity | None) -> None:
         """The answer must come from whom it was meant for."""
         mine = self.register.identity
         if (found.cluster, found.receiver) != (mine.cluster, mine.member):
             raise PeerRefusedError(Reason.WRONG_CLUSTER, "its answer is meant for somebody else")
-        if found.sender != member or (address.name and found.name != address.name):
+        if found.sender != member or member not in self.register.members:
             raise PeerRefusedError(
                 Reason.WRONG_MEMBER, f"it says that it is {found.name!r}, member {hexadecimal(found.sender)}"
             )
+        self.register.check_name(found, certificate)
         if not mine.protocols[0] <= found.protocols[1] <= mine.protocols[1]:
             raise PeerRefusedError(Reason.PROTOCOL, f"it chose version {found.protocols[1]} of the protocol")
 
 
-def _why(error: OSError) -> str:
+def _why(error: OSError | UnicodeError) -> str:
     """Why a connection could not be made."""
     inner: BaseException = error.__cause__ or error
     while isinstance(inner, BaseExceptionGroup):

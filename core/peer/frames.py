@@ -40,14 +40,15 @@ REFUSED = 144
 """It is not: [reason, text]."""
 
 HEADER = struct.Struct(">2sBBII")
-_CHECKED = 8
-"""Bytes of the header under the checksum."""
+_BEFORE = struct.Struct(">2sBBI")
+"""The part of the header that is under the checksum."""
+_CHECKSUM = struct.Struct(">I")
 
 
 def header(kind: int, body: bytes) -> bytes:
     """What goes before a body."""
-    checksum = zlib.crc32(body, zlib.crc32(HEADER.pack(MAGIC, FORMAT, kind, len(body), 0)[:_CHECKED]))
-    return HEADER.pack(MAGIC, FORMAT, kind, len(body), checksum)
+    before = _BEFORE.pack(MAGIC, FORMAT, kind, len(body))
+    return before + _CHECKSUM.pack(zlib.crc32(body, zlib.crc32(before)))
 
 
 def frame(kind: int, body: bytes) -> bytes:
@@ -99,7 +100,7 @@ class FrameReader:
                 self._needed = end - start
                 break
             body = bytes(view[body_start:end])
-            if zlib.crc32(body, zlib.crc32(view[start : start + _CHECKED])) != checksum:
+            if zlib.crc32(body, zlib.crc32(view[start : start + _BEFORE.size])) != checksum:
                 raise FrameError("it sent a frame with a wrong checksum")
             start = end
             yield kind, body

@@ -26,7 +26,7 @@ class Address(msgspec.Struct, frozen=True):
     """Who a member is and where it is found."""
 
     name: str
-    """What its certificate must say; empty as long as it is not known, and then any name will do."""
+    """What its certificate must say; empty: not known yet."""
     urls: tuple[Url, ...]
     """Its peer URLs, tried in turn."""
 

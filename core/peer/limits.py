@@ -23,6 +23,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How often each side of a connection says that it lives."""
     silent_beats: int = 4
     """After so many beats without a word from the other side the connection is closed."""
+    connect_s: float = 2.0
+    """To find the host and connect to it; long enough for the first packet to be lost once."""
     handshake_s: float = 5.0
     """From connecting to the answer to the upgrade, on both sides."""
     retry_first_s: float = 0.05
@@ -39,7 +41,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         """Raise ValueError where two limits contradict each other."""
         if self.queue_bytes < self.frame_bytes:
             raise ValueError("queue_bytes must be at least frame_bytes: a frame that fits no queue is never sent")
-        times = (self.beat_s, self.handshake_s, self.retry_first_s, self.retry_most_s, self.linger_s, self.told_again_s)
+        times = (
+            self.beat_s,
+            self.connect_s,
+            self.handshake_s,
+            self.retry_first_s,
+            self.retry_most_s,
+            self.linger_s,
+            self.told_again_s,
+        )
         counts = (self.frame_bytes, self.queue_frames, self.silent_beats, self.pending_max)
         if min(times) <= 0 or min(counts) <= 0:
             raise ValueError("limits must be greater than zero")

@@ -229,7 +229,7 @@ class Links:
         older = self._incoming.get(sender)
         if older is not None:
             older.cut("a newer connection of yours took its place")
-        if address is None or address.name != connection.hello.name:  # changed since it was let in
+        if address is None or address.name not in ("", connection.hello.name):  # changed since it was let in
             await trio.aclose_forcefully(connection.stream)
             return
         incoming = self._incoming[sender] = Incoming(connection, address, self._receive, self.limits)

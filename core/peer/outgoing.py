@@ -37,7 +37,7 @@ class Outgoing:
         self.address = address
         self.scope = trio.CancelScope()
         """Around `keep`."""
-        self.why_not = "not tried yet"
+        self.why_not = "not tried yet" if address.urls else "it has no peer URL"
         self.url = ""
         self.program = ""
         self.connected_since: float | None = None

@@ -64,15 +64,28 @@ class Register:
             )
         if address is None:
             raise PeerRefusedError(Reason.UNKNOWN_MEMBER, f"member {sender} ({hello.name!r}) is not in the cluster")
-        if address.name and hello.name != address.name:
-            raise PeerRefusedError(
-                Reason.WRONG_NAME, f"member {sender} is {address.name!r} here, but calls itself {hello.name!r}"
-            )
-        if certificate is not None and certificate.name != hello.name:
-            raise PeerRefusedError(
-                Reason.WRONG_NAME,
-                f"member {sender} is {hello.name!r}, but the certificate shown is that of {certificate.name!r}",
-            )
+        self.check_name(hello, certificate)
+
+    def check_name(self, hello: Hello, certificate: Identity | None) -> None:
+        """Whether a known member may call itself as it does; PeerRefusedError if not.
+
+        A member that was added by its URL alone has no name here until it is told: it may have any name that no other
+        member has, and its certificate must say the same.
+        """
+        name, expected = hello.name, self.members[hello.sender].name
+        sender = hexadecimal(hello.sender)
+        why = ""
+        if expected and name != expected:
+            why = f"member {sender} is {expected!r} here, but calls itself {name!r}"
+        elif not expected and self._is_taken(name):
+            why = f"member {sender} calls itself {name!r}, and so is another member called; give each a name of its own"
+        elif certificate is not None and certificate.name != name:
+            why = f"member {sender} is {name!r}, but the certificate shown is that of {certificate.name!r}"
+        if why:
+            raise PeerRefusedError(Reason.WRONG_NAME, why)
+
+    def _is_taken(self, name: str) -> bool:
+        return name == self.identity.name or any(member.name == name for member in self.members.values())
 
 
 def _range(protocols: tuple[int, int]) -> str:

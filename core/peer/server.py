@@ -15,6 +15,7 @@ from core.peer.reasons import Reason
 from core.peer.secure import TlsStream, holder
 from core.peer.together import close_gently
 from core.peer.upgrade import LINK, TEXT_MAX, UPGRADES, Answer, Exchange, Request, from_headers, hello_from
+from core.tls.contexts import TlsFilesError
 from core.tls.identity import Identity
 
 AnswerPlain = Callable[[str, str], Answer]
@@ -107,7 +108,7 @@ class PeerServer:
         stream: trio.abc.Stream = socket
         tls = None
         if secure and self._context is not None:
-            stream = tls = TlsStream(socket, self._context(), None)
+            stream = tls = self._begin_tls(socket, self._context)
             await tls.shake_hands()
         exchange = Exchange(stream)
         try:
@@ -123,6 +124,12 @@ class PeerServer:
             await exchange.refuse(error)
         await close_gently(stream, self._limits.linger_s)
         return None
+
+    def _begin_tls(self, socket: trio.SocketStream, context: Connect) -> TlsStream:
+        try:
+            return TlsStream(socket, context(), None)
+        except TlsFilesError as error:
+            raise PeerError(f"this member's own certificate cannot be used: {error}") from error
 
     def _plain_answer(self, request: Request, identity: Identity | None) -> Answer:
         if request.method != "GET":

@@ -76,7 +76,7 @@ async def test_an_unknown_member_goes_on_until_it_is_known(caplog: pytest.LogCap
     [
         ({"cluster": CLUSTER + 1}, "cluster 123456789abcdef1 .*|belongs to cluster"),
         ({"member": 5}, "is called, but this is 'n2', member 0000000000000005"),
-        ({"name": "other"}, "it says that it is 'other'"),
+        ({"name": "other"}, "member 0000000000000002 is 'n2' here, but calls itself 'other'"),
         ({"protocols": (2, 2)}, "speaks versions 1 of the protocol .* older than 2"),
     ],
 )
@@ -177,3 +177,30 @@ async def test_the_second_takes_over_once_the_first_is_silent() -> None:
             introduce(second, other)
             await until(lambda: second.linked(other) and other.linked(second))
             nursery.cancel_scope.cancel()
+
+
+async def test_a_member_without_a_known_name_may_have_any_that_is_free() -> None:
+    """As after adding it by its URL alone."""
+    one, two, three = Member(1), Member(2), Member(3)
+    async with running(one, two, three, linked=False):
+        two.links.follow(addresses(one))
+        one.links.follow({2: Address("", two.address.urls), 3: Address("", three.address.urls)})
+        await until(lambda: one.linked(two) and two.linked(one))
+        since = one.links.states()[2].connected_since
+        one.links.follow({2: Address("", two.address.urls)})
+        assert one.links.states()[2].connected_since == since
+    for name in ("n1", "n2"):
+        one, two, three = Member(1), Member(2), Member(3, name=name)
+        async with running(one, two, three, linked=False):
+            three.links.follow(addresses(one))
+            one.links.follow({2: two.address, 3: Address("", three.address.urls)})
+            await until(lambda one=one: "so is another member called" in one.links.states()[3].why_not)  # type: ignore[misc]
+            await until(lambda three=three: "so is another member called" in three.links.states()[1].why_not)  # type: ignore[misc]
+
+
+async def test_a_member_without_urls_is_not_tried() -> None:
+    one = Member(1)
+    async with running(one):
+        one.links.follow({2: Address("n2", ())})
+        assert one.links.states()[2].why_not == "it has no peer URL"
+        assert not one.links.send(2, 1, None)

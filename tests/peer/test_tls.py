@@ -183,3 +183,28 @@ async def test_a_link_request_over_the_wrong_path_is_no_link(workshop: Workshop)
     async with running(one, two), calling(two, context(workshop, "n1", Role.PEER)) as caller:
         await caller.send(request(hello(), LINK).replace(b"/corenode/peer", b"/corenode/pear"))
         assert (await caller.refusal())[:2] == (404, "not-found")
+
+
+async def test_files_that_break_are_named_and_nothing_ends(
+    workshop: Workshop, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As in the middle of a renewal: whoever asks for contexts must not bring the links down."""
+    one, two = member(1, workshop), member(2, workshop)
+    async with running(one, two, linked=False):
+        assert two.trust is not None
+        two.trust.pair.certificate.rename(two.trust.pair.certificate.with_suffix(".away"))
+        introduce(one, two)
+        await until(lambda: why_not(two, one, "this member's own certificate cannot be used: .*n2.crt"))
+        await until(lambda: why_not(one, two, "closed the connection in the middle of the TLS handshake"))
+        two.trust.pair.certificate.with_suffix(".away").rename(two.trust.pair.certificate)
+        await until(lambda: one.linked(two) and two.linked(one))
+
+
+async def test_a_host_that_can_stand_in_no_certificate_is_no_fault_of_the_process(workshop: Workshop) -> None:
+    one, two = member(1, workshop), member(2, workshop)
+    async with running(one, two, linked=False):
+        for host in (".localhost", "x" * 70):
+            one.links.follow({2: Address("n2", (Url("https", host, two.port),))})
+            await until(lambda: why_not(one, two, "it cannot be connected to|cannot be the name"))
+        introduce(one, two)
+        await until(lambda: one.linked(two))
