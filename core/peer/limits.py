@@ -9,8 +9,9 @@ MIB = 1024 * KIB
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Sizes in bytes, times in seconds.
 
-    Memory of a process with n other members is at most n times (`queue_bytes`, and twice `frame_bytes`: one coming
-    in as bytes and as values), and `pending_max` times HEAD_BYTES.
+    With n other members their links hold at most n times (`queue_bytes` + four times `frame_bytes`: one on its way out,
+    and one coming in as what was received, as its body and as its values); callers that have not said what they want,
+    `pending_max` times the 16 KiB of a request; a snapshot, a few MiB at each end.
     """
 
     frame_bytes: int = 8 * MIB

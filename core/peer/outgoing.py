@@ -135,16 +135,15 @@ class Outgoing:
             await self._hurry.park()
 
     async def _live(self, connection: Connection) -> bool:
-        """Use a connection to its end. Whether the other side was ever heard on it."""
+        """Use a connection to its end. Whether it was a good one: it lasted, and the other side was heard on it."""
         outbox = self._outbox = Outbox(self._limits.queue_bytes, self._limits.queue_frames)
         self._serial = connection.serial
-        self.connected_since = trio.current_time()
+        since = self.connected_since = trio.current_time()
         self.program = connection.hello.program
         self.why_not = ""
         self._quiet = 0
         self._pings.clear()
         self._told.clear()
-        before = self.heard
         reader = FrameReader(ANSWER_BYTES)
         stream = connection.stream
         _logger.info("connected to a member", extra={"member": self.address.name, "url": self.url})
@@ -165,7 +164,8 @@ class Outgoing:
         _logger.warning(
             "connection to a member lost", extra={"member": self.address.name, "url": self.url, "why": str(reason)}
         )
-        return self.heard != before
+        lasted = trio.current_time() - since >= self._limits.retry_most_s
+        return lasted and self.heard is not None and self.heard >= since
 
     def _take(self, kind: int, body: bytes) -> None:
         self._quiet = 0

@@ -237,3 +237,27 @@ async def test_a_full_queue_of_small_values_arrives() -> None:
             assert one.links.send(2, 1, number)
         await until(lambda: len(two.got) == 8000)
         assert [content for _, _, content in two.got] == list(range(8000))
+
+
+async def test_what_was_queued_when_a_connection_broke_counts_as_dropped() -> None:
+    """It is lost, not sent on the next connection: raft has repeated it by then."""
+    leave = trio.Event()
+
+    async def reads_nothing(caller: Caller) -> None:
+        await caller.send(frame(PULSE, b""))
+        await leave.wait()
+
+    one = Member(1, limits=Limits(beat_s=60))
+    async with running(one), answering(reads_nothing) as address:
+        one.links.follow({2: address})
+        await until(lambda: one.links.states()[2].heard is not None)
+        queued = 0
+        while one.links.send(2, 1, b"x" * 100_000):
+            queued += 1
+            await trio.sleep(0.0005)
+        waiting = one.links.states()[2].queued_frames
+        assert waiting > 100
+        leave.set()
+        await until(lambda: one.links.states()[2].why_not)
+        assert one.links.states()[2].dropped_frames == 1 + waiting
+        assert one.links.states()[2].queued_bytes == 0

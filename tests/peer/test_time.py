@@ -110,7 +110,7 @@ async def test_a_member_too_busy_to_answer_pings_but_alive_stays_connected(autoj
         nursery.cancel_scope.cancel()
 
 
-async def test_a_silent_member_is_given_up_and_tried_at_its_next_url(autojump_clock: MockClock) -> None:
+async def test_a_silent_member_is_given_up_and_called_again(autojump_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
         link, _ = outgoing(nursery, says_nothing)
         await trio.sleep(SILENT_S - 0.01)
