@@ -1,7 +1,6 @@
 """A connection after its upgrade, and how this member makes one."""
 
 import os
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,9 +13,8 @@ from core.peer.identity import Address, hexadecimal, plain_fault
 from core.peer.limits import Limits
 from core.peer.reasons import Reason
 from core.peer.register import Register
-from core.peer.secure import IsRevoked, TlsStream, fault, holder
+from core.peer.secure import Contexts, IsRevoked, TlsStream, fault, holder
 from core.peer.upgrade import Hello, ask, hello_from
-from core.tls.contexts import TlsFilesError
 from core.tls.identity import Identity
 
 RECEIVED = 64 * 1024
@@ -24,9 +22,6 @@ RECEIVED = 64 * 1024
 RECEIVED_MOST = 1024 * 1024
 TURN = 64
 """Frames after which others get a turn."""
-
-Connect = Callable[[], ssl.SSLContext]
-"""Makes the context for a new connection, from the certificates as they are then."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +45,7 @@ class Dialler:
 
     register: Register
     instance: str
-    connect: Connect | None
+    connect: Contexts | None
     is_revoked: IsRevoked
     limits: Limits
 
@@ -93,9 +88,7 @@ class Dialler:
         if self.connect is None:
             raise PeerError(f"{url} needs TLS, and this member has no peer certificate; give it one")
         try:
-            stream = TlsStream(socket, self.connect(), url.host)
-        except TlsFilesError as error:
-            raise PeerError(f"this member's own certificate cannot be used: {error}") from error
+            stream = TlsStream(socket, self.connect.current(), url.host)
         except ValueError as error:
             raise PeerError(f"{url.host} cannot be the name in a certificate: {error}") from error
         await stream.shake_hands()

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 
 import trio
 
-from core.peer.connection import Connect, Connection, Dialler
+from core.peer.connection import Connection, Dialler
 from core.peer.errors import PeerError, PeerRefusedError
 from core.peer.frames import OWN
 from core.peer.identity import Address, LinkState, PeerIdentity
@@ -17,7 +17,7 @@ from core.peer.outgoing import Outgoing
 from core.peer.plain import Plain
 from core.peer.reasons import Reason
 from core.peer.register import Register
-from core.peer.secure import IsRevoked
+from core.peer.secure import Contexts, IsRevoked, MakeContext
 from core.peer.snapshots import Install, Receiving, Sending
 from core.peer.upgrade import SNAPSHOT
 
@@ -44,7 +44,7 @@ class Links:
         receive: Receive,
         install: Install,
         *,
-        connect: Connect | None = None,
+        connect: MakeContext | None = None,
         is_revoked: IsRevoked = _nobody,
         removed: Callable[[], None] = _ignore,
         limits: Limits | None = None,
@@ -54,10 +54,10 @@ class Links:
         from it, for content that makes no sense, closes the connection.
 
         `install(sender, content, pieces)` takes a snapshot; PeerRefusedError from it is told to the sender, and what
-        the pieces raise (PeerError) may pass through it. `connect` gives the TLS context for each connection, and is
-        asked often; without it only plain peers on loopback can be reached. `is_revoked` is asked at each handshake.
-        `removed` is called when a member says that this one was removed from the cluster. `chance` spreads the
-        attempts to connect.
+        the pieces raise (PeerError) may pass through it. `connect` makes the TLS context for new connections, from
+        the files as they are then; without it only plain peers on loopback can be reached. `is_revoked` is asked at
+        each handshake. `removed` is called when a member says that this one was removed from the cluster. `chance`
+        spreads the attempts to connect.
         """
         self.identity = identity
         self.limits = limits or Limits()
@@ -68,7 +68,7 @@ class Links:
         self._install = install
         self._removed = removed
         self._chance = chance or random.Random(secrets.randbits(64))  # noqa: S311
-        self._dialler = Dialler(self.register, self.instance, connect, is_revoked, self.limits)
+        self._dialler = Dialler(self.register, self.instance, connect and Contexts(connect), is_revoked, self.limits)
         self._outgoing: dict[int, Outgoing] = {}
         self._incoming: dict[int, Incoming] = {}
         self._sending: dict[int, set[trio.CancelScope]] = {}

@@ -4,6 +4,7 @@ Not `trio.SSLStream`, for two reasons: when a handshake fails it does not send t
 and it returns one record of at most 16 KiB a call, each with a turn of the scheduler.
 """
 
+import logging
 import ssl
 from collections.abc import Callable
 
@@ -11,15 +12,24 @@ import trio
 
 from core.peer.errors import PeerError, PeerRefusedError
 from core.peer.reasons import Reason
+from core.tls.contexts import TlsFilesError
 from core.tls.identity import Identity, Role, identify
 
 IsRevoked = Callable[[int], bool]
+
+MakeContext = Callable[[], ssl.SSLContext]
+"""Makes a context from the certificates as they are then; TlsFilesError if that cannot be done."""
+
+FRESH_S = 1.0
+"""How long a context is used for new connections before the files are looked at again."""
 
 ENCRYPTED = 256 * 1024
 """Bytes encrypted at a time."""
 RECEIVED = 64 * 1024
 ALERT_S = 1.0
 """For the other side to take the alert that says why its handshake failed."""
+
+_logger = logging.getLogger(__name__)
 
 _FAULTS = {
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it showed no certificate",
@@ -47,6 +57,34 @@ def fault(error: BaseException) -> str:
     if alert and before.startswith(("TLS", "SSL")):
         return f"it does not accept this member's TLS: {what.replace('_', ' ').lower()}"
     return _FAULTS.get(name) or name.replace("_", " ").lower() or str(cause)
+
+
+class Contexts:
+    """The context for new connections. Making one reads files, and strangers may connect as often as they like, so it
+    is done at most once in FRESH_S; while the files cannot be used, the last context is."""
+
+    def __init__(self, make: MakeContext) -> None:
+        self._make = make
+        self._context: ssl.SSLContext | None = None
+        self._looked = 0.0
+        self._told = ""
+
+    def current(self) -> ssl.SSLContext:
+        """PeerError if there was none yet that could be made."""
+        now = trio.current_time()
+        if self._context is not None and now - self._looked < FRESH_S:
+            return self._context
+        self._looked = now
+        try:
+            self._context = self._make()
+            self._told = ""
+        except TlsFilesError as error:
+            if self._context is None:
+                raise PeerError(f"this member's own certificate cannot be used: {error}") from error
+            if str(error) != self._told:
+                self._told = str(error)
+                _logger.error("new peer certificates not taken; going on with the old ones", extra={"why": str(error)})
+        return self._context
 
 
 class TlsStream(trio.abc.Stream):

@@ -6,16 +6,15 @@ from collections.abc import Callable, Sequence
 
 import trio
 
-from core.peer.connection import Connect, Connection
+from core.peer.connection import Connection
 from core.peer.errors import PeerError, PeerListenError, PeerRefusedError
 from core.peer.identity import plain_fault
 from core.peer.links import Links
 from core.peer.listeners import PeerListener
 from core.peer.reasons import Reason
-from core.peer.secure import TlsStream, holder
+from core.peer.secure import Contexts, MakeContext, TlsStream, holder
 from core.peer.together import close_gently
 from core.peer.upgrade import LINK, TEXT_MAX, UPGRADES, Answer, Exchange, Request, from_headers, hello_from
-from core.tls.contexts import TlsFilesError
 from core.tls.identity import Identity
 
 AnswerPlain = Callable[[str, str], Answer]
@@ -31,10 +30,10 @@ class PeerServer:
     """Serves the listening sockets of `--listen-peer-urls`."""
 
     def __init__(
-        self, links: Links, listeners: Sequence[PeerListener], *, context: Connect | None, answer: AnswerPlain
+        self, links: Links, listeners: Sequence[PeerListener], *, context: MakeContext | None, answer: AnswerPlain
     ) -> None:
-        """`context` gives the TLS context for each new connection, and is asked often; None: only plain HTTP on
-        loopback. `answer` is called on the loop, and must not take long.
+        """`context` makes the TLS context for new connections, from the files as they are then; None: only plain HTTP
+        on loopback. `answer` is called on the loop, and must not take long.
 
         PeerListenError if a listener's URL does not go with that.
         """
@@ -45,7 +44,7 @@ class PeerServer:
                 raise PeerListenError(f"--listen-peer-urls: {listener.url} needs a peer certificate and its key")
         self._links = links
         self._listeners = listeners
-        self._context = context
+        self._contexts = context and Contexts(context)
         self._answer = answer
         self._limits = links.limits
         self._pending: OrderedDict[int, trio.CancelScope] = OrderedDict()
@@ -107,8 +106,8 @@ class PeerServer:
     async def _converse(self, socket: trio.SocketStream, remote: str, *, secure: bool) -> tuple[Connection, str] | None:
         stream: trio.abc.Stream = socket
         tls = None
-        if secure and self._context is not None:
-            stream = tls = self._begin_tls(socket, self._context)
+        if secure and self._contexts is not None:
+            stream = tls = TlsStream(socket, self._contexts.current(), None)
             await tls.shake_hands()
         exchange = Exchange(stream)
         try:
@@ -124,12 +123,6 @@ class PeerServer:
             await exchange.refuse(error)
         await close_gently(stream, self._limits.linger_s)
         return None
-
-    def _begin_tls(self, socket: trio.SocketStream, context: Connect) -> TlsStream:
-        try:
-            return TlsStream(socket, context(), None)
-        except TlsFilesError as error:
-            raise PeerError(f"this member's own certificate cannot be used: {error}") from error
 
     def _plain_answer(self, request: Request, identity: Identity | None) -> Answer:
         if request.method != "GET":

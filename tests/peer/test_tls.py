@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from core.addresses import Url
 from core.peer import Address
 from core.peer.errors import PeerError
+from core.peer.secure import FRESH_S, Contexts
 from core.peer.upgrade import LINK, SNAPSHOT
 from core.tls import peer_client_context
 from core.tls.authority import load_chain
@@ -198,6 +200,33 @@ async def test_files_that_break_are_named_and_nothing_ends(
         await until(lambda: why_not(one, two, "closed the connection in the middle of the TLS handshake"))
         two.trust.pair.certificate.with_suffix(".away").rename(two.trust.pair.certificate)
         await until(lambda: one.linked(two) and two.linked(one))
+
+
+async def test_while_new_files_do_not_fit_the_old_ones_serve(
+    workshop: Workshop, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Key and certificate are replaced one after the other; strangers who connect all the time make no work."""
+    trust = Trust(workshop.issue("n1"), workshop.root)
+    made = []
+
+    def make() -> ssl.SSLContext:
+        made.append(trio.current_time())
+        return trust.server()
+
+    contexts = Contexts(make)
+    first = contexts.current()
+    assert contexts.current() is first
+    shutil.copy(workshop.issue("n1").key, trust.pair.key)
+    for _ in range(3):
+        await trio.sleep(FRESH_S)
+        assert contexts.current() is first
+    assert len(made) == 4
+    assert [record.getMessage() for record in caplog.records] == [
+        "new peer certificates not taken; going on with the old ones"
+    ]
+    trust.pair = workshop.issue("n1")
+    await trio.sleep(FRESH_S)
+    assert contexts.current() is not first
 
 
 async def test_a_host_that_can_stand_in_no_certificate_is_no_fault_of_the_process(workshop: Workshop) -> None:
