@@ -21,6 +21,8 @@ ANSWER_BYTES = 4096
 """Body of a frame on the way back: pongs, pulses and a farewell."""
 PINGS = 8
 """Pings whose moment is remembered."""
+FORBEARANCE_S = 1.0
+"""How long a member may be out of reach before the log says so: members start together, and restart."""
 TOLD = 16
 """Reasons remembered, so that each is logged once until a connection is there."""
 
@@ -52,6 +54,7 @@ class Outgoing:
         self._outbox: Outbox | None = None
         self._serial: int | None = None
         self._cut: trio.CancelScope | None = None
+        self._alone_since = 0.0
         self._quiet = 0
         self._pings: dict[int, float] = {}
         self._told: set[str] = set()
@@ -97,6 +100,7 @@ class Outgoing:
         failures = 0
         turn = 0
         urls = self.address.urls
+        self._alone_since = trio.current_time()
         with self.scope:
             while urls:
                 url = urls[turn % len(urls)]
@@ -115,8 +119,10 @@ class Outgoing:
 
     def _refused_for_good(self, error: PeerError) -> bool:
         self.why_not = str(error)
-        removed = isinstance(error, PeerRefusedError) and error.reason == Reason.REMOVED
-        if self.why_not not in self._told:
+        reason = error.reason if isinstance(error, PeerRefusedError) else ""
+        removed = reason == Reason.REMOVED
+        lately = trio.current_time() - self._alone_since < FORBEARANCE_S
+        if self.why_not not in self._told and (reason or not lately):
             if len(self._told) >= TOLD:
                 self._told.clear()
             self._told.add(self.why_not)
@@ -160,6 +166,7 @@ class Outgoing:
             self._written += outbox.written
             self.dropped += len(outbox)
             self.why_not = str(reason)
+            self._alone_since = trio.current_time()
             await trio.aclose_forcefully(stream)
         _logger.warning(
             "connection to a member lost", extra={"member": self.address.name, "url": self.url, "why": str(reason)}

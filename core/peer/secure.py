@@ -97,6 +97,8 @@ class TlsStream(trio.abc.Stream):
         self._outgoing = ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=host is None, server_hostname=host)
         self._writing = trio.Lock()
+        self._torn = False
+        """Writing was cancelled: what would follow makes no sense to the other side."""
 
     @property
     def certificate(self) -> bytes:
@@ -175,8 +177,12 @@ class TlsStream(trio.abc.Stream):
 
     async def _flush(self) -> None:
         async with self._writing:
+            if self._torn:
+                raise trio.BrokenResourceError("a record was sent in part")
             if data := self._outgoing.read():
+                self._torn = True
                 await self.socket.send_all(data)
+                self._torn = False
 
     async def aclose(self) -> None:
         """Close the socket. Frames say where they end; nothing rests on TLS saying it."""

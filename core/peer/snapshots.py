@@ -241,15 +241,20 @@ class Receiving:
             self.installing = False
 
     async def _tell(self, kind: int, body: bytes) -> None:
-        with trio.move_on_after(self._limits.linger_s):
-            try:
-                async with self._turn:
-                    await self.connection.stream.send_all(frame(kind, body))
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                return
+        """Tell how it went, as long as silence is borne."""
+        with trio.move_on_after(self._limits.silent_beats * self._limits.beat_s):
+            await self._write(kind, body)
 
     async def _beat(self) -> None:
         """Whatever the installation takes, the sender hears that this side lives."""
         while True:
-            await self._tell(frames.PULSE, b"")
+            await self._write(frames.PULSE, b"")
             await trio.sleep(self._limits.beat_s)
+
+    async def _write(self, kind: int, body: bytes) -> None:
+        """Whether the sender is still there is found out where its pieces are read."""
+        try:
+            async with self._turn:
+                await self.connection.stream.send_all(frame(kind, body))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return

@@ -12,7 +12,7 @@ import trio
 from core.peer.errors import PeerError, PeerRefusedError
 from core.peer.identity import PeerIdentity, hexadecimal
 from core.peer.reasons import STATUS, Reason
-from core.peer.secure import fault
+from core.peer.secure import TlsStream, fault
 
 LINK = "/corenode/peer"
 SNAPSHOT = "/corenode/snapshot"
@@ -182,6 +182,10 @@ class Exchange:
         await self.stream.send_all(head + data + (self._http.send(h11.EndOfMessage()) or b""))
 
 
+_SILENCE = "it closed the connection without an answer"
+_IS_IT_TLS = "is its peer URL an https:// one?"
+
+
 async def ask(stream: trio.abc.Stream, host: str, path: str, hello: Hello) -> tuple[Hello, bytes]:
     """The dialling side: what the other side says of itself, and what it sent behind its answer.
 
@@ -191,13 +195,17 @@ async def ask(stream: trio.abc.Stream, host: str, path: str, hello: Hello) -> tu
     headers = [("Host", host), ("Connection", "Upgrade"), ("Upgrade", UPGRADES[path]), *to_headers(hello)]
     data = http.send(h11.Request(method="GET", target=path, headers=headers)) or b""
     data += http.send(h11.EndOfMessage()) or b""
-    status, body = 0, b""
+    status, body, heard = 0, b"", False
     try:
         await stream.send_all(data)
         while True:
             event = http.next_event()
             if event is h11.NEED_DATA:
-                http.receive_data(bytes(await stream.receive_some(HEAD_BYTES)))
+                received = bytes(await stream.receive_some(HEAD_BYTES))
+                if not (received or heard):
+                    raise PeerError(_SILENCE + ("" if isinstance(stream, TlsStream) else f"; {_IS_IT_TLS}"))
+                heard = True
+                http.receive_data(received)
             elif isinstance(event, h11.InformationalResponse) and event.status_code == 101:
                 found = {name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers}
                 return from_headers(found), bytes(http.trailing_data[0])
@@ -208,14 +216,14 @@ async def ask(stream: trio.abc.Stream, host: str, path: str, hello: Hello) -> tu
             elif isinstance(event, h11.EndOfMessage | h11.ConnectionClosed):
                 raise _refusal(status, body)
     except h11.RemoteProtocolError as error:
-        raise PeerError(f"its answer is not HTTP/1.1 ({error}); is its peer URL an https:// one?") from None
+        raise PeerError(f"its answer is not HTTP/1.1 ({error}); {_IS_IT_TLS}") from None
     except trio.BrokenResourceError as error:
-        raise PeerError(fault(error) or "it closed the connection without an answer") from error
+        raise PeerError(fault(error) or _SILENCE) from error
 
 
 def _refusal(status: int, body: bytes) -> PeerError:
     if not status:
-        return PeerError("it closed the connection without an answer")
+        return PeerError(_SILENCE)
     try:
         refusal = msgspec.json.decode(body, type=Refusal)
     except msgspec.DecodeError:

@@ -103,16 +103,22 @@ async def calling(member: Member, context: ssl.SSLContext | None = None) -> Asyn
             yield Caller(tls)
 
 
+def switching(said: Hello) -> bytes:
+    """The answer that says yes."""
+    return b"HTTP/1.1 101 Switching Protocols\r\n" + request(said).partition(b"\r\n")[2]
+
+
 @asynccontextmanager
-async def answering(converse: Callable[[Caller], Awaitable[None]], said: Hello | None = None) -> AsyncIterator[Address]:
-    """A stranger that answers as member n2 does, and then does as it is told; its address."""
-    answer = request(said or hello(sender=2, receiver=1)).partition(b"\r\n")[2]
+async def answering(
+    converse: Callable[[Caller], Awaitable[None]], answer: bytes | None = None
+) -> AsyncIterator[Address]:
+    """A stranger that answers as member n2 does, or otherwise, and then does as it is told; its address."""
 
     async def serve(stream: trio.SocketStream) -> None:
         asked = b""
         while b"\r\n\r\n" not in asked:
             asked += await stream.receive_some(4096)
-        await stream.send_all(b"HTTP/1.1 101 Switching Protocols\r\n" + answer)
+        await stream.send_all(switching(hello(sender=2, receiver=1)) if answer is None else answer)
         try:
             await converse(Caller(stream))
         except trio.BrokenResourceError:

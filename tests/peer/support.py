@@ -30,7 +30,7 @@ from core.tls.identity import Role
 PATIENCE_S = 20.0
 """No step of a test takes so long unless it hangs."""
 CLUSTER = 0x1234_5678_9ABC_DEF0
-QUICK = Limits(beat_s=0.05, silent_beats=6, handshake_s=5.0, retry_first_s=0.005, retry_most_s=0.02, linger_s=0.2)
+QUICK = Limits(beat_s=0.05, silent_beats=12, retry_first_s=0.005, retry_most_s=0.02)
 """Every time short."""
 LOOPBACK = Url("http", "127.0.0.1", 0)
 SECURE = Url("https", "127.0.0.1", 0)

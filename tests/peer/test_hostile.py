@@ -9,7 +9,7 @@ import trio
 from core.peer import Address, FrameError, Limits, PeerError, plain
 from core.peer.frames import BYE, FORMAT, HEADER, MAGIC, PING, PONG, PULSE, frame
 from core.peer.upgrade import LINK
-from tests.peer.callers import Caller, answering, calling, hello, request
+from tests.peer.callers import Caller, answering, calling, hello, request, switching
 from tests.peer.support import QUICK, Member, running, until
 
 VALUE = plain.encode([1, b"x"])
@@ -244,6 +244,6 @@ async def test_an_answer_for_somebody_else_makes_no_link() -> None:
         (hello(sender=3, receiver=1), "it says that it is 'n3', member 0000000000000003"),
         (hello(sender=2, receiver=1, protocols=(7, 7)), "it chose version 7"),
     ):
-        async with running(one := Member(1)), answering(converse, said) as address:
+        async with running(one := Member(1)), answering(converse, switching(said)) as address:
             one.links.follow({2: address})
             await until(lambda one=one, why=why: why in one.links.states()[2].why_not)  # type: ignore[misc]

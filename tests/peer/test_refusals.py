@@ -9,7 +9,7 @@ import trio
 from core.addresses import Url, parse
 from core.peer import Address, Links, PeerIdentity, PeerListener, PeerListenError, PeerServer, Plain, open_listeners
 from core.peer.upgrade import LINK, SNAPSHOT, Hello
-from tests.peer.callers import calling, hello, request
+from tests.peer.callers import Caller, answering, calling, hello, request
 from tests.peer.support import CLUSTER, Member, addresses, introduce, running, until
 
 
@@ -204,3 +204,39 @@ async def test_a_member_without_urls_is_not_tried() -> None:
         one.links.follow({2: Address("n2", ())})
         assert one.links.states()[2].why_not == "it has no peer URL"
         assert not one.links.send(2, 1, None)
+
+
+def refusing(status: int, body: str) -> bytes:
+    return f"HTTP/1.1 {status} No\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (refusing(403, '{"reason": "removed", "message": "go"}'), "it refuses: go"),
+        (refusing(410, '{"reason": "unknown-member", "message": "go"}'), "it refuses: go"),
+        (refusing(410, "<h1>Gone</h1>"), "it answered 410, which no member does; is this the peer URL of a member"),
+        (refusing(200, "{}"), "it answered 200, which no member does"),
+        (refusing(403, '{"reason": "unknown-member", "message": "' + "x" * 100_000 + '"}'), "it answered 403"),
+        (b"", "it closed the connection without an answer"),
+        (
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: corenode-peer/1\r\n\r\n",
+            "header Corenode-Protocol is missing",
+        ),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "its answer is not HTTP/1.1"),
+        (b"HTTP/1.1 403 No\r\nX: " + b"x" * 100_000, "its answer is not HTTP/1.1"),
+    ],
+    ids=range(9),
+)
+async def test_nobody_is_believed_who_answers_otherwise_than_a_member(answer: bytes, why: str) -> None:
+    one = Member(1)
+    async with running(one), answering(hangs_up, answer) as address:
+        one.links.follow({2: address})
+        await until(lambda: why in one.links.states()[2].why_not)
+        assert one.removals == 0
+        one.links.follow({2: Address("n2", (Url("http", "127.0.0.1", 1),))})
+        await until(lambda: "connection refused" in one.links.states()[2].why_not)
+
+
+async def hangs_up(caller: Caller) -> None:
+    await caller.stream.aclose()

@@ -13,7 +13,7 @@ from core.peer import Address, Limits, Links, PeerError, Plain, plain
 from core.peer.connection import Connection, Dialler, read_frames
 from core.peer.frames import PING, PONG, PULSE, FrameReader, frame
 from core.peer.incoming import Incoming
-from core.peer.outgoing import Outgoing
+from core.peer.outgoing import FORBEARANCE_S, Outgoing
 from core.peer.register import Register
 from core.peer.upgrade import LINK
 from tests.peer.callers import hello
@@ -154,6 +154,18 @@ async def test_pauses_grow_to_a_limit_and_begin_anew_after_success(autojump_cloc
         late = [moment for moment, _ in dialler.attempts[-5:]]
         for before, after in itertools.pairwise(late):
             assert after - before <= 1 + LIMITS.retry_first_s
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_log_says_once_who_is_out_of_reach_and_not_at_once(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with trio.open_nursery() as nursery:
+        outgoing(nursery, None)
+        await trio.sleep(FORBEARANCE_S * 0.9)
+        assert caplog.records == []
+        await trio.sleep(600)
+        assert [record.getMessage() for record in caplog.records] == ["no connection to a member"]
         nursery.cancel_scope.cancel()
 
 
