@@ -143,7 +143,11 @@ class TlsStream(trio.abc.Stream):
                 await self._flush()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """What has come, at most `max_bytes`; empty at the end."""
+        """What has come, at most `max_bytes`; empty at the end. Cancelled, it loses nothing.
+
+        What TLS itself wants to answer waits for the next `send_all`: both ends send something every beat.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
         wanted = RECEIVED if max_bytes is None else max_bytes
         parts: list[bytes] = []
         size = 0
@@ -154,15 +158,12 @@ class TlsStream(trio.abc.Stream):
                     size += len(part)
             except ssl.SSLWantReadError:
                 if not parts:
-                    if self._outgoing.pending:
-                        await self._flush()
                     await self._receive(wanted)
                     continue
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                 pass
             except ssl.SSLError as error:
                 raise trio.BrokenResourceError from error
-            await trio.lowlevel.checkpoint_if_cancelled()
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def _receive(self, size: int) -> None:

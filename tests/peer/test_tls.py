@@ -258,6 +258,27 @@ async def test_a_stream_whose_writing_was_cancelled_is_broken(workshop: Workshop
             await server.send_all(b"more")
 
 
+async def test_a_stream_whose_reading_was_cancelled_loses_nothing(workshop: Workshop) -> None:
+    one = member(1, workshop)
+    assert one.trust is not None
+    near, far = await loopback_pair()
+    async with near, far, trio.open_nursery() as nursery:
+        client = TlsStream(near, context(workshop, "n2", Role.PEER), "127.0.0.1")
+        server = TlsStream(far, one.trust.server(), None)
+        nursery.start_soon(client.shake_hands)
+        await server.shake_hands()
+        sent = bytes(range(250)) * 400
+        nursery.start_soon(client.send_all, sent)
+        received = b""
+        while len(received) < len(sent):
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await server.receive_some(1000)
+            assert scope.cancelled_caught
+            received += await server.receive_some(1000)
+        assert received == sent
+
+
 async def loopback_pair() -> tuple[trio.SocketStream, trio.SocketStream]:
     listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
     async with listener:
