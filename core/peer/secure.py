@@ -96,9 +96,8 @@ class TlsStream(trio.abc.Stream):
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=host is None, server_hostname=host)
-        self._writing = trio.Lock()
         self._torn = False
-        """Writing was cancelled: what would follow makes no sense to the other side."""
+        """Something is being sent, or was sent in part only."""
 
     @property
     def certificate(self) -> bytes:
@@ -132,7 +131,10 @@ class TlsStream(trio.abc.Stream):
                 return
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Send all of it."""
+        """Send all of it. Cancelled, the stream is broken: what was sent in part cannot be taken back."""
+        if self._torn:
+            raise trio.BrokenResourceError("sending was broken off")
+        self._torn = True
         view = memoryview(data)
         while view:
             try:
@@ -141,6 +143,7 @@ class TlsStream(trio.abc.Stream):
                 raise trio.BrokenResourceError from error
             if self._outgoing.pending >= ENCRYPTED or not view:
                 await self._flush()
+        self._torn = False
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """What has come, at most `max_bytes`; empty at the end. Cancelled, it loses nothing.
@@ -177,13 +180,8 @@ class TlsStream(trio.abc.Stream):
         await self.socket.wait_send_all_might_not_block()
 
     async def _flush(self) -> None:
-        async with self._writing:
-            if self._torn:
-                raise trio.BrokenResourceError("a record was sent in part")
-            if data := self._outgoing.read():
-                self._torn = True
-                await self.socket.send_all(data)
-                self._torn = False
+        if data := self._outgoing.read():
+            await self.socket.send_all(data)
 
     async def aclose(self) -> None:
         """Close the socket. Frames say where they end; nothing rests on TLS saying it."""
