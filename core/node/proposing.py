@@ -73,7 +73,9 @@ class Proposer:
         if not self.queue:
             return False
         if self._raft.role is Role.LEADER:
-            return self.flight.has_room and self._raft.may_propose
+            # A new leader goes on from the cluster time of its predecessors only when it has applied what they logged.
+            established = self._keyspace.applied[1] == self._raft.term
+            return established and self.flight.has_room and self._raft.may_propose
         return bool(self._raft.leader) and not self._unreachable and self.forwarded.has_room
 
     def enqueue(self, proposal: Proposal) -> None:

@@ -26,6 +26,9 @@ async def ship(
 ) -> None:
     """Bring the state of this moment; `done` says if it arrived. `term` is that in which the leader sends it."""
     index, applied_term = keyspace.applied
+    if applied_term > term:  # another leads by now: it will see to this follower
+        done(False)
+        return
     place = Snapshot(index, applied_term, members.decode(keyspace.counted_members or b""))
     retention.hold(index)
     _logger.info("sending a snapshot", extra={"member": f"{member:x}", "index": index})
