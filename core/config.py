@@ -47,6 +47,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Name and peer URLs of each first member; empty: this member alone."""
     initial_cluster_state: str
     initial_cluster_token: str
+    force_new_cluster: bool
     peer_cert_file: Path | None
     peer_key_file: Path | None
     peer_trusted_ca_file: Path | None

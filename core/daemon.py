@@ -43,6 +43,7 @@ from core.logs import set_level
 from core.member import Member
 from core.node.local import LocalStore
 from core.peer import PeerListener, PeerListenError, open_listeners
+from core.salvage import go_on_alone
 from core.service import Notifier, StartError
 from core.store_lmdb.errors import StoreError
 from core.tls.contexts import TlsFilesError
@@ -64,6 +65,8 @@ def run(config: Config) -> None:
 async def _main(config: Config) -> None:
     notifier = Notifier()
     try:
+        if config.force_new_cluster:
+            await go_on_alone(config)
         member = Member.open(config, await beginning(config))
     except (StoreError, JoinError) as error:
         raise StartError(str(error)) from error

@@ -40,7 +40,7 @@ async def _check_unknown(config: Config, identity: Identity) -> None:
     not answer cannot be asked: then the cluster is likely just being founded."""
     for _, url in _others(config):
         try:
-            cluster, shown = await _ask(config, url, FOUNDING_SECONDS)
+            cluster, shown = await ask_members(config, url, FOUNDING_SECONDS)
         except (ClientError, ValueError, msgspec.DecodeError):
             continue
         ran = [member for member in shown if int(member.id, 16) == identity.member and member.client_urls]
@@ -53,7 +53,7 @@ async def _join(config: Config) -> Beginning:
     reasons = []
     for name, url in _others(config):
         try:
-            return _as_known(config, *await _ask(config, url, ASK_SECONDS))
+            return _as_known(config, *await ask_members(config, url, ASK_SECONDS))
         except (ClientError, ValueError, msgspec.DecodeError) as error:
             reasons.append(f"{name} at {url}: {error}")
     raise JoinError(
@@ -74,7 +74,7 @@ def _others(config: Config) -> list[tuple[str, Url]]:
     return [(name, url) for name, urls in config.initial_cluster if name != config.name for url in urls]
 
 
-async def _ask(config: Config, url: Url, seconds: float) -> tuple[int, list[Shown]]:
+async def ask_members(config: Config, url: Url, seconds: float) -> tuple[int, list[Shown]]:
     """Cluster id and members as the member at a peer URL knows them. ClientError, ValueError, DecodeError."""
     async with Transport([Endpoint(str(url), str(url))], _credentials(config)) as peer:
         answer = await peer.call("GET", "/members", seconds=seconds)

@@ -210,6 +210,13 @@ SETTINGS = (
         metavar="URLS",
     ),
     Setting(
+        "force-new-cluster",
+        _CLUSTER,
+        boolean,
+        "false",
+        "When most members are lost for good: go on alone with what this member has. Once, then leave it out.",
+    ),
+    Setting(
         "listen-peer-urls",
         _PEERS,
         urls,

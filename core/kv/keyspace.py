@@ -178,6 +178,10 @@ class Keyspace:
         self._ledger.applied_term = term
         self._ledger.save_numbers()
 
+    def abandon(self, counted: bytes, left: Iterable[int]) -> None:
+        """Let go of members without an entry that says so: only for a cluster that can commit none any more."""
+        membership.settle(self._ledger, counted, left, membership.Change())
+
     def _check_next(self, index: int) -> None:
         if index != self._ledger.applied_index + 1:
             raise ValueError(f"entry {index} cannot follow entry {self._ledger.applied_index}")

@@ -65,6 +65,11 @@ ROOMS = {
         "core.addresses core.kv core.store_lmdb core.tls core.client core.config core.founding core.peering",
         "msgspec",
     ),
+    "core.salvage": Room(
+        4,
+        "core.raft core.kv core.store_lmdb core.watch core.node core.client core.config core.peering core.joining",
+        "trio msgspec",
+    ),
     "core.member": Room(
         4,
         "core.version core.raft core.kv core.store_lmdb core.watch core.node core.peer core.config core.peering",
@@ -80,7 +85,7 @@ ROOMS = {
         4,
         "core.version core.addresses core.store_lmdb core.tls core.node core.api core.api.http core.api.access"
         " core.api.v2 core.api.ops core.admission core.config core.credentials core.logs core.runtime_dir core.service"
-        " core.slowness core.welcome core.peer core.joining core.member core.views",
+        " core.slowness core.welcome core.peer core.joining core.salvage core.member core.views",
         "trio",
     ),
     "core.commands": Room(

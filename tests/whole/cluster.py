@@ -38,6 +38,13 @@ class ClusterOf:
         self.servers[name] = self._server(name, "existing", self.peers)
         return self.servers[name]
 
+    def alone(self, name: str, *flags: str) -> Server:
+        """The member with the flags of one whose cluster is formed already, and others."""
+        url = self.peers[name]
+        own = ["--name", name, "--listen-peer-urls", url, "--initial-advertise-peer-urls", url]
+        self.servers[name] = Server("corenode", self.home / name, extra=[*own, *flags])
+        return self.servers[name]
+
     def __enter__(self) -> Self:
         for server in self.servers.values():
             server.start(ready=False)

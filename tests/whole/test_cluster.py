@@ -75,8 +75,9 @@ def test_a_host_is_added_and_a_dead_one_replaced(tmp_path: Path) -> None:
         first = cluster.servers["n1"]
         # A member that was alone opens its peer port for the others.
         first.kill()
-        assert put(_with_peer_port(cluster), "/a", "1") == 201
-        first = cluster.servers["n1"]
+        first = cluster.alone("n1")
+        first.start()
+        assert put(first, "/a", "1") == 201
         for name in ("n2", "n3"):
             added = member(first, "add", name, "--peer-urls", _free_url(), "--learner")
             assert added.returncode == 0, added.stderr
@@ -124,17 +125,30 @@ def test_the_lead_is_moved(tmp_path: Path) -> None:
         assert cluster.leader() is follower
 
 
+def test_when_most_are_lost_one_goes_on_alone(tmp_path: Path) -> None:
+    with ClusterOf(tmp_path, "n1", "n2", "n3") as cluster:
+        for number in range(20):
+            assert put(cluster.leader(), f"/key{number}", "1") == 201
+        last = cluster.servers["n1"]
+        last.stop()
+        alone = cluster.alone("n1", "--force-new-cluster=true")
+        alone.start(ready=False)
+        assert alone.wait() == 1
+        assert "but n2, n3 can be reached" in alone.output()
+        for name in ("n2", "n3"):
+            cluster.servers[name].kill()
+        alone.start()
+        assert get(alone, "/key19") == "1"
+        assert put(alone, "/after", "1") == 201
+        alone.stop()
+        again = cluster.alone("n1")
+        again.start()
+        assert get(again, "/after") == "1"
+        lost = cluster.servers["n2"]
+        lost.start(ready=False)
+        assert lost.wait() == 1
+        assert "was removed from the cluster" in lost.output()
+
+
 def _free_url() -> str:
     return f"http://{HOST}:{free_port()}"
-
-
-def _with_peer_port(cluster: ClusterOf) -> Server:
-    url = cluster.peers["n1"]
-    again = Server(
-        "corenode",
-        cluster.home / "n1",
-        extra=["--name", "n1", "--listen-peer-urls", url, "--initial-advertise-peer-urls", url],
-    )
-    cluster.servers["n1"] = again
-    again.start()
-    return again
