@@ -11,8 +11,10 @@ from typing import Self
 import trio
 
 from core.config import Config
-from core.kv.commands import Publish
+from core.founding import NO_PORT
+from core.kv.commands import ChangeMember, Command, Publish
 from core.kv.keyspace import Keyspace
+from core.kv.membership import Member as KnownMember
 from core.node.clock import ClusterClock
 from core.node.errors import ProposalError
 from core.node.headroom import Headroom
@@ -124,10 +126,14 @@ class Member:
         own = self.identity.member
         while True:
             known = next((member for member in self.keyspace.members() if member.id == own), None)
-            told = known is None or (known.name, known.client_urls, known.version) == (self._name, client_urls, VERSION)
-            if not told:
+            command: Command | None = None
+            if self.keyspace.counted_members is None:  # a state that is older than members in it
+                command = ChangeMember(own, None, self._name, (NO_PORT,))
+            elif known is not None and known != KnownMember(own, self._name, known.peer_urls, client_urls, VERSION):
+                command = Publish(own, self._name, client_urls, VERSION)
+            if command is not None:
                 try:
-                    self.node.propose(Publish(own, self._name, client_urls, VERSION), lambda _: None)
+                    self.node.propose(command, lambda _: None)
                 except ProposalError as error:
                     _logger.debug("not published yet", extra={"why": str(error)})
             await trio.sleep(PUBLISH_SECONDS)

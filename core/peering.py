@@ -110,10 +110,14 @@ class Peering:
             )
 
     async def _review(self) -> None:
-        """Cut the links of certificates that are revoked."""
+        """Cut the links of certificates that are revoked, and hold members to the names they have told."""
         seen = self._keyspace.revocations
+        known = self._keyspace.members()
         while True:
             await trio.sleep(REVIEW_SECONDS)
+            if self._keyspace.members() != known:
+                known = self._keyspace.members()
+                self.follow()
             if self._keyspace.revocations != seen:
                 seen = self._keyspace.revocations
                 self._links.recheck()

@@ -10,6 +10,7 @@ from core.api.figures import Figure
 from core.api.http import Frontend
 from core.api.ops.members import Member as RosterMember
 from core.api.ops.operator import CommitTimes, Status
+from core.api.v2.cluster import Follower
 from core.api.v2.cluster import Member as ShownMember
 from core.config import Config
 from core.credentials import Credentials
@@ -36,7 +37,6 @@ class View:
         self.client_urls: tuple[str, ...] = ()
         """What clients are told to connect to; known once the listeners are bound."""
         self.started = time.time()
-        self._lead_changed = self.started
 
     # The cluster, for v2
 
@@ -66,7 +66,15 @@ class View:
 
     @property
     def leader_since(self) -> float:
-        return self._lead_changed
+        return self._member.node.lead_since
+
+    @property
+    def followers(self) -> Sequence[Follower]:
+        states = self._member.peering.states()
+        return [
+            Follower(f"{member:x}", (link.round_trip_s or 0.0) * 1e3, link.sent_frames, link.dropped_frames)
+            for member, link in states.items()
+        ]
 
     @property
     def state(self) -> str:

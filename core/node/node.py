@@ -119,6 +119,10 @@ class Node:
         """Who waits for the end of the turn."""
         self._reception: Reception | None = None
         """The state that came with the snapshot of this turn."""
+        self.lead_since = time.time()
+        """Unix time when the leader that is known was first known."""
+        self._led = (0, 0)
+        """Leader and term as last told."""
         self._wake = trio.Event()
         self._ticks = 0
         self._stop_by: float | None = None
@@ -240,7 +244,9 @@ class Node:
             applied = entries[-1].index
         if self.alone:
             self.raft.campaign()
-        return await self._carry_out()
+        carried_out = await self._carry_out()
+        self._led = (self.raft.leader, self.raft.term)  # alone it is not worth a word
+        return carried_out
 
     async def run(self) -> None:
         """Take turns until stopped; then carry out what is queued, flush, return."""
@@ -296,7 +302,18 @@ class Node:
             self._stepped.pop().set()
         self._reception = None
         self.flush_if_due()
+        if (self.raft.leader, self.raft.term) != self._led:
+            self._tell_lead()
         self._turned_at = trio.current_time()
+
+    def _tell_lead(self) -> None:
+        leader, term = self._led = (self.raft.leader, self.raft.term)
+        self.lead_since = time.time()
+        if not leader:
+            _logger.warning("no leader is known", extra={"term": term})
+        else:
+            who = "this member" if leader == self.raft.member else f"{leader:x}"
+            _logger.info("a leader is elected", extra={"leader": who, "term": term})
 
     # What comes in
 

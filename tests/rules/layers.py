@@ -72,7 +72,8 @@ ROOMS = {
     ),
     "core.member": Room(
         4,
-        "core.version core.raft core.kv core.store_lmdb core.watch core.node core.peer core.config core.peering",
+        "core.version core.raft core.kv core.store_lmdb core.watch core.node core.peer core.config core.founding"
+        " core.peering",
         "trio",
     ),
     "core.views": Room(

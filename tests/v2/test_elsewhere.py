@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from core.api.http.message import Caller, Response
 from core.api.router import Router
 from core.api.store import ChangeRefusedError, Obstacle
-from core.api.v2.cluster import Member
+from core.api.v2.cluster import Follower, Member
 from core.api.v2.counters import Counters, Operation
 from core.api.v2.routes import routes
 from core.api.v2.stats import go_duration
@@ -31,6 +31,7 @@ class FakeCluster:
     state = "StateLeader"
     expired = 3
     watchers = 2
+    followers = (Follower("1", 0.25, 7, 2),)
     members = (
         Member(
             "8e9e05c52164694d", "one", ("http://127.0.0.1:2380",), ("http://127.0.0.1:4001", "http://127.0.0.1:2379")
@@ -169,7 +170,10 @@ def test_statistics_of_the_store() -> None:
 
 
 def test_statistics_of_the_leader() -> None:
-    assert ask("GET /v2/stats/leader").body == b'{"leader":"8e9e05c52164694d","followers":{}}'
+    assert ask("GET /v2/stats/leader").body == (
+        b'{"leader":"8e9e05c52164694d","followers":{"1":{"latency":{"current":0.25,"average":0.25,'
+        b'"standardDeviation":0,"minimum":0.25,"maximum":0.25},"counts":{"fail":2,"success":7}}}}'
+    )
     follower = FakeCluster()
     follower.leader_id = "1"
     answer = ask("GET /v2/stats/leader", cluster=follower)

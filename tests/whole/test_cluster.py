@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from core.store_lmdb.creation import Beginning, Identity
+from core.store_lmdb.directory import DataDirectory
 from tests.whole.cluster import ClusterOf, member, self_stats
 from tests.whole.requests import Client
 from tests.whole.servers import HOST, Server, free_port
@@ -98,9 +100,8 @@ def test_a_host_is_added_and_a_dead_one_replaced(tmp_path: Path) -> None:
         dead.start(ready=False)
         assert dead.wait() == 1
         assert "n3 has run in this cluster before" in dead.output()
-        removed = member(first, "remove", "n3")
-        assert removed.returncode == 0, removed.stderr
-        assert put(first, "/a", "2") == 200
+        cluster.until(lambda: member(first, "remove", "n3").returncode == 0, "n3 is removed")
+        cluster.until(lambda: put(first, "/a", "2") == 200, "the others go on")
 
 
 def test_a_removed_member_says_so_and_stops(tmp_path: Path) -> None:
@@ -148,6 +149,17 @@ def test_when_most_are_lost_one_goes_on_alone(tmp_path: Path) -> None:
         lost.start(ready=False)
         assert lost.wait() == 1
         assert "was removed from the cluster" in lost.output()
+
+
+def test_a_directory_older_than_members_gets_one(tmp_path: Path) -> None:
+    DataDirectory.open(tmp_path / "data", Beginning(Identity(5, 6))).close()
+    with Server("corenode", tmp_path) as server, Client(server.port) as client:
+        end = time.monotonic() + 10
+        while not (found := client.ask("GET", "/v2/members").json["members"]):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert [(each["id"], each["name"]) for each in found] == [("6", "judged")]
+        assert client.put("/a", "1").status == 201
 
 
 def _free_url() -> str:

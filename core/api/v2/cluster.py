@@ -16,6 +16,17 @@ class Member(msgspec.Struct, frozen=True, rename={"peer_urls": "peerURLs", "clie
     client_urls: tuple[str, ...]
 
 
+class Follower(msgspec.Struct, frozen=True):
+    """Another member as the leader's link to it shows it."""
+
+    id: str
+    latency_ms: float
+    """Round trip of the last ping; 0 before the first."""
+    sent: int
+    """Frames."""
+    dropped: int
+
+
 class Cluster(Protocol):
     """The cluster as this node sees it. Times are Unix times."""
 
@@ -45,6 +56,11 @@ class Cluster(Protocol):
     @property
     def started(self) -> float:
         """When this node started."""
+        ...
+
+    @property
+    def followers(self) -> Sequence[Follower]:
+        """All other members."""
         ...
 
     @property

@@ -43,11 +43,24 @@ class Statistics:
         return Response(200, JSON, self._counters.body(expired=cluster.expired, watchers=cluster.watchers))
 
     def of_leader(self) -> Response:
-        """The followers as the leader sees them: none in a cluster of one."""
+        """The followers as the leader sees them. Only the last latency is known, so it stands for all figures."""
         cluster = self._cluster
         if cluster.leader_id != cluster.self_id:
             return message(403, "not current leader")
-        return json_answer({"leader": cluster.self_id, "followers": {}})
+        followers = {
+            follower.id: {
+                "latency": {
+                    "current": follower.latency_ms,
+                    "average": follower.latency_ms,
+                    "standardDeviation": 0,
+                    "minimum": follower.latency_ms,
+                    "maximum": follower.latency_ms,
+                },
+                "counts": {"fail": follower.dropped, "success": follower.sent},
+            }
+            for follower in cluster.followers
+        }
+        return json_answer({"leader": cluster.self_id, "followers": followers})
 
 
 def getting(answer: Callable[[], Response]) -> Handler:
