@@ -36,6 +36,7 @@ from core.api.router import Router
 from core.api.v2 import routes as tree
 from core.api.v2.counters import Counters
 from core.api.v2.keys import Keys
+from core.api.v3 import routes as flat
 from core.config import Config, ConfigError
 from core.credentials import Credentials
 from core.logs import set_level
@@ -118,6 +119,7 @@ def _frontend(config: Config, member: Member, view: View, admission: Admission, 
         Keys(store, gate, view.id, counters),
         [
             *tree.routes(store, gate, view, counters, time.time),
+            *flat.routes(store, gate, view),
             *operations.routes(store, gate, view, view, sources, VERSION),
         ],
     )

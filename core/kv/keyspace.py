@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from core.kv import accounts, compaction, flat, leases, records, revocations, tree
+from core.kv import accounts, compaction, flat, leases, reading, records, revocations, tree
+from core.kv.access import Span
 from core.kv.accounts import Accounts
 from core.kv.commands import (
     Admitted,
@@ -191,6 +192,14 @@ class Keyspace:
     def range(self, command: Range) -> RangeDone:
         """Read keys as v3 sees them; CompactedError, FutureRevisionError."""
         return flat.range_(self._ledger, command)
+
+    def key(self, name: bytes, at: int = 0) -> Record | None:
+        """A key as revision `at` (0: now) shows it to v3; CompactedError, FutureRevisionError."""
+        return reading.key(self._ledger, name, at)
+
+    def page(self, part: Span, at: int = 0, wanted: int = 1000, *, reverse: bool = False) -> reading.RangePage:
+        """A page of a range of keys as v3 sees them; CompactedError, FutureRevisionError."""
+        return reading.page(self._ledger, part, at, wanted, reverse=reverse)
 
     def record(self, position: bytes) -> Record | None:
         """The record at a position of history, or None if it was compacted."""

@@ -2,7 +2,7 @@
 
 from core.kv.tree import Page
 from core.node.node import Node
-from core.watch.hub import Watcher
+from core.watch.path import PathWatcher
 
 
 class LocalStore:
@@ -16,6 +16,8 @@ class LocalStore:
         self.confirm = node.confirm
         self.node = node.keyspace.node
         self.record = node.keyspace.record
+        self.key = node.keyspace.key
+        self.page = node.keyspace.page
         self.deadline = node.keyspace.deadline
 
     @property
@@ -36,6 +38,6 @@ class LocalStore:
         """A page of what is directly in a directory; see `Keyspace.children`."""
         return self._node.keyspace.children(path, after, limit, at)
 
-    def watch(self, path: bytes, *, recursive: bool = False, start: int = 0) -> Watcher:
+    def watch(self, path: bytes, *, recursive: bool = False, start: int = 0) -> PathWatcher:
         """Watch a path; see `Hub.watch`."""
         return self._node.hub.watch(path, recursive=recursive, start=start)

@@ -32,13 +32,14 @@ ROOMS = {
     "core.store_lmdb": Room(1, "core.raft core.kv", "lmdb msgspec sortedcontainers"),
     "core.tls": Room(1, libraries="cryptography"),
     # 2 tasks
-    "core.watch": Room(2, "core.kv", "trio"),
+    "core.watch": Room(2, "core.kv", "trio sortedcontainers"),
     "core.node": Room(2, "core.raft core.kv core.store_lmdb core.watch", "trio msgspec"),
     # 3 services
     "core.api.http": Room(3, libraries="trio h11 msgspec"),
     "core.api": Room(3, "core.kv core.node core.api.http", "msgspec"),
     "core.api.access": Room(3, "core.kv core.tls core.api core.api.http", "trio msgspec"),
     "core.api.v2": Room(3, "core.kv core.node core.api core.api.http core.api.access", "trio msgspec"),
+    "core.api.v3": Room(3, "core.kv core.api core.api.http core.api.access core.api.v2", "trio msgspec"),
     "core.api.ops": Room(3, "core.kv core.node core.api core.api.http core.api.access", "msgspec prometheus_client"),
     "core.client": Room(3, "core.addresses", "trio httpcore msgspec"),
     # 4 wiring
@@ -58,8 +59,8 @@ ROOMS = {
     "core.daemon": Room(
         4,
         "core.version core.addresses core.store_lmdb core.tls core.node core.api core.api.http core.api.access"
-        " core.api.v2 core.api.ops core.admission core.config core.credentials core.logs core.runtime_dir core.service"
-        " core.slowness core.welcome core.member core.views",
+        " core.api.v2 core.api.v3 core.api.ops core.admission core.config core.credentials core.logs core.runtime_dir"
+        " core.service core.slowness core.welcome core.member core.views",
         "trio",
     ),
     "core.commands": Room(

@@ -1,0 +1,200 @@
+"""A request on its way: who asks, what they may, what is proposed for them, and the one answer.
+
+`Unary` makes a front-end handler of a typed function: it decodes the body, finds out who asks while access is
+restricted, calls the function with the message and a `Call`, and answers whatever it refuses.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Generic, Protocol
+
+import msgspec
+
+from core.api.access import audit
+from core.api.access.gate import Denied, Gate, untrusted
+from core.api.access.identity import ANONYMOUS
+from core.api.http.message import Reply, Request, Response
+from core.api.plain import TEXT
+from core.api.store import Outcome, ProposalError
+from core.api.v3.encoding import M, Reader
+from core.api.v3.errors import Code, RpcError, etcd, invalid, refusal, response
+from core.api.v3.header import Header, ok
+from core.api.v3.store import Store
+from core.kv.access import Identity, Office, Right, Span, span
+from core.kv.commands import Admissible, Admitted, Command, Compact
+from core.kv.errors import KeyspaceError, StaleAccessError
+
+_NOT_ALLOWED = Response(405, TEXT, b"Method Not Allowed\n")
+REFUSALS = (RpcError, KeyspaceError, ProposalError)
+"""What serving a request may raise; it is answered."""
+
+
+class Context(msgspec.Struct, frozen=True):
+    """What every service of the dialect works with."""
+
+    store: Store
+    gate: Gate
+    header: Header
+
+
+class Again(Protocol):
+    """Whoever can serve a request from its beginning."""
+
+    def __call__(self, request: Request, reply: Reply) -> None: ...
+
+
+class Call:
+    """One request being served. `send` or `fail` is called once."""
+
+    __slots__ = ("_access", "_again", "_context", "_first_reply", "identity", "reply", "request")
+
+    def __init__(
+        self, context: Context, request: Request, reply: Reply, again: Again, identity: Identity | None = None
+    ) -> None:
+        self._context = context
+        self._again = again
+        self._first_reply = reply
+        self._access = context.gate.switch.revision
+        self.request = request
+        self.reply = reply
+        self.identity = identity
+        """Who asks; None while access is not restricted."""
+
+    # The answer
+
+    def send(self, body: bytes) -> None:
+        """Answer with a success."""
+        self.reply.send(ok(body))
+
+    def fail(self, error: object) -> None:
+        """Answer with an error of the store, of the keyspace or of this dialect."""
+        self.reply.send(response(refusal(error)))
+
+    # Who may
+
+    def permit(self, right: Right, key: bytes, end: bytes | None = None) -> None:
+        """RpcError unless whoever asks may read or write this range."""
+        if self.identity is not None:
+            self.permit_spans(right, (span(key, end),))
+
+    def permit_spans(self, right: Right, spans: tuple[Span, ...]) -> None:
+        """RpcError unless whoever asks may read or write all of these."""
+        identity = self.identity
+        if identity is not None and not self._context.gate.may(identity, right, spans):
+            audit.refused(identity.name, self.request, "no permission")
+            raise _denied(identity)
+
+    def permit_known(self) -> None:
+        """RpcError for whoever shows no credentials while access is restricted."""
+        if self.identity is ANONYMOUS:
+            raise invalid("user name is empty")
+
+    def permit_root(self) -> None:
+        """RpcError unless whoever asks is an administrator, or access is not restricted."""
+        identity = self.identity
+        if identity is not None and identity.office < Office.ADMIN:
+            audit.refused(identity.name, self.request, "needs admin")
+            raise _denied(identity)
+
+    def require(self, office: Office) -> None:
+        """RpcError unless whoever asks holds the office, restricted or not; if so, the answer is audited."""
+        identity = self.identity or self._context.gate.by_connection(self.request.caller)
+        if identity.office < office:
+            audit.refused(identity.name, self.request, f"needs {office.name.lower()}")
+            if self.identity is not None:
+                raise _denied(self.identity)
+            raise RpcError(Code.PERMISSION_DENIED, f"etcdserver: permission denied: {untrusted(office)}")
+        if office > Office.READER:
+            self.reply = audit.Audited(self.reply, identity.name, self.request)
+
+    # The store
+
+    def confirmed(self, read: Callable[[], None]) -> None:
+        """Call `read` when a read made then is linearizable."""
+
+        def confirm(error: ProposalError | None) -> None:
+            if error is None:
+                self.guarded(read)
+            else:
+                self.fail(error)
+
+        self._context.store.confirm(confirm)
+
+    def guarded(self, work: Callable[[], None]) -> None:
+        """Do something that may be refused."""
+        try:
+            work()
+        except REFUSALS as error:
+            self.fail(error)
+
+    def propose(self, command: Admissible | Compact, done: Callable[[Any], None]) -> None:
+        """Propose a command; `done` gets what it came to unless it was refused. If the access records changed in
+        between, the request is judged anew."""
+        self.propose_or(command, done, self.fail)
+
+    def propose_or(
+        self, command: Admissible | Compact, done: Callable[[Any], None], refused: Callable[[Exception], None]
+    ) -> None:
+        """As `propose`, with something of its own to do with a refusal."""
+        proposal: Command = command
+        if self.identity is not None and not isinstance(command, Compact):
+            proposal = Admitted(self._access, command)
+
+        def decided(outcome: Outcome) -> None:
+            if isinstance(outcome, StaleAccessError):
+                self._again(self.request, self._first_reply)
+            elif isinstance(outcome, Exception):
+                refused(outcome)
+            else:
+                done(outcome)
+
+        try:
+            self._context.store.propose(proposal, decided)
+        except ProposalError as error:
+            refused(error)
+
+
+Serve = Callable[[M, Call], None]
+
+
+class Unary(Generic[M]):
+    """The handler of one path: POST with one message, one answer."""
+
+    def __init__(self, context: Context, kind: type[M], serve: Serve[M]) -> None:
+        self._context = context
+        self._reader = Reader(kind)
+        self._serve = serve
+        self._switch = context.gate.switch
+
+    def __call__(self, request: Request, reply: Reply) -> None:
+        if request.method != b"POST":
+            reply.send(_NOT_ALLOWED)
+            return
+        try:
+            message = self._reader.read(request.body)
+            if self._switch.enabled:
+                self._context.gate.identify(request, partial(self._identified, message, request, reply))
+            else:
+                self._serve(message, Call(self._context, request, reply, self))
+        except REFUSALS as error:
+            reply.send(response(refusal(error)))
+
+    def _identified(self, message: M, request: Request, reply: Reply, found: Identity | Denied) -> None:
+        if isinstance(found, Denied):
+            reply.send(response(unbelieved(found)))
+            return
+        call = Call(self._context, request, reply, self, found)
+        call.guarded(partial(self._serve, message, call))
+
+
+def unbelieved(denied: Denied) -> RpcError:
+    """How credentials that are not believed are answered."""
+    if denied.status == 401:
+        return etcd(Code.UNAUTHENTICATED, "invalid auth token")
+    return RpcError(Code.RESOURCE_EXHAUSTED if denied.status == 429 else Code.UNAVAILABLE, denied.why)
+
+
+def _denied(identity: Identity) -> RpcError:
+    if identity is ANONYMOUS:
+        return invalid("user name is empty")
+    return etcd(Code.PERMISSION_DENIED, "permission denied")
