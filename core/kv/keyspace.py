@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from core.kv import accounts, compaction, flat, leases, reading, records, revocations, tree
+from core.kv import accounts, compaction, flat, leases, reading, records, revocations, trail, tree
 from core.kv.access import Span
 from core.kv.accounts import Accounts
 from core.kv.commands import (
