@@ -119,14 +119,19 @@ def _frontend(config: Config, member: Member, view: View, admission: Admission, 
         Keys(store, gate, view.id, counters),
         [
             *tree.routes(store, gate, view, counters, time.time),
-            *flat.routes(store, gate, view),
+            *flat.routes(store, gate, view, config.max_request_bytes),
             *operations.routes(store, gate, view, view, sources, VERSION),
         ],
     )
     if config.cors:
         handler = Cors(handler, frozenset(config.cors))
-    frontend = Frontend(handler, Limits(body_max=config.max_request_bytes), admit=admission)
+    frontend = Frontend(handler, Limits(body_max=_body_max(config)), admit=admission)
     return frontend
+
+
+def _body_max(config: Config) -> int:
+    """Bytes of a request body: the largest request of v3 is a third longer in base64, and has some JSON around it."""
+    return config.max_request_bytes * 4 // 3 + 65_536
 
 
 def _listen(config: Config) -> tuple[Credentials, list[Listener], list[Url]]:

@@ -106,12 +106,13 @@ class DeleteRange(_Command, frozen=True, array_like=True, gc=False, tag=17):
 
 
 class Range(_Command, frozen=True, array_like=True, gc=False, tag=18):
-    """Read inside a transaction. `revision` 0 means now; `limit` 0 means all."""
+    """Read inside a transaction. `revision` 0 means now; `limit` 0 means all; `count_only` means no keys."""
 
     key: bytes
     end: bytes | None = None
     revision: int = 0
     limit: int = 0
+    count_only: bool = False
 
 
 Target = Literal["value", "version", "create", "mod", "lease"]

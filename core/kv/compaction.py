@@ -56,6 +56,12 @@ def sweep(ledger: Ledger, limit: int) -> int:
     return len(found)
 
 
+def is_swept(ledger: Ledger) -> bool:
+    """Whether there is nothing left to remove."""
+    left = next(ledger.rows.scan(Table.REVISION, ledger.swept, POSITION.pack(ledger.floor, 0)), None)
+    return left is None or records.decode(*left).revision >= ledger.floor
+
+
 def note_time(ledger: Ledger) -> None:
     """Once a minute of cluster time, write down which revision it has come to."""
     last = ledger.rows.get(Table.META, _LAST)

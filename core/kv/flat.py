@@ -5,6 +5,7 @@ of every range and refused to every write.
 """
 
 from collections.abc import Iterator
+from itertools import islice
 
 from core.kv import leases, paths, rows
 from core.kv.commands import Compare, DeleteRange, Operation, Put, Range, Txn
@@ -24,6 +25,9 @@ from core.kv.transaction import Table
 DEEPEST_TXN = 128
 """Levels of nested transactions: as many as etcd's limit of operations allows. The same on every member and far below
 where a Python stack ends, which is not."""
+
+MOST_IN_RANGE = 10_000
+"""Keys that a range within a transaction may bring."""
 
 _ALL = b"\0"
 
@@ -50,7 +54,7 @@ def range_(ledger: Ledger, command: Range) -> RangeDone:
     count = 0
     for _, position in _positions(ledger, command.key, command.end, command.revision or None):
         count += 1
-        if not command.limit or len(found) < command.limit:
+        if not command.count_only and (not command.limit or len(found) < command.limit):
             found.append(ledger.existing(position))
     return RangeDone(ledger.revision, tuple(found), count)
 
@@ -66,6 +70,21 @@ def txn(ledger: Ledger, command: Txn) -> TxnDone:
     done = _run(ledger, command, branches)
     moved = ledger.end_group(first_event)
     return _settled_txn(done, before, ledger.revision, moved)
+
+
+def evaluate(ledger: Ledger, command: Txn) -> TxnDone:
+    """What a transaction of reads alone comes to; ValueError if it can write."""
+    if any(_can_write(operation) for operation in (*command.success, *command.failure)):
+        raise ValueError("a transaction that writes has to go through the log")
+    branches: dict[int, bool] = {}
+    _choose(ledger, command, branches)
+    return _run(ledger, command, branches)
+
+
+def _can_write(operation: Operation) -> bool:
+    if isinstance(operation, Txn):
+        return any(_can_write(each) for each in (*operation.success, *operation.failure))
+    return not isinstance(operation, Range)
 
 
 def check_duplicates(command: Txn) -> None:
@@ -124,6 +143,7 @@ def _choose(ledger: Ledger, command: Txn, branches: dict[int, bool]) -> None:
             _check_put(ledger, operation)
         elif isinstance(operation, Range):
             _check_revision(ledger, operation.revision)
+            _check_range(ledger, operation)
 
 
 def _run(ledger: Ledger, command: Txn, branches: dict[int, bool]) -> TxnDone:
@@ -261,6 +281,17 @@ def _check_put(ledger: Ledger, command: Put) -> None:
         row = ledger.rows.get(Table.KEY, command.key)
         if rows.newest_live(row) is None:
             raise KeyNotFoundError
+
+
+def _check_range(ledger: Ledger, command: Range) -> None:
+    """LimitError for more keys than a transaction may bring: it is carried out in one piece, and all wait for it."""
+    if command.end is None or command.count_only or 0 < command.limit <= MOST_IN_RANGE:
+        return
+    found = _positions(ledger, command.key, command.end, command.revision or None)
+    if next(islice(found, MOST_IN_RANGE, None), None) is not None:
+        raise LimitError(
+            f"a range within a transaction brings at most {MOST_IN_RANGE:,} keys; read it by itself, or with a limit"
+        )
 
 
 def _check_revision(ledger: Ledger, revision: int) -> None:

@@ -1,10 +1,9 @@
 """The state machine: batches of commands in, outcomes and events out; and the reads of both dialects."""
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import Any
 
-from core.kv import accounts, compaction, flat, leases, reading, records, revocations, trail, tree
+from core.kv import accounts, compaction, flat, leases, reading, records, revocations, tree
 from core.kv.access import Span
 from core.kv.accounts import Accounts
 from core.kv.commands import (
@@ -202,6 +201,15 @@ class Keyspace:
         """A page of a range of keys as v3 sees them; CompactedError, FutureRevisionError."""
         return reading.page(self._ledger, part, at, wanted, reverse=reverse)
 
+    def evaluate(self, command: Txn) -> TxnDone:
+        """What a transaction of reads comes to, without the log; ValueError if it can write, KeyspaceError."""
+        return flat.evaluate(self._ledger, command)
+
+    @property
+    def swept(self) -> bool:
+        """Whether all that the compaction floor hides is removed."""
+        return compaction.is_swept(self._ledger)
+
     def record(self, position: bytes) -> Record | None:
         """The record at a position of history, or None if it was compacted."""
         return self._ledger.record(position)
@@ -213,24 +221,6 @@ class Keyspace:
         for position, row in self._ledger.rows.scan(Table.REVISION, POSITION.pack(start, 0)):
             yield records.decode(position, row)
 
-    def changes(self, position: bytes) -> Iterator[Record]:
-        """Every record from a position on, silent parts included; good until the next write. What the floor hides may
-        be missing."""
-        for found, row in self._ledger.rows.scan(Table.REVISION, position):
-            yield records.decode(found, row)
-
-    def first_of(self, revision: int) -> bytes:
-        """The position from which on records have that v3 revision or a later one."""
-        return trail.first_of(self._ledger, revision)
-
-    def trail(self, table: Table, key: bytes, position: bytes) -> trail.Trail:
-        """The versions of one key or directory from a position on."""
-        return trail.Trail(self._ledger, table, key, position)
-
-    def names(self, table: Table, start: bytes, end: bytes | None, limit: int) -> list[bytes]:
-        """The first keys or directories of a range that have history, those that are gone included."""
-        return [name for name, _ in islice(self._ledger.rows.scan(table, start, end), limit)]
-
     def deadline(self, record: Record) -> int:
         """Cluster time in ns when a record expires by its own TTL or its lease; 0: never."""
         return leases.deadline(self._ledger, record)
@@ -239,6 +229,10 @@ class Keyspace:
         """The terms and keys of a lease."""
         found = leases.find(self._ledger, lease)
         return None if found is None else (found, leases.attached(self._ledger, lease))
+
+    def leases(self, after: int = 0, limit: int = 1000) -> list[int]:
+        """The ids of the leases behind `after`, in order."""
+        return leases.ids(self._ledger, after, limit)
 
     def next_deadline(self) -> int | None:
         """Cluster time in ns when something expires next."""

@@ -18,6 +18,9 @@ class LocalStore:
         self.record = node.keyspace.record
         self.key = node.keyspace.key
         self.page = node.keyspace.page
+        self.evaluate = node.keyspace.evaluate
+        self.lease = node.keyspace.lease
+        self.leases = node.keyspace.leases
         self.deadline = node.keyspace.deadline
 
     @property
@@ -29,6 +32,11 @@ class LocalStore:
     def raft_index(self) -> int:
         """The last log entry applied."""
         return self._node.raft_index
+
+    @property
+    def swept(self) -> bool:
+        """Whether all that compaction hides is removed."""
+        return self._node.keyspace.swept
 
     @property
     def raft_term(self) -> int:

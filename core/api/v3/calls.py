@@ -4,17 +4,18 @@
 restricted, calls the function with the message and a `Call`, and answers whatever it refuses.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Generic, Protocol
 
 import msgspec
+import trio
 
 from core.api.access import audit
 from core.api.access.gate import Denied, Gate, untrusted
 from core.api.access.identity import ANONYMOUS
-from core.api.http.message import Reply, Request, Response
-from core.api.plain import TEXT
+from core.api.http.message import Outlet, Reply, Request, Response
+from core.api.plain import JSON, TEXT
 from core.api.store import Outcome, ProposalError
 from core.api.v3.encoding import M, Reader
 from core.api.v3.errors import Code, RpcError, etcd, invalid, refusal, response
@@ -25,6 +26,8 @@ from core.kv.commands import Admissible, Admitted, Command, Compact
 from core.kv.errors import KeyspaceError, StaleAccessError
 
 _NOT_ALLOWED = Response(405, TEXT, b"Method Not Allowed\n")
+SYNCHRONOUS_SLICES = 2
+"""Slices of an answer that are made at once; a longer one gets a task of its own."""
 REFUSALS = (RpcError, KeyspaceError, ProposalError)
 """What serving a request may raise; it is answered."""
 
@@ -35,6 +38,15 @@ class Context(msgspec.Struct, frozen=True):
     store: Store
     gate: Gate
     header: Header
+    request_max: int
+    """Bytes that the keys and values of a request may have."""
+    turn: trio.Lock
+    """Held to make a slice of a long answer: everything else waits for one slice and not for one of each answer."""
+
+    def check_size(self, size: int) -> None:
+        """RpcError 3 if a request is too large."""
+        if size > self.request_max:
+            raise invalid("request is too large")
 
 
 class Again(Protocol):
@@ -69,6 +81,18 @@ class Call:
     def fail(self, error: object) -> None:
         """Answer with an error of the store, of the keyspace or of this dialect."""
         self.reply.send(response(refusal(error)))
+
+    def send_slices(self, start: bytes, pieces: Iterator[bytes]) -> None:
+        """Answer with `start` and then pieces, each a slice of work; the rest of many in a task of its own.
+        CompactedError of a piece is a refusal at first, and later breaks the connection."""
+        begun = [start]
+        for _ in range(SYNCHRONOUS_SLICES + 1):
+            piece = next(pieces, None)
+            if piece is None:
+                self.send(b"".join(begun))
+                return
+            begun.append(piece)
+        self.reply.stream(partial(_send_slices, b"".join(begun), pieces, self._context.turn))
 
     # Who may
 
@@ -154,6 +178,19 @@ class Call:
             refused(error)
 
 
+async def _send_slices(begun: bytes, pieces: Iterator[bytes], turn: trio.Lock, outlet: Outlet) -> None:
+    await outlet.start(200, JSON)
+    piece: bytes | None = begun
+    while piece is not None:
+        if piece:
+            await outlet.send(piece)  # without the turn: a slow client delays nobody
+        try:
+            async with turn:
+                piece = next(pieces, None)
+        except REFUSALS:
+            await outlet.abort()  # there is no whole to send any more
+
+
 Serve = Callable[[M, Call], None]
 
 
@@ -173,16 +210,13 @@ class Unary(Generic[M]):
         try:
             message = self._reader.read(request.body)
             if self._switch.enabled:
-                self._context.gate.identify(request, partial(self._identified, message, request, reply))
+                identified(self._context, request, reply, partial(self._identified, message, request, reply))
             else:
                 self._serve(message, Call(self._context, request, reply, self))
         except REFUSALS as error:
             reply.send(response(refusal(error)))
 
-    def _identified(self, message: M, request: Request, reply: Reply, found: Identity | Denied) -> None:
-        if isinstance(found, Denied):
-            reply.send(response(unbelieved(found)))
-            return
+    def _identified(self, message: M, request: Request, reply: Reply, found: Identity | None) -> None:
         call = Call(self._context, request, reply, self, found)
         call.guarded(partial(self._serve, message, call))
 
@@ -198,3 +232,44 @@ def _denied(identity: Identity) -> RpcError:
     if identity is ANONYMOUS:
         return invalid("user name is empty")
     return etcd(Code.PERMISSION_DENIED, "permission denied")
+
+
+ServeAll = Callable[[list[M], Call], None]
+
+
+class Several(Generic[M]):
+    """The handler of a path whose body is a stream of messages: POST with all of them."""
+
+    def __init__(self, context: Context, kind: type[M], serve: ServeAll[M]) -> None:
+        self._context = context
+        self._reader = Reader(kind)
+        self._serve = serve
+
+    def __call__(self, request: Request, reply: Reply) -> None:
+        if request.method != b"POST":
+            reply.send(_NOT_ALLOWED)
+            return
+        try:
+            messages = self._reader.read_all(request.body)
+            identified(self._context, request, reply, partial(self._identified, messages, request, reply))
+        except REFUSALS as error:
+            reply.send(response(refusal(error)))
+
+    def _identified(self, messages: list[M], request: Request, reply: Reply, found: Identity | None) -> None:
+        call = Call(self._context, request, reply, self, found)
+        call.guarded(partial(self._serve, messages, call))
+
+
+def identified(context: Context, request: Request, reply: Reply, done: Callable[[Identity | None], None]) -> None:
+    """Call `done` with who asks (None: access is not restricted); whoever is not believed is answered so."""
+    if not context.gate.switch.enabled:
+        done(None)
+        return
+
+    def decide(found: Identity | Denied) -> None:
+        if isinstance(found, Denied):
+            reply.send(response(unbelieved(found)))
+        else:
+            done(found)
+
+    context.gate.identify(request, decide)

@@ -5,26 +5,22 @@ from functools import partial
 from itertools import islice
 
 import msgspec
-import trio
 
-from core.api.http.message import Outlet
-from core.api.plain import JSON
 from core.api.v3.calls import Call, Context
 from core.api.v3.encoding import int64
 from core.api.v3.errors import invalid
 from core.api.v3.messages import SORT_ORDERS, SORT_TARGETS, RangeRequest
 from core.api.v3.render import key_value, key_values
-from core.api.v3.sorting import Sorting
+from core.api.v3.sorting import Sorting, ordered
 from core.api.v3.store import Store
 from core.kv.access import Right, Span, span
 from core.kv.errors import CompactedError
+from core.kv.outcomes import RangeDone
 from core.kv.records import Record
 
-SYNCHRONOUS_SLICES = 2
-"""Slices of a range that are read at once; a longer one gets a task of its own."""
 PAGE = 200
 """Records to a slice, about a millisecond of reading and rendering."""
-_ASCEND, _DESCEND = 1, 2
+_DESCEND = 2
 _ALL = 1 << 62
 
 
@@ -48,6 +44,11 @@ class Options(msgspec.Struct, frozen=True, gc=False):
     def by_key(self) -> bool:
         """Whether the order of the keys is the one asked for, either way."""
         return self.target == 0 or self.target > 4 or self.target < 0
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the first keys of the range are what is asked for, so that a limit may be applied while reading."""
+        return self.order == 0 and self.bounds is None
 
     def keeps(self, record: Record) -> bool:
         """Whether a version is within the bounds."""
@@ -91,8 +92,6 @@ class Ranges:
     def __init__(self, context: Context) -> None:
         self._store = context.store
         self._header = context.header
-        self._turn = trio.Lock()
-        """Held to read a slice of a long range: everything else waits for one slice and not for one of each range."""
 
     def serve(self, request: RangeRequest, call: Call) -> None:
         """Answer one request."""
@@ -110,14 +109,7 @@ class Ranges:
             record = store.key(options.key, options.revision)
             call.send(b'{"header":%b%b}' % (header, one(options, record)))
             return
-        body = Body(store, options)
-        pieces = body.pieces()
-        begun = list(islice(pieces, SYNCHRONOUS_SLICES))
-        start = b'{"header":%b' % header
-        if body.complete:
-            call.send(b"%b%b}" % (start, b"".join(begun)))
-        else:
-            call.reply.stream(partial(_send, start + b"".join(begun), pieces, self._turn))
+        call.send_slices(b'{"header":%b' % header, Body(store, options).pieces())
 
 
 def one(options: Options, record: Record | None) -> bytes:
@@ -129,6 +121,22 @@ def one(options: Options, record: Record | None) -> bytes:
     return b',"kvs":[%b],"count":"1"' % key_value(record, keys_only=options.keys_only)
 
 
+def shaped(options: Options, done: RangeDone) -> bytes:
+    """What follows the header in the answer for a range that was read within a transaction."""
+    records = [record for record in done.records if options.keeps(record)]
+    descending = options.order == _DESCEND
+    if not options.by_key:
+        records = ordered(records, options.target, descending=descending)
+    elif descending:
+        records.reverse()
+    limit = options.limit or _ALL
+    more = len(records) > limit or (options.is_plain and not options.count_only and done.count > limit)
+    shown = tuple(records[:limit])
+    kvs = b',"kvs":[%b]' % key_values(shown, keys_only=options.keys_only) if shown else b""
+    count = b',"count":"%d"' % done.count if done.count else b""
+    return kvs + (b',"more":true' if more else b"") + count
+
+
 class Body:
     """What follows the header in the answer for a range, as of the store's revision at this moment."""
 
@@ -136,8 +144,6 @@ class Body:
         self._store = store
         self._options = options
         self._now = store.revision
-        self.complete = False
-        """Whether the last piece was given."""
         self._count = 0
 
     def pieces(self) -> Iterator[bytes]:
@@ -156,13 +162,12 @@ class Body:
                 yield before + key_values(kept, keys_only=options.keys_only)
             else:
                 yield b""
-        self.complete = True
         end = b"]" if shown else b""
         if more:
             end += b',"more":true'
         if self._count:
             end += b',"count":"%d"' % self._count
-        yield end
+        yield end + b"}"
 
     def _counted(self) -> Iterator[tuple[Record, ...]]:
         for _ in self._pages(0, reverse=False):
@@ -206,19 +211,3 @@ class Body:
             wanted -= len(kept)
             rest = page.rest
             yield kept
-
-
-async def _send(begun: bytes, pieces: Iterator[bytes], turn: trio.Lock, outlet: Outlet) -> None:
-    """Send a long range. If its revision is compacted away in the middle there is no whole to send."""
-    await outlet.start(200, JSON)
-    piece: bytes | None = begun
-    while piece is not None:
-        if piece:
-            await outlet.send(piece)  # without the turn: a slow client delays nobody
-        try:
-            async with turn:
-                piece = next(pieces, None)
-        except CompactedError:
-            await outlet.abort()
-            return
-    await outlet.send(b"}")

@@ -23,6 +23,11 @@ _BY: dict[int, Callable[[Record], Any]] = {
 _first = itemgetter(0)
 
 
+def ordered(records: list[Record], target: int, *, descending: bool) -> list[Record]:
+    """A few records in that order."""
+    return sorted(records, key=_BY[target], reverse=descending)
+
+
 class Sorting:
     """Keys in the order of `target` (VERSION, CREATE, MOD, VALUE by number); those that are equal stay as they came."""
 

@@ -4,6 +4,9 @@ from typing import Protocol
 
 from core.api import store
 from core.kv.access import Span
+from core.kv.commands import Txn
+from core.kv.leases import Lease
+from core.kv.outcomes import TxnDone
 from core.kv.reading import RangePage
 from core.kv.records import Record
 
@@ -19,4 +22,21 @@ class Store(store.Store, Protocol):
         """A page of a range of keys as of revision `at` or now: at most `wanted` records, the others counted, in order
         of the keys or backwards. A call never takes long; it says what is left to be read. CompactedError,
         FutureRevisionError."""
+        ...
+
+    def evaluate(self, command: Txn) -> TxnDone:
+        """What a transaction that writes nothing comes to now. KeyspaceError."""
+        ...
+
+    def lease(self, lease: int) -> tuple[Lease, list[bytes]] | None:
+        """The terms and keys of a lease."""
+        ...
+
+    def leases(self, after: int = 0, limit: int = 1000) -> list[int]:
+        """The ids of the leases behind `after`, in order."""
+        ...
+
+    @property
+    def swept(self) -> bool:
+        """Whether all that compaction hides is removed."""
         ...
