@@ -1,9 +1,10 @@
 """The state machine: batches of commands in, outcomes and events out; and the reads of both dialects."""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
-from core.kv import accounts, compaction, flat, leases, reading, records, revocations, tree
+from core.kv import accounts, compaction, flat, leases, reading, records, revocations, trail, tree
 from core.kv.access import Span
 from core.kv.accounts import Accounts
 from core.kv.commands import (
@@ -220,6 +221,24 @@ class Keyspace:
         self._ledger.check_readable(start)
         for position, row in self._ledger.rows.scan(Table.REVISION, POSITION.pack(start, 0)):
             yield records.decode(position, row)
+
+    def changes(self, position: bytes) -> Iterator[Record]:
+        """Every record from a position on, silent parts included; good until the next write. What the floor hides may
+        be missing."""
+        for found, row in self._ledger.rows.scan(Table.REVISION, position):
+            yield records.decode(found, row)
+
+    def first_of(self, revision: int) -> bytes:
+        """The position from which on records have that v3 revision or a later one."""
+        return trail.first_of(self._ledger, revision)
+
+    def trail(self, table: Table, key: bytes, position: bytes) -> trail.Trail:
+        """The versions of one key or directory from a position on."""
+        return trail.Trail(self._ledger, table, key, position)
+
+    def names(self, table: Table, start: bytes, end: bytes | None, limit: int) -> list[bytes]:
+        """The first keys or directories of a range that have history, those that are gone included."""
+        return [name for name, _ in islice(self._ledger.rows.scan(table, start, end), limit)]
 
     def deadline(self, record: Record) -> int:
         """Cluster time in ns when a record expires by its own TTL or its lease; 0: never."""
