@@ -6,7 +6,7 @@ import resource
 import select
 import socket
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from time import perf_counter
 
 import trio
@@ -45,8 +45,11 @@ class Frontend:
         limits: Limits | None = None,
         wall: Callable[[], float] = time.time,
         admit: Admit = lambda _: "",
+        opened: Collection[bytes] = frozenset(),
     ) -> None:
-        """`admit` is asked once for each connection whose client showed a certificate."""
+        """`admit` is asked once for each connection whose client showed a certificate. Requests for the paths `opened`
+        are handed over with their head, for `Reply.converse`."""
+        self._opened = opened
         self._handler = handler
         self._admit = admit
         self._limits = limits or Limits()
@@ -68,6 +71,7 @@ class Frontend:
             async with trio.open_nursery() as streams:
                 start = streams.start_soon
                 hub = self._hub = Hub(self._handler, self._limits, self._counters, self._wall(), start, self._admit)
+                hub.opened = self._opened
                 hub.set_time(trio.current_time(), self._wall())
                 for listener in listeners:
                     self._listeners[listener.socket.fileno()] = listener
