@@ -83,6 +83,7 @@ class _MarkedLine:
         self._headers = headers
         self.send = line.send
         self.wake = line.wake
+        self.wake_in = line.wake_in
         self.end = line.end
 
     @property

@@ -208,6 +208,21 @@ async def test_a_quiet_conversation_has_no_time_limit() -> None:
         await client.until(b"<still>")
 
 
+async def test_a_turn_may_be_asked_for_later() -> None:
+    talk = Echo()
+    async with serving(talking(talk), QUICK, paths=(PATH,)) as served, served.client() as client:
+        await client.send(OPEN)
+        await client.until(b"\r\n\r\n")
+        assert talk.line is not None
+        for turn in (1, 2):
+            began = trio.current_time()
+            talk.line.wake_in(0.1)
+            await until(lambda turn=turn: talk.turns == turn)  # type: ignore[misc]
+            assert trio.current_time() - began >= 0.1
+            talk.line.send(b"two", b"pieces")
+            assert b"3\r\ntwo\r\n6\r\npieces\r\n" in await client.until(b"pieces\r\n")
+
+
 async def test_draining_cuts_it_off() -> None:
     talk = Echo()
     async with serving(talking(talk), paths=(PATH,)) as served, served.client() as client:

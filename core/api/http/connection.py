@@ -451,6 +451,8 @@ class Connection:
             self._hub.turned_away(self.caller.address, "it did not finish the TLS handshake in time")
         elif self.state is IDLE:
             refused["idle"] += 1
+        elif isinstance(self.outlet, Conversation) and self.outlet.expire():
+            return
         elif self.state is not LINGERING:
             refused["slow-reader"] += 1
         self.close()

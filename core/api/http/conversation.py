@@ -2,24 +2,25 @@
 
 from typing import TYPE_CHECKING
 
+from core.api.http.hub import NEVER, Hub
 from core.api.http.judge import Judge, RefusedError
 from core.api.http.message import Talk
 from core.api.http.wire import chunk
 
 if TYPE_CHECKING:
     from core.api.http.connection import Connection
-    from core.api.http.hub import Hub
 
 
 class Conversation:
     """The `Line` of one request. Input is read while the client takes what is sent to it, so neither grows."""
 
-    __slots__ = ("_asked", "_begun", "_connection", "_hub", "_over", "_talk")
+    __slots__ = ("_alarm", "_asked", "_begun", "_connection", "_hub", "_over", "_talk")
 
-    def __init__(self, connection: "Connection", hub: "Hub", talk: Talk) -> None:
+    def __init__(self, connection: "Connection", hub: Hub, talk: Talk) -> None:
         self._connection = connection
         self._hub = hub
         self._talk = talk
+        self._alarm = NEVER
         self._asked = False
         self._begun = False
         self._over = False
@@ -44,12 +45,12 @@ class Conversation:
         self._connection.begin_stream(status, headers)
         self._connection.limit_write()
 
-    def send(self, piece: bytes) -> None:
-        """Send one piece as one chunk."""
+    def send(self, *pieces: bytes) -> None:
+        """Send each piece as one chunk."""
         if not self._begun:
             raise RuntimeError("a conversation must be started before a piece is sent")
         connection = self._connection
-        connection.transmit(chunk(piece) if connection.http_1_1 else piece)
+        connection.transmit(b"".join(map(chunk, pieces) if connection.http_1_1 else pieces))
         connection.limit_write()
 
     def wake(self) -> None:
@@ -58,6 +59,12 @@ class Conversation:
             self._asked = True
             if self.free:
                 self._hub.resume(self._connection)
+
+    def wake_in(self, seconds: float) -> None:
+        """Ask for a turn later."""
+        self._alarm = self._hub.deadline(seconds)
+        if self.free and not self._over:
+            self._connection.deadline = self._alarm
 
     def end(self) -> None:
         """End the response properly."""
@@ -96,8 +103,17 @@ class Conversation:
             self._asked = False
             self._talk.ready()
 
+    def expire(self) -> bool:
+        """The connection's deadline has passed; whether it was that of `wake_in`."""
+        if not self.free:
+            return False
+        self._alarm = self._connection.deadline = NEVER
+        self.wake()
+        return True
+
     def resume(self) -> None:
         """All that was sent is taken."""
+        self._connection.deadline = self._alarm
         self._hub.resume(self._connection)
 
     def cancel(self) -> None:

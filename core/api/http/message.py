@@ -85,12 +85,16 @@ class Line(Protocol):
         """Send the head at once (chunked encoding is added)."""
         ...
 
-    def send(self, piece: bytes) -> None:
-        """Send one piece as one HTTP chunk."""
+    def send(self, *pieces: bytes) -> None:
+        """Send each piece as one HTTP chunk."""
         ...
 
     def wake(self) -> None:
         """Ask for a call of `Talk.ready`, once, after others had their turn."""
+        ...
+
+    def wake_in(self, seconds: float) -> None:
+        """Ask for one later, by a second or two; the last such call counts."""
         ...
 
     def end(self) -> None:
