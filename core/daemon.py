@@ -119,7 +119,7 @@ def _frontend(config: Config, member: Member, view: View, admission: Admission, 
         Keys(store, gate, view.id, counters),
         [
             *tree.routes(store, gate, view, counters, time.time),
-            *flat.routes(store, gate, view, config.max_request_bytes),
+            *flat.routes(store, gate, view, view, config.max_request_bytes),
             *operations.routes(store, gate, view, view, sources, VERSION),
         ],
     )

@@ -8,6 +8,7 @@ from core.api.figures import Figure
 from core.api.http import Frontend
 from core.api.ops.operator import CommitTimes, Status
 from core.api.v2.cluster import Member as ShownMember
+from core.api.v3.cluster import Changed, WhyNot
 from core.config import Config
 from core.member import Member
 from core.raft.machine import Role
@@ -22,7 +23,7 @@ _STATES = {
 
 
 class View:
-    """Fulfils `Cluster` of v2, `Health` and `Node` of operations, and is a source of figures."""
+    """Fulfils `Cluster` of v2 and v3, `Node` of maintenance, `Health` and `Node` of operations; a source of figures."""
 
     def __init__(self, config: Config, member: Member) -> None:
         self._config = config
@@ -66,6 +67,40 @@ class View:
     @property
     def watchers(self) -> int:
         return self._member.hub.open
+
+    # Its members, for v3: this version runs clusters of one
+
+    @property
+    def learners(self) -> Sequence[str]:
+        return ()
+
+    def add_member(self, peer_urls: Sequence[str], *, learner: bool, done: Changed) -> None:
+        done(WhyNot.NOT_ENOUGH)
+
+    def remove_member(self, member: str, done: Changed) -> None:
+        done(WhyNot.NOT_ENOUGH if member == self.self_id else WhyNot.NOT_FOUND)
+
+    def update_member(self, member: str, peer_urls: Sequence[str], done: Changed) -> None:
+        done(WhyNot.NOT_ENOUGH if member == self.self_id else WhyNot.NOT_FOUND)
+
+    def promote_member(self, member: str, done: Changed) -> None:
+        done(WhyNot.NO_LEARNER if member == self.self_id else WhyNot.NOT_FOUND)
+
+    def transfer_lead(self, member: str, done: Changed) -> None:
+        done(self.members[0] if member == self.self_id else WhyNot.BAD_TRANSFEREE)
+
+    # Maintenance, for v3
+
+    @property
+    def size_on_disk(self) -> int:
+        return self._member.directory.state.size_on_disk()
+
+    @property
+    def size_in_use(self) -> int:
+        return self._member.directory.state.size_in_use()
+
+    def look_at_space(self) -> None:
+        self._member.node.headroom.look()
 
     # Health
 

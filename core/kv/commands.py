@@ -166,9 +166,11 @@ class Compact(_Command, frozen=True, array_like=True, gc=False, tag=23):
 
 
 class AuthSwitch(_Command, frozen=True, array_like=True, gc=False, tag=32):
-    """Begin to restrict access by users and roles, or end it. Beginning makes the role guest if there is none."""
+    """Begin to restrict access by users and roles, or end it. Beginning makes the role guest if there is none, unless
+    `guest` is False: then whoever shows no credentials may do nothing."""
 
     enabled: bool
+    guest: bool = True
 
 
 class UserCreate(_Command, frozen=True, array_like=True, gc=False, tag=33):
@@ -202,11 +204,13 @@ class RoleCreate(_Command, frozen=True, array_like=True, gc=False, tag=36):
 
 
 class RoleChange(_Command, frozen=True, array_like=True, gc=False, tag=37):
-    """Add rights to an existing role, then take away those of `revoke`; taking away what is not there is no error."""
+    """Add rights to an existing role, then take away those of `revoke`; taking away what is not there is no error. At
+    last give it exactly the rights of `put` on their ranges."""
 
     name: str
     grant: tuple[Permission, ...] = ()
     revoke: tuple[Permission, ...] = ()
+    put: tuple[Permission, ...] = ()
 
 
 class RoleDelete(_Command, frozen=True, array_like=True, gc=False, tag=38):

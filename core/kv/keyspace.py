@@ -36,6 +36,7 @@ from core.kv.commands import (
     UserDelete,
 )
 from core.kv.errors import KeyspaceError, StaleAccessError
+from core.kv.hashing import Hashing
 from core.kv.ledger import Ledger
 from core.kv.outcomes import (
     AccessDone,
@@ -252,6 +253,10 @@ class Keyspace:
     def leases(self, after: int = 0, limit: int = 1000) -> list[int]:
         """The ids of the leases behind `after`, in order."""
         return leases.ids(self._ledger, after, limit)
+
+    def hashing(self, revision: int = 0) -> Hashing:
+        """A hash of all as of a revision (0: now), to be made step by step; CompactedError, FutureRevisionError."""
+        return Hashing(self._ledger, revision)
 
     def next_deadline(self) -> int | None:
         """Cluster time in ns when something expires next."""

@@ -21,7 +21,10 @@ class LocalStore:
         self.evaluate = node.keyspace.evaluate
         self.lease = node.keyspace.lease
         self.leases = node.keyspace.leases
+        self.hashing = node.keyspace.hashing
         self.deadline = node.keyspace.deadline
+        self.watch_keys = node.hub.watch_keys
+        self.follow = node.hub.follow
 
     @property
     def revision(self) -> int:

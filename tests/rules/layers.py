@@ -54,7 +54,7 @@ ROOMS = {
     "core.welcome": Room(4, "core.addresses core.config core.logs"),
     "core.member": Room(4, "core.version core.raft core.kv core.store_lmdb core.watch core.node core.config", "trio"),
     "core.views": Room(
-        4, "core.version core.raft core.api core.api.http core.api.v2 core.api.ops core.config core.member"
+        4, "core.version core.raft core.api core.api.http core.api.v2 core.api.v3 core.api.ops core.config core.member"
     ),
     "core.daemon": Room(
         4,

@@ -25,7 +25,7 @@ from core.kv.access import Identity, Office, Right, Span, span
 from core.kv.commands import Admissible, Admitted, Command, Compact
 from core.kv.errors import KeyspaceError, StaleAccessError
 
-_NOT_ALLOWED = Response(405, TEXT, b"Method Not Allowed\n")
+NOT_ALLOWED = Response(405, TEXT, b"Method Not Allowed\n")
 SYNCHRONOUS_SLICES = 2
 """Slices of an answer that are made at once; a longer one gets a task of its own."""
 REFUSALS = (RpcError, KeyspaceError, ProposalError)
@@ -205,7 +205,7 @@ class Unary(Generic[M]):
 
     def __call__(self, request: Request, reply: Reply) -> None:
         if request.method != b"POST":
-            reply.send(_NOT_ALLOWED)
+            reply.send(NOT_ALLOWED)
             return
         try:
             message = self._reader.read(request.body)
@@ -247,7 +247,7 @@ class Several(Generic[M]):
 
     def __call__(self, request: Request, reply: Reply) -> None:
         if request.method != b"POST":
-            reply.send(_NOT_ALLOWED)
+            reply.send(NOT_ALLOWED)
             return
         try:
             messages = self._reader.read_all(request.body)
