@@ -125,7 +125,7 @@ def _frontend(config: Config, member: Member, view: View, admission: Admission, 
     )
     if config.cors:
         handler = Cors(handler, frozenset(config.cors))
-    frontend = Frontend(handler, Limits(body_max=_body_max(config)), admit=admission)
+    frontend = Frontend(handler, Limits(body_max=_body_max(config)), admit=admission, opened=flat.OPENED)
     return frontend
 
 

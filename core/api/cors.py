@@ -73,6 +73,10 @@ class _MarkedTalk:
         self.ready = talk.ready
         self.gone = talk.gone
 
+    @property
+    def hungry(self) -> bool:
+        return self._talk.hungry
+
     def begin(self, line: Line) -> None:
         self._talk.begin(_MarkedLine(line, self._headers))
 

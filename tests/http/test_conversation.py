@@ -19,6 +19,7 @@ class Echo:
         self.heard: list[bytes] = []
         self.turns = 0
         self.over = 0
+        self.hungry = True
         self.line: Line | None = None
 
     def begin(self, line: Line) -> None:
@@ -116,6 +117,21 @@ async def test_a_large_body_waits_until_the_client_reads() -> None:
         while read.count(b"x") < sent:
             read += await client.stream.receive_some(65536)
         assert len(b"".join(talk.heard)) >= sent
+
+
+async def test_whoever_is_not_hungry_is_not_fed() -> None:
+    talk = Echo()
+    async with serving(talking(talk), paths=(PATH,)) as served, served.client() as client:
+        await client.send(OPEN)
+        await client.until(b"\r\n\r\n")
+        talk.hungry = False
+        await client.send(chunk(b"food"))
+        await trio.sleep(0.02)
+        assert talk.heard == []
+        talk.hungry = True
+        assert talk.line is not None
+        talk.line.wake()
+        await client.until(b"<food>")
 
 
 async def test_other_answers_to_an_open_request_close_the_connection() -> None:

@@ -97,11 +97,11 @@ class Conversation:
 
     def go_on(self) -> None:
         """Its turn: what was sent is taken, or there is input."""
-        if self.free and not self._over:
-            self._connection.read_on()
         if self._asked and self.free and not self._over:
             self._asked = False
             self._talk.ready()
+        if self.free and not self._over and self._talk.hungry:
+            self._connection.read_on()
 
     def expire(self) -> bool:
         """The connection's deadline has passed; whether it was that of `wake_in`."""

@@ -105,6 +105,11 @@ class Line(Protocol):
 class Talk(Protocol):
     """The handler's half of a conversation: called on the loop, never waits, and returns within milliseconds."""
 
+    @property
+    def hungry(self) -> bool:
+        """Whether it takes more of the body now."""
+        ...
+
     def begin(self, line: Line) -> None:
         """It begins."""
         ...

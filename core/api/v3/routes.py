@@ -39,4 +39,5 @@ def table(context: Context, cluster: Cluster, node: Node) -> Mapping[str, Handle
         **cluster_handlers(context, cluster),
         **maintenance_handlers(context, cluster, node),
         **auth_handlers(context),
+        WATCH: WatchHandler(context),
     }
