@@ -106,7 +106,7 @@ class Call:
         identity = self.identity
         if identity is not None and not self._context.gate.may(identity, right, spans):
             audit.refused(identity.name, self.request, "no permission")
-            raise _denied(identity)
+            raise denied(identity)
 
     def permit_known(self) -> None:
         """RpcError for whoever shows no credentials while access is restricted."""
@@ -118,7 +118,7 @@ class Call:
         identity = self.identity
         if identity is not None and identity.office < Office.ADMIN:
             audit.refused(identity.name, self.request, "needs admin")
-            raise _denied(identity)
+            raise denied(identity)
 
     def require(self, office: Office) -> None:
         """RpcError unless whoever asks holds the office, restricted or not; if so, the answer is audited."""
@@ -126,7 +126,7 @@ class Call:
         if identity.office < office:
             audit.refused(identity.name, self.request, f"needs {office.name.lower()}")
             if self.identity is not None:
-                raise _denied(self.identity)
+                raise denied(self.identity)
             raise RpcError(Code.PERMISSION_DENIED, f"etcdserver: permission denied: {untrusted(office)}")
         if office > Office.READER:
             self.reply = audit.Audited(self.reply, identity.name, self.request)
@@ -228,7 +228,8 @@ def unbelieved(denied: Denied) -> RpcError:
     return RpcError(Code.RESOURCE_EXHAUSTED if denied.status == 429 else Code.UNAVAILABLE, denied.why)
 
 
-def _denied(identity: Identity) -> RpcError:
+def denied(identity: Identity) -> RpcError:
+    """How whoever may not is answered."""
     if identity is ANONYMOUS:
         return invalid("user name is empty")
     return etcd(Code.PERMISSION_DENIED, "permission denied")

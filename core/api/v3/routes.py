@@ -10,10 +10,13 @@ from core.api.router import Route
 from core.api.v3.auth import auth_handlers
 from core.api.v3.calls import Context
 from core.api.v3.cluster import Cluster, cluster_handlers
+from core.api.v3.election import election_handlers
 from core.api.v3.header import Header
 from core.api.v3.kv import kv_handlers
 from core.api.v3.leases import lease_handlers
+from core.api.v3.lock import lock_handlers
 from core.api.v3.maintenance import Node, maintenance_handlers
+from core.api.v3.queue import Queue
 from core.api.v3.store import Store
 from core.api.v3.watch import WatchHandler
 
@@ -33,6 +36,7 @@ def routes(store: Store, gate: Gate, cluster: Cluster, node: Node, request_max: 
 
 def table(context: Context, cluster: Cluster, node: Node) -> Mapping[str, Handler]:
     """The handlers by path, without prefix."""
+    queue = Queue()
     return {
         **kv_handlers(context),
         **lease_handlers(context),
@@ -40,4 +44,6 @@ def table(context: Context, cluster: Cluster, node: Node) -> Mapping[str, Handle
         **maintenance_handlers(context, cluster, node),
         **auth_handlers(context),
         WATCH: WatchHandler(context),
+        **lock_handlers(context, queue),
+        **election_handlers(context, queue),
     }

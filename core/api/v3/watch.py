@@ -13,12 +13,12 @@ from functools import partial
 import trio
 
 from core.api.access import audit
-from core.api.access.gate import Denied, Gate
+from core.api.access.gate import Gate
 from core.api.access.identity import ANONYMOUS
 from core.api.encodings import Encodings
 from core.api.http.message import Line, Reply, Request
-from core.api.plain import JSON, plain
-from core.api.v3.calls import Context, unbelieved
+from core.api.plain import JSON
+from core.api.v3.calls import NOT_ALLOWED, Context, identified
 from core.api.v3.encoding import Reader, int64
 from core.api.v3.errors import RpcError, invalid, response, stream_line
 from core.api.v3.header import Header
@@ -45,7 +45,6 @@ _COST = 1000
 _LARGE = 256 << 10
 """Bytes of events after which a turn ends."""
 _chance = secrets.SystemRandom()
-_NOT_ALLOWED = plain(405, b"Method Not Allowed")
 
 _COMPACTED = b"etcdserver: mvcc: required revision has been compacted"
 _EMPTY = b"mvcc: watcher range is empty"
@@ -59,6 +58,7 @@ class WatchHandler:
     """The handler of the path."""
 
     def __init__(self, context: Context) -> None:
+        self._context = context
         self.store: Store = context.store
         self.gate: Gate = context.gate
         self.header: Header = context.header
@@ -67,17 +67,9 @@ class WatchHandler:
 
     def __call__(self, request: Request, answer: Reply) -> None:
         if request.method != b"POST":
-            answer.send(_NOT_ALLOWED)
-        elif self.gate.switch.enabled:
-            self.gate.identify(request, partial(self._identified, request, answer))
+            answer.send(NOT_ALLOWED)
         else:
-            answer.converse(WatchStream(self, request, None))
-
-    def _identified(self, request: Request, answer: Reply, found: Identity | Denied) -> None:
-        if isinstance(found, Denied):
-            answer.send(response(unbelieved(found)))
-        else:
-            answer.converse(WatchStream(self, request, found))
+            identified(self._context, request, answer, lambda who: answer.converse(WatchStream(self, request, who)))
 
     def event(self, event: Event, *, previous: bool) -> bytes:
         """An event as JSON, encoded once."""
