@@ -10,6 +10,8 @@ from core.kv.transaction import Table
 
 SCANNED = 1000
 """Rows that one page looks at, at most: about a millisecond."""
+RECORD_COST = 4
+"""Rows that a record counts for."""
 PAGE_BYTES = 256 * 1024
 """About how many bytes of values one page brings."""
 
@@ -44,7 +46,7 @@ def page(ledger: Ledger, part: Span, at: int, wanted: int, *, reverse: bool = Fa
     scanned = count = size = 0
     start, stop = part.start, part.stop
     for name, row in ledger.rows.scan(Table.KEY, start, stop, reverse=reverse):
-        if scanned == SCANNED or size >= PAGE_BYTES:
+        if scanned >= SCANNED or size >= PAGE_BYTES:
             rest = Span(start, name + b"\0") if reverse else Span(name, stop)
             return RangePage(tuple(found), count, rest)
         scanned += 1
@@ -56,6 +58,7 @@ def page(ledger: Ledger, part: Span, at: int, wanted: int, *, reverse: bool = Fa
             if len(found) < wanted:
                 record = ledger.existing(position)
                 size += len(record.value) + len(name)
+                scanned += RECORD_COST
                 found.append(record)
     return RangePage(tuple(found), count, None)
 

@@ -113,7 +113,7 @@ def _operation_of(request: RequestOp, budget: int) -> tuple[Operation, Options |
         return put_of(request.request_put), request.request_put.prev_kv
     if request.request_range is not None:
         options = options_of(request.request_range)
-        cut = options.limit if options.is_plain else 0
+        cut = options.limit + 1 if options.limit and options.is_plain else 0
         return Range(options.key, options.end, options.revision, cut, options.count_only), options
     if request.request_delete_range is not None:
         return delete_of(request.request_delete_range), request.request_delete_range.prev_kv
