@@ -17,8 +17,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from rich.console import Console
-from throughput import WARM_UP_SECONDS, WIDTH, Result, Run, Workload, record, table
 
+from bench.throughput import WARM_UP_SECONDS, WIDTH, Result, Run, Workload, record, table
 from tests.whole.servers import KINDS, ROOT, Kind, Server
 
 LEASES = 100
