@@ -268,7 +268,7 @@ def test_one_model_of_access(tmp_path: Path) -> None:
             {"key": b64("/pub/"), "range_end": b64("/pub0")},
             {"permType": "WRITE", "key": b64("/pub/mine")},
         ]
-        odd = {"permType": "READWRITE", "key": b"/o", "range_end": b"/p"}
+        odd = {"permType": "READWRITE", "key": b"/n", "range_end": b"/p"}
         admin.good("auth/role/grant", {"name": "r", "perm": odd})
         assert v2_admin(server, "GET", "roles/r").body["permissions"] == rights, "no pattern says that range"
         admin.good("auth/user/add", {"name": "alice", "password": "wonderland"})

@@ -26,8 +26,8 @@ from core.kv.commands import Admissible, Admitted, Command, Compact
 from core.kv.errors import KeyspaceError, StaleAccessError
 
 NOT_ALLOWED = Response(405, TEXT, b"Method Not Allowed\n")
-SYNCHRONOUS_SLICES = 2
-"""Slices of an answer that are made at once; a longer one gets a task of its own."""
+SYNCHRONOUS_PIECES = 4
+"""Pieces of an answer that are made at once, a millisecond each; a longer one gets a task of its own."""
 REFUSALS = (RpcError, KeyspaceError, ProposalError)
 """What serving a request may raise; it is answered."""
 
@@ -86,7 +86,7 @@ class Call:
         """Answer with `start` and then pieces, each a slice of work; the rest of many in a task of its own.
         CompactedError of a piece is a refusal at first, and later breaks the connection."""
         begun = [start]
-        for _ in range(SYNCHRONOUS_SLICES + 1):
+        for _ in range(SYNCHRONOUS_PIECES):
             piece = next(pieces, None)
             if piece is None:
                 self.send(b"".join(begun))
