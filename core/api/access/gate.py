@@ -60,7 +60,7 @@ class Gate:
         """Whether access to keys is restricted, and by records of which revision."""
         self.accounts = accounts
         self._hashing = hashing
-        self.tokens = Tokens(accounts)
+        self.tokens = Tokens(accounts, trio.current_time)
         """What users of v3 show instead of a password."""
         self._throttle = Throttle()
         self._secret = secrets.token_bytes(32)
@@ -81,7 +81,7 @@ class Gate:
         if header is None:
             done(self.by_connection(request.caller))
             return
-        holder = self.tokens.user(header, trio.current_time())
+        holder = self.tokens.user(header)
         if holder is not None:
             done(self._user(holder))
             return

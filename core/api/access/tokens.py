@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from collections.abc import Callable
 
 import msgspec
 
@@ -23,27 +24,31 @@ class _Token(msgspec.Struct):
 class Tokens:
     """The tokens of one node, under their hashes. The table is bounded: the oldest goes."""
 
-    def __init__(self, accounts: Accounts) -> None:
+    def __init__(self, accounts: Accounts, clock: Callable[[], float]) -> None:
+        """`clock` gives seconds."""
         self._accounts = accounts
+        self._clock = clock
         self._known: dict[bytes, _Token] = {}
 
-    def issue(self, user: str, now: float) -> str:
+    def issue(self, user: str) -> str:
         """A new token for a user who has just proven to be one."""
         record = self._accounts.user(user)
         if record is None:
             raise ValueError(f"there is no user {user}")
+        now = self._clock()
         if len(self._known) >= KEPT:
             self._drop_old(now)
         token = secrets.token_urlsafe(24)
         self._known[_name(token.encode())] = _Token(user, record.password, now + TTL_SECONDS)
         return token
 
-    def user(self, header: bytes, now: float) -> str | None:
-        """Whom an Authorization header with a token proves; it lives on from now."""
+    def user(self, header: bytes) -> str | None:
+        """Whom an Authorization header with a token proves; each use begins its life anew."""
         name = _name(header.removeprefix(_BEARER).strip())
         token = self._known.get(name)
         if token is None:
             return None
+        now = self._clock()
         record = self._accounts.user(token.user)
         if now >= token.until or record is None or record.password != token.password:
             del self._known[name]

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from functools import partial
 
-import trio
-
 from core.api.access.gate import Denied, Gate
 from core.api.http.message import Handler
 from core.api.v3.auth_messages import (
@@ -111,7 +109,7 @@ class _Auth:
 
         def proven(found: Identity | Denied) -> None:
             if isinstance(found, Identity) and found.user is not None:
-                token = self._gate.tokens.issue(found.user, trio.current_time())
+                token = self._gate.tokens.issue(found.user)
                 call.send(reply_body(self._header.now(), {"token": token}))
             elif isinstance(found, Denied) and found.status != 401:
                 code = Code.RESOURCE_EXHAUSTED if found.status == 429 else Code.UNAVAILABLE
