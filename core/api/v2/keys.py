@@ -9,6 +9,7 @@ import trio
 
 from core.api.access import audit
 from core.api.access.gate import INSUFFICIENT, Denied, Gate
+from core.api.encodings import Encodings
 from core.api.http.message import Outlet, Reply, Request, Response
 from core.api.plain import method_not_allowed, plain
 from core.api.store import Outcome, ProposalError, Store
@@ -42,6 +43,7 @@ class Keys:
         self._switch = gate.switch
         self._head = Head(store, cluster_id)
         self._counters = counters
+        self._encodings = Encodings()
         self._turn = trio.Lock()
         """Held to make a slice of a long listing. It is handed on in the next round of the loop, so however many
         listings are made, everything else waits for one slice and not for one of each."""
@@ -171,7 +173,7 @@ class Keys:
             found = identity or self._gate.by_connection(request.caller)
             return self._may(found, key, parameters, reads=True)
 
-        reply.stream(Watching(self._store, self._head, key, parameters, still_allowed).produce)
+        reply.stream(Watching(self._store, self._head, self._encodings, key, parameters, still_allowed).produce)
 
     def _get(self, reply: Reply, key: bytes, recursive: bool, began: int) -> None:
         store = self._store
