@@ -228,6 +228,10 @@ class Revoke(_Command, frozen=True, array_like=True, gc=False, tag=40):
     serial: bytes
 
 
+class Advance(_Command, frozen=True, array_like=True, gc=False, tag=41):
+    """Consume a revision and change nothing that anybody sees."""
+
+
 Operation = Put | DeleteRange | Range | Txn
 Admissible = (
     Set
@@ -264,7 +268,7 @@ class Admitted(_Command, frozen=True, array_like=True, gc=False, tag=39):
     command: Admissible
 
 
-Command = Admissible | Admitted | Expire | Compact | Revoke
+Command = Admissible | Admitted | Expire | Compact | Revoke | Advance
 
 
 class Batch(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -9,6 +9,7 @@ from core.kv.access import Span
 from core.kv.accounts import Accounts
 from core.kv.commands import (
     Admitted,
+    Advance,
     AuthSwitch,
     Batch,
     Command,
@@ -81,6 +82,7 @@ _OPERATIONS: dict[type, Any] = {
     LeaseRevoke: leases.revoke,
     LeaseKeepAlive: leases.keep_alive,
     Compact: compaction.compact,
+    Advance: compaction.advance,
     AuthSwitch: accounts.switch,
     UserCreate: accounts.create_user,
     UserChange: accounts.change_user,
@@ -106,7 +108,7 @@ def _unadmitted(ledger: Ledger, command: Command) -> Outcome:
 
 
 _OPERATIONS[Admitted] = _admitted
-_BY_OFFICE = frozenset((Admitted, Compact, Expire, Revoke))
+_BY_OFFICE = frozenset((Admitted, Advance, Compact, Expire, Revoke))
 _RESTRICTED: dict[type, Any] = {
     command: operation if command in _BY_OFFICE else _unadmitted for command, operation in _OPERATIONS.items()
 }
