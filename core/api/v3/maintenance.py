@@ -172,9 +172,9 @@ class _Maintenance:
 
     async def _send_snapshot(self, outlet: Outlet) -> None:
         begun = False
-        left = self._node.size_in_use
         try:
             async with self._node.snapshot() as pieces:
+                left = self._node.size_in_use  # an estimate: what is to come is not known before it is read
                 kept = b""
                 async for piece in pieces:
                     if not begun:
@@ -183,7 +183,7 @@ class _Maintenance:
                     kept += piece
                     while len(kept) > BLOB + _DIGEST:
                         blob, kept = kept[:BLOB], kept[BLOB:]
-                        left = max(left - len(blob), len(kept))
+                        left = max(left - len(blob), _DIGEST + 1)
                         await outlet.send(_blob(blob, left))
                 if kept[:-_DIGEST]:
                     await outlet.send(_blob(kept[:-_DIGEST], _DIGEST))
