@@ -4,6 +4,7 @@ A clean path that v3 writes gets its directories, so that v2 can walk to it. Key
 of every range and refused to every write.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import islice
 
@@ -97,15 +98,18 @@ def _writes(branch: tuple[Operation, ...], depth: int) -> tuple[set[bytes], list
     """Every put key and deletion that a branch may come to, whichever way its inner transactions go."""
     if depth > DEEPEST_TXN:
         raise LimitError(f"transactions are nested more than {DEEPEST_TXN} deep")
-    puts: set[bytes] = set()
-    deletes: list[DeleteRange] = []
-    for operation in branch:
-        more_puts, more_deletes = _writes_of(operation, depth)
-        if puts & more_puts or _covers_any(deletes, more_puts) or _covers_any(more_deletes, puts):
-            raise DuplicateKeyError
-        puts |= more_puts
-        deletes += more_deletes
-    return puts, deletes
+    parts = [_writes_of(operation, depth) for operation in branch]
+    puts: set[bytes] = set().union(*(keys for keys, _ in parts))
+    if len(puts) != sum(len(keys) for keys, _ in parts):
+        raise DuplicateKeyError
+    ordered = sorted(puts)
+    for keys, deletions in parts:
+        own = sorted(keys) if deletions else []
+        for deletion in deletions:
+            # Puts of the same operation do not count: they are of its other branch, or were looked at within it.
+            if _covered(ordered, deletion) > _covered(own, deletion):
+                raise DuplicateKeyError
+    return puts, [deletion for _, deletions in parts for deletion in deletions]
 
 
 def _writes_of(operation: Operation, depth: int) -> tuple[set[bytes], list[DeleteRange]]:
@@ -122,14 +126,13 @@ def _writes_of(operation: Operation, depth: int) -> tuple[set[bytes], list[Delet
     return set(), []
 
 
-def _covers_any(deletes: list[DeleteRange], keys: set[bytes]) -> bool:
-    return any(_covers(deletion, key) for deletion in deletes for key in keys)
-
-
-def _covers(deletion: DeleteRange, key: bytes) -> bool:
+def _covered(keys: list[bytes], deletion: DeleteRange) -> int:
+    """How many of the keys, which are in order, a deletion would end."""
     if deletion.end is None:
-        return key == deletion.key
-    return key >= deletion.key and (deletion.end == _ALL or key < deletion.end)
+        place = bisect_left(keys, deletion.key)
+        return int(place < len(keys) and keys[place] == deletion.key)
+    stop = len(keys) if deletion.end == _ALL else bisect_left(keys, deletion.end)
+    return max(stop - bisect_left(keys, deletion.key), 0)
 
 
 def _choose(ledger: Ledger, command: Txn, branches: dict[int, bool]) -> None:

@@ -25,17 +25,37 @@ ELSEWHERE: dict[str, str] = {
 }
 """Paths that no case can ask for: the file that tests each."""
 Servers = dict[Kind, Server]
+OWN = ("auth",)
+"""Files whose cases change more than keys."""
 FILES = sorted(file.stem for file in CASES.glob("*.txt"))
 
 
-@pytest.fixture
-def servers(tmp_path: Path) -> Iterator[Servers]:
-    with Server("corenode", tmp_path / "corenode") as ours, Server("etcd", tmp_path / "etcd") as theirs:
+def both(home: Path) -> Iterator[Servers]:
+    with Server("corenode", home / "corenode") as ours, Server("etcd", home / "etcd") as theirs:
         yield {"corenode": ours, "etcd": theirs}
 
 
-@pytest.mark.parametrize("file", FILES)
-def test_the_same_answers_as_etcd(servers: Servers, file: str) -> None:
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    yield from both(tmp_path_factory.mktemp("shared"))
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Servers]:
+    yield from both(tmp_path)
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file not in OWN])
+def test_the_same_answers_as_etcd(shared: Servers, file: str) -> None:
+    compare(shared, file)
+
+
+@pytest.mark.parametrize("file", OWN)
+def test_the_same_answers_as_etcd_from_a_fresh_start(fresh: Servers, file: str) -> None:
+    compare(fresh, file)
+
+
+def compare(servers: Servers, file: str) -> None:
     problems = []
     for case in read(CASES / f"{file}.txt"):
         ours, theirs = Player(servers["corenode"]), Player(servers["etcd"])

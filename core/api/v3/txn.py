@@ -16,6 +16,8 @@ from core.kv.outcomes import DeleteDone, PutDone, RangeDone, TxnDone
 
 MAX_OPERATIONS = 128
 """Comparisons or operations of a branch; what is nested shares them."""
+MAX_IN_ALL = 1024
+"""Operations of all branches together. Nested ones could be tens of thousands, and are carried out in one piece."""
 _RELATIONS: tuple[Relation, ...] = ("=", ">", "<", "!=")
 _TARGETS: tuple[Target, ...] = ("version", "create", "mod", "value", "lease")
 
@@ -42,6 +44,8 @@ class Transactions:
     def serve(self, request: TxnRequest, call: Call) -> None:
         """Answer one request. One that cannot write anything is a read."""
         command, shape = _txn_of(request, MAX_OPERATIONS)
+        if _count(command) > MAX_IN_ALL:
+            raise invalid("too many operations in txn request")
         check_duplicates(command)
         self._context.check_size(_size(command))
         if call.identity is not None:
@@ -120,6 +124,12 @@ def _operation_of(request: RequestOp, budget: int) -> tuple[Operation, Options |
     if request.request_txn is not None:
         return _txn_of(request.request_txn, budget)
     raise invalid("key not found")
+
+
+def _count(command: Txn) -> int:
+    """Operations of a transaction and of all within."""
+    inner = [each for each in (*command.success, *command.failure) if isinstance(each, Txn)]
+    return len(command.success) + len(command.failure) + sum(map(_count, inner))
 
 
 def _size(command: Txn) -> int:
