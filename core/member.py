@@ -69,6 +69,7 @@ class Member:
         await self.node.start()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keeper.run)
+            nursery.start_soon(self.hub.run)
             task_status.started()
             await self.node.run()
             nursery.cancel_scope.cancel()

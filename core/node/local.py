@@ -32,6 +32,11 @@ class LocalStore:
         return self._node.revision
 
     @property
+    def settled(self) -> bool:
+        """Whether every watch was offered all that was applied."""
+        return self._node.hub.settled
+
+    @property
     def raft_index(self) -> int:
         """The last log entry applied."""
         return self._node.raft_index

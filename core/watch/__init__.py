@@ -16,6 +16,9 @@ Whom an event concerns is found in dicts, and for ranges in `index`: the cost of
 however many others are open. A watch that is behind reads the rows of its own keys, if they are few, instead of all
 that happened (`core.kv.trail`).
 
+A crowd on one range is offered an event in turns by `Hub.run`, so that ten thousand watches hold nobody up; `settled`
+says whether all have it.
+
 `Hub.reset` is for a keyspace that came to a later state otherwise than by events: a snapshot was installed. Every
 watch then reads history from where it was.
 

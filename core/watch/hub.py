@@ -9,10 +9,17 @@ from core.kv import paths
 from core.kv.errors import CompactedError
 from core.kv.ledger import SYSTEM_PREFIX
 from core.kv.records import Event, Record
-from core.watch.index import RangeIndex
+from core.watch.index import Group, RangeIndex
 from core.watch.key import KeyWatch, KeyWatcher
 from core.watch.path import PathWatcher, cleared
 from core.watch.watcher import History, Watcher, weight_of
+
+CROWD = 500
+"""Watches of one range that are offered an event in the step that applies it, if `run` runs. To offer it to a larger
+crowd takes rounds of the loop, so many watches in each."""
+
+Offers = list[tuple[Event, int]]
+"""Events with their weights, in order; never a part of a revision."""
 
 
 class Hub:
@@ -26,8 +33,14 @@ class Hub:
         self._paths: SortedDict[bytes, set[PathWatcher]] = SortedDict()
         self._keys: RangeIndex[KeyWatcher] = RangeIndex()
         self._open = 0
-        self._seen = history.revision
-        """What happened up to this revision was offered to live watchers."""
+        self._published = self._seen = history.revision
+        """What happened up to `_seen` was offered to all live watchers."""
+        self._runs = False
+        self._crowds: dict[Group[KeyWatcher], Offers] = {}
+        """What is still to be offered."""
+        self._serving: Group[KeyWatcher] | None = None
+        """The crowd that is just being served: some have what the others get in a moment."""
+        self._crowd_came = trio.Event()
 
     @property
     def open(self) -> int:
@@ -92,7 +105,36 @@ class Hub:
                     self._offer(event)
                 for part in event.parts:
                     self._offer(part)
-        self._seen = self.history.revision
+        self._published = self.history.revision
+        if self.settled:
+            self._seen = self._published
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything that was published was offered to everybody."""
+        return not self._crowds and self._serving is None
+
+    async def run(self) -> None:
+        """Serve crowds, in turns. Without it they are served in the step that applies an event, however long it takes.
+
+        A watch is given all that waits for its crowd at once, so it never sees a part of a revision. One that was
+        opened or came to the end of history meanwhile leaves out what it has.
+        """
+        self._runs = True
+        while True:
+            await self._crowd_came.wait()
+            group = self._serving = next(iter(self._crowds))
+            offers = self._crowds.pop(group)
+            for members in _batched(list(group.members), CROWD):
+                for watcher in members:
+                    if watcher in group.members:
+                        for event, weight in offers:
+                            watcher.offer(event, weight)
+                await trio.lowlevel.checkpoint()
+            self._serving = None
+            if not self._crowds:
+                self._crowd_came = trio.Event()
+                self._seen = self._published
 
     def reset(self, history: History | None = None) -> None:
         """The keyspace was replaced by a later state of it (`history` None: in place), without the events between.
@@ -100,7 +142,9 @@ class Hub:
         self.history = history or self.history
         for watcher in list(self._everybody()):
             watcher.reset(self.history, self._seen)
-        self._seen = self.history.revision
+        self._published = self.history.revision
+        if self.settled:
+            self._seen = self._published
 
     def _everybody(self) -> Iterator[Watcher]:
         for watchers in self._paths.values():
@@ -112,8 +156,12 @@ class Hub:
         if not key.startswith(SYSTEM_PREFIX):
             weight = weight_of(event)
             for group in self._keys.find(key):
-                for watcher in group.members:
-                    watcher.offer(event, weight)
+                if group in self._crowds or group is self._serving or (self._runs and len(group.members) > CROWD):
+                    self._crowds.setdefault(group, []).append((event, weight))
+                    self._crowd_came.set()
+                else:
+                    for watcher in group.members:
+                        watcher.offer(event, weight)
 
     def _forget_path(self, watcher: PathWatcher) -> None:
         """Take a watcher out; it gets nothing any more."""
@@ -139,3 +187,9 @@ class Hub:
             for below in self._paths.irange(*paths.below(path), inclusive=(True, False)):
                 found.extend(self._paths[below])
         return found
+
+
+def _batched(members: Sequence[KeyWatcher], size: int) -> Iterator[Sequence[KeyWatcher]]:
+    """Parts of so many."""
+    for start in range(0, len(members), size):
+        yield members[start : start + size]

@@ -32,6 +32,10 @@ class Watched(World):
         self.now = 1.0
         self.watch = self.hub.watch  # type: ignore[method-assign]
 
+    @property
+    def settled(self) -> bool:  # type: ignore[override]
+        return self.hub.settled
+
     def watch_keys(self, *given: Any, **named: Any) -> KeyWatcher:
         return self.hub.watch_keys(*given, **named)
 
@@ -56,6 +60,7 @@ class Watched(World):
         listeners = open_tcp("127.0.0.1", 0)
         with trio.fail_after(PATIENCE_SECONDS):
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.hub.run)
                 await nursery.start(frontend.serve, listeners)
                 yield listeners[0].port
                 nursery.cancel_scope.cancel()

@@ -40,6 +40,7 @@ class World:
     size_on_disk = 4096
     size_in_use = 1024
     raft_term = 3
+    settled = True
 
     def __init__(self) -> None:
         self.keyspace = Keyspace(MemoryStore())

@@ -89,6 +89,11 @@ class Store(store.Store, Protocol):
         """Whether all that compaction hides is removed."""
         ...
 
+    @property
+    def settled(self) -> bool:
+        """Whether every watch was offered all that was applied: events to a crowd take some turns."""
+        ...
+
     def watch_keys(
         self,
         key: bytes,

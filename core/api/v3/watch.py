@@ -160,7 +160,7 @@ class WatchStream:
             if not self.hungry:
                 self._serve_messages()
             self._deliver()
-            self._tell_progress()
+            self._tell_progress(line)
             if self._ended and self.hungry and not (self._watches or self._out or line.begun):
                 raise invalid("no watch is asked for")
         except RpcError as error:
@@ -340,15 +340,23 @@ class WatchStream:
         if self._line is not None:
             self._line.wake_in(seconds)
 
-    def _tell_progress(self) -> None:
+    def _tell_progress(self, line: Line) -> None:
         """Where nothing is left to be told everything up to now is."""
-        if self._progress_asked and self.hungry and not self._queue:
+        asked = self._progress_asked and self.hungry and not self._queue
+        due = self._progress_at is not None and trio.current_time() >= self._progress_at
+        if not (asked or due):
+            return
+        if not self._service.store.settled:
+            line.wake()
+            return
+        header = self._service.header.now()
+        if asked:
             self._progress_asked = False
-            self._out.append(reply(self._service.header.now(), NOBODY))
-        if self._progress_at is not None and trio.current_time() >= self._progress_at:
+            self._out.append(reply(header, NOBODY))
+        if due:
             for watch in self._watches.values():
                 if watch.progress and not watch.told and not watch.queued:
-                    self._out.append(reply(self._service.header.now(), watch.id))
+                    self._out.append(reply(header, watch.id))
                 watch.told = False
             self._plan_progress()
 
