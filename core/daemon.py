@@ -114,12 +114,16 @@ def _frontend(config: Config, member: Member, view: View, admission: Admission, 
     """The front end with everything it serves."""
     store = LocalStore(member.node)
     counters = Counters()
-    sources: list[Source] = [view.figures, counters.figures, lambda: connection_figures(frontend)]
+    calls = flat.routes(store, gate, view, view, config.max_request_bytes)
+    sources: list[Source] = [
+        *(view.figures, counters.figures, flat.figures_of(calls)),
+        lambda: connection_figures(frontend),
+    ]
     handler: Handler = Router(
         Keys(store, gate, view.id, counters),
         [
             *tree.routes(store, gate, view, counters, time.time),
-            *flat.routes(store, gate, view, view, config.max_request_bytes),
+            *calls,
             *operations.routes(store, gate, view, view, sources, VERSION),
         ],
     )

@@ -39,7 +39,7 @@ ROOMS = {
     "core.api": Room(3, "core.kv core.node core.api.http", "msgspec"),
     "core.api.access": Room(3, "core.kv core.tls core.api core.api.http", "trio msgspec"),
     "core.api.v2": Room(3, "core.kv core.node core.api core.api.http core.api.access", "trio msgspec"),
-    "core.api.v3": Room(3, "core.kv core.api core.api.http core.api.access core.api.v2", "trio msgspec"),
+    "core.api.v3": Room(3, "core.kv core.node core.api core.api.http core.api.access core.api.v2", "trio msgspec"),
     "core.api.ops": Room(3, "core.kv core.node core.api core.api.http core.api.access", "msgspec prometheus_client"),
     "core.client": Room(3, "core.addresses", "trio httpcore msgspec"),
     # 4 wiring

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from core.api.v3.figures import figures
 from core.kv.commands import Compact, DeleteRange, Put, Set
+from core.node.latency import Latency
 from core.store_lmdb.snapshot import verify
 from tests.v3.client import V3, b64, plain
 from tests.v3.compare import UnixConnection
@@ -55,6 +57,26 @@ def test_a_hash_tells_a_value_that_differs() -> None:
     one.apply(Put(b"k", b"1"))
     other.apply(Put(b"k", b"2"))
     assert hash_of(one) != hash_of(other)
+
+
+def test_calls_are_measured_by_name_and_failures_by_code() -> None:
+    world = World()
+    source = figures(world.handlers.items())
+    assert list(source()) == []
+    world.answer("kv/put", {"key": b64("a")})
+    world.answer("kv/put", {"key": b64("a")})
+    world.answer("kv/put", {})
+    world.answer("kv/lease/revoke", {"ID": 7})
+    world.ask("kv/range", b"{")
+    shown = {(each.name, *each.labels.values()): each.value for each in source()}
+    latency = shown.pop(("corenode_v3_request_duration_seconds", "kv/put"))
+    assert isinstance(latency, Latency)
+    assert sum(latency.counts) == 2
+    assert shown == {
+        ("corenode_v3_failures", "kv/put", "invalid_argument"): 1,
+        ("corenode_v3_failures", "kv/range", "invalid_argument"): 1,
+        ("corenode_v3_failures", "lease/revoke", "not_found"): 1,
+    }
 
 
 @pytest.mark.slow

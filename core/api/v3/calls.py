@@ -6,6 +6,7 @@ restricted, calls the function with the message and a `Call`, and answers whatev
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from time import perf_counter_ns
 from typing import Any, Generic, Protocol
 
 import msgspec
@@ -19,6 +20,7 @@ from core.api.plain import JSON, TEXT
 from core.api.store import Outcome, ProposalError
 from core.api.v3.encoding import M, Reader
 from core.api.v3.errors import Code, RpcError, etcd, invalid, refusal, response
+from core.api.v3.figures import Meter
 from core.api.v3.header import Header, ok
 from core.api.v3.store import Store
 from core.kv.access import Identity, Office, Right, Span, span
@@ -52,19 +54,23 @@ class Context(msgspec.Struct, frozen=True):
 class Again(Protocol):
     """Whoever can serve a request from its beginning."""
 
+    meter: Meter
+
     def __call__(self, request: Request, reply: Reply) -> None: ...
 
 
 class Call:
     """One request being served. `send` or `fail` is called once."""
 
-    __slots__ = ("_access", "_again", "_context", "_first_reply", "identity", "reply", "request")
+    __slots__ = ("_access", "_again", "_began", "_context", "_first_reply", "identity", "reply", "request")
 
     def __init__(
-        self, context: Context, request: Request, reply: Reply, again: Again, identity: Identity | None = None
+        self, context: Context, request: Request, reply: Reply, again: Again, began: int, identity: Identity | None
     ) -> None:
+        """`began` is the `perf_counter_ns` of the request's arrival."""
         self._context = context
         self._again = again
+        self._began = began
         self._first_reply = reply
         self._access = context.gate.switch.revision
         self.request = request
@@ -76,11 +82,12 @@ class Call:
 
     def send(self, body: bytes) -> None:
         """Answer with a success."""
+        self._again.meter.latency.observe(perf_counter_ns() - self._began)
         self.reply.send(ok(body))
 
     def fail(self, error: object) -> None:
         """Answer with an error of the store, of the keyspace or of this dialect."""
-        self.reply.send(response(refusal(error)))
+        refuse(self._again.meter, self.reply, error)
 
     def send_slices(self, start: bytes, pieces: Iterator[bytes]) -> None:
         """Answer with `start` and then pieces, each a slice of work; the rest of many in a task of its own.
@@ -107,11 +114,6 @@ class Call:
         if identity is not None and not self._context.gate.may(identity, right, spans):
             audit.refused(identity.name, self.request, "no permission")
             raise denied(identity)
-
-    def permit_known(self) -> None:
-        """RpcError for whoever shows no credentials while access is restricted."""
-        if self.identity is ANONYMOUS:
-            raise invalid("user name is empty")
 
     def permit_root(self) -> None:
         """RpcError unless whoever asks is an administrator, or access is not restricted."""
@@ -202,23 +204,36 @@ class Unary(Generic[M]):
         self._reader = Reader(kind)
         self._serve = serve
         self._switch = context.gate.switch
+        self.meter = Meter()
 
     def __call__(self, request: Request, reply: Reply) -> None:
         if request.method != b"POST":
             reply.send(NOT_ALLOWED)
             return
+        began = perf_counter_ns()
         try:
             message = self._reader.read(request.body)
-            if self._switch.enabled:
-                identified(self._context, request, reply, partial(self._identified, message, request, reply))
-            else:
-                self._serve(message, Call(self._context, request, reply, self))
-        except REFUSALS as error:
-            reply.send(response(refusal(error)))
+        except RpcError as error:
+            refuse(self.meter, reply, error)
+            return
+        if self._switch.enabled:
+            identified(self._context, request, reply, partial(self._identified, message, request, reply, began))
+        else:
+            self._identified(message, request, reply, began, None)
 
-    def _identified(self, message: M, request: Request, reply: Reply, found: Identity | None) -> None:
-        call = Call(self._context, request, reply, self, found)
-        call.guarded(partial(self._serve, message, call))
+    def _identified(self, message: M, request: Request, reply: Reply, began: int, found: Identity | None) -> None:
+        call = Call(self._context, request, reply, self, began, found)
+        try:
+            self._serve(message, call)
+        except REFUSALS as error:
+            call.fail(error)
+
+
+def refuse(meter: Meter, reply: Reply, error: object) -> None:
+    """Answer with an error, and count it."""
+    refused = refusal(error)
+    meter.failed[refused.code.name.lower()] += 1
+    reply.send(response(refused))
 
 
 def unbelieved(denied: Denied) -> RpcError:
@@ -245,19 +260,24 @@ class Several(Generic[M]):
         self._context = context
         self._reader = Reader(kind)
         self._serve = serve
+        self.meter = Meter()
 
     def __call__(self, request: Request, reply: Reply) -> None:
         if request.method != b"POST":
             reply.send(NOT_ALLOWED)
             return
+        began = perf_counter_ns()
         try:
             messages = self._reader.read_all(request.body)
-            identified(self._context, request, reply, partial(self._identified, messages, request, reply))
-        except REFUSALS as error:
-            reply.send(response(refusal(error)))
+        except RpcError as error:
+            refuse(self.meter, reply, error)
+            return
+        identified(self._context, request, reply, partial(self._identified, messages, request, reply, began))
 
-    def _identified(self, messages: list[M], request: Request, reply: Reply, found: Identity | None) -> None:
-        call = Call(self._context, request, reply, self, found)
+    def _identified(
+        self, messages: list[M], request: Request, reply: Reply, began: int, found: Identity | None
+    ) -> None:
+        call = Call(self._context, request, reply, self, began, found)
         call.guarded(partial(self._serve, messages, call))
 
 

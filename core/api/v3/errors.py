@@ -23,7 +23,6 @@ from core.kv.errors import (
 class Code(IntEnum):
     """The codes of gRPC that this dialect uses."""
 
-    CANCELED = 1
     UNKNOWN = 2
     INVALID_ARGUMENT = 3
     DEADLINE_EXCEEDED = 4
@@ -32,13 +31,11 @@ class Code(IntEnum):
     RESOURCE_EXHAUSTED = 8
     FAILED_PRECONDITION = 9
     OUT_OF_RANGE = 11
-    UNIMPLEMENTED = 12
     UNAVAILABLE = 14
     UNAUTHENTICATED = 16
 
 
 _STATUS = {
-    Code.CANCELED: 408,
     Code.UNKNOWN: 500,
     Code.INVALID_ARGUMENT: 400,
     Code.DEADLINE_EXCEEDED: 504,
@@ -47,7 +44,6 @@ _STATUS = {
     Code.RESOURCE_EXHAUSTED: 429,
     Code.FAILED_PRECONDITION: 412,
     Code.OUT_OF_RANGE: 400,
-    Code.UNIMPLEMENTED: 501,
     Code.UNAVAILABLE: 503,
     Code.UNAUTHENTICATED: 401,
 }

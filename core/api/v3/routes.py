@@ -5,12 +5,14 @@ from collections.abc import Mapping
 import trio
 
 from core.api.access.gate import Gate
+from core.api.figures import Source
 from core.api.http.message import Handler
 from core.api.router import Route
 from core.api.v3.auth import auth_handlers
 from core.api.v3.calls import Context
 from core.api.v3.cluster import Cluster, cluster_handlers
 from core.api.v3.election import election_handlers
+from core.api.v3.figures import figures
 from core.api.v3.header import Header
 from core.api.v3.kv import kv_handlers
 from core.api.v3.leases import lease_handlers
@@ -32,6 +34,13 @@ def routes(store: Store, gate: Gate, cluster: Cluster, node: Node, request_max: 
     context = Context(store, gate, Header(store, cluster), request_max, trio.Lock())
     handlers = table(context, cluster, node)
     return [Route((prefix + path).encode(), handlers[path]) for prefix in PREFIXES for path in handlers]
+
+
+def figures_of(routes: list[Route]) -> Source:
+    """What `/metrics` shows of them."""
+    shortest = PREFIXES[0].encode()
+    named = [(route.path.removeprefix(shortest).decode(), route.handler) for route in routes]
+    return figures(named)
 
 
 def table(context: Context, cluster: Cluster, node: Node) -> Mapping[str, Handler]:
