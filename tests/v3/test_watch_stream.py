@@ -312,6 +312,19 @@ async def test_what_is_no_request_is_refused(sent: bytes, status: int, words: st
         await stream.close()
 
 
+async def test_whoever_says_nothing_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_module, "FIRST_SECONDS", 0.1)
+    world = Watched()
+    async with world.served(Limits(sweep_s=0.02)) as port, await Stream.begin(port, "watch") as stream:
+        answer = await stream.line()
+        assert answer is not None
+        assert (stream.status, answer["code"]) == (504, 4)
+        async with await Stream.begin(port, "watch") as other:
+            await other.say(create(b"a"))
+            await other.next()
+            assert await other.quiet(0.2), "a watch may wait as long as it likes"
+
+
 async def test_nonsense_after_good_messages_ends_the_stream_with_an_error() -> None:
     world = Watched()
     async with world.served() as port, await Stream.begin(port, "watch") as stream:

@@ -20,7 +20,7 @@ from core.api.http.message import Line, Reply, Request
 from core.api.plain import JSON
 from core.api.v3.calls import NOT_ALLOWED, Context, identified
 from core.api.v3.encoding import Reader, int64
-from core.api.v3.errors import RpcError, invalid, response, stream_line
+from core.api.v3.errors import Code, RpcError, invalid, response, stream_line
 from core.api.v3.header import Header
 from core.api.v3.render import key_value
 from core.api.v3.splitter import Splitter
@@ -35,6 +35,8 @@ MESSAGES = 32
 DELIVERIES = 32
 """Watches served in one turn. One that reads history ends the turn: that takes two milliseconds."""
 PROGRESS_SECONDS = 600.0
+FIRST_SECONDS = 30.0
+"""How long the first message may take to come."""
 FRAGMENT = 2 << 20
 """Bytes of one message, about, where the client takes fragments: etcd's limit of a request, and a little."""
 HELD = 64 << 20
@@ -137,12 +139,14 @@ class WatchStream:
         self._out: list[bytes] = []
         self._progress_asked = False
         self._progress_at: float | None = None
+        self._first_by = trio.current_time() + FIRST_SECONDS
 
     # Called by the front end
 
     def begin(self, line: Line) -> None:
         """The connection is ours."""
         self._line = line
+        line.wake_in(FIRST_SECONDS)
 
     def received(self, data: bytes, *, last: bool) -> None:
         """More messages."""
@@ -161,14 +165,21 @@ class WatchStream:
                 self._serve_messages()
             self._deliver()
             self._tell_progress(line)
-            if self._ended and self.hungry and not (self._watches or self._out or line.begun):
-                raise invalid("no watch is asked for")
+            if self.hungry and not (self._out or line.begun):
+                self._check_patience()
         except RpcError as error:
             self._fail(line, error)
             return
         self._send(line)
         if not self.hungry or self._queue:
             line.wake()
+
+    def _check_patience(self) -> None:
+        """RpcError if nothing was asked for and nothing is to be expected."""
+        if self._ended:
+            raise invalid("no watch is asked for")
+        if trio.current_time() >= self._first_by:
+            raise RpcError(Code.DEADLINE_EXCEEDED, f"no message came within {FIRST_SECONDS:g} s")
 
     def gone(self) -> None:
         """The connection is no longer ours."""
