@@ -27,8 +27,10 @@ DEEPEST_TXN = 128
 """Levels of nested transactions: as many as etcd's limit of operations allows. The same on every member and far below
 where a Python stack ends, which is not."""
 
-MOST_IN_RANGE = 10_000
-"""Keys that a range within a transaction may bring."""
+MOST_READ = 10_000
+"""Keys that the ranges and comparisons of one transaction may look at: it is carried out in one piece, and all wait."""
+COUNTED = 10
+"""As many keys that are only counted cost what one does that is read."""
 
 _ALL = b"\0"
 
@@ -64,7 +66,7 @@ def txn(ledger: Ledger, command: Txn) -> TxnDone:
     """Compare, then do one branch whole. What could be refused is looked for before the first write."""
     check_duplicates(command)
     branches: dict[int, bool] = {}
-    _choose(ledger, command, branches)
+    _choose(ledger, command, branches, _Allowance())
     before = ledger.revision
     first_event = len(ledger.events)
     ledger.begin_group()
@@ -78,7 +80,7 @@ def evaluate(ledger: Ledger, command: Txn) -> TxnDone:
     if any(_can_write(operation) for operation in (*command.success, *command.failure)):
         raise ValueError("a transaction that writes has to go through the log")
     branches: dict[int, bool] = {}
-    _choose(ledger, command, branches)
+    _choose(ledger, command, branches, _Allowance())
     return _run(ledger, command, branches)
 
 
@@ -135,18 +137,35 @@ def _covered(keys: list[bytes], deletion: DeleteRange) -> int:
     return max(stop - bisect_left(keys, deletion.key), 0)
 
 
-def _choose(ledger: Ledger, command: Txn, branches: dict[int, bool]) -> None:
+class _Allowance:
+    """What a transaction may still look at."""
+
+    def __init__(self) -> None:
+        self._left = MOST_READ * COUNTED
+
+    def take(self, found: Iterator[tuple[bytes, bytes]], cost: int) -> Iterator[tuple[bytes, bytes]]:
+        """The same keys, each for a price. LimitError when it is spent."""
+        for item in found:
+            self._left -= cost
+            if self._left < 0:
+                raise LimitError(
+                    f"a transaction looks at {MOST_READ:,} keys at most; read ranges by themselves, or with a limit"
+                )
+            yield item
+
+
+def _choose(ledger: Ledger, command: Txn, branches: dict[int, bool], allowance: _Allowance) -> None:
     """Decide the branch of each transaction from the state before all of them, and check what they will do."""
-    succeeded = all(_holds(ledger, compare) for compare in command.compare)
+    succeeded = all(_holds(ledger, compare, allowance) for compare in command.compare)
     branches[id(command)] = succeeded
     for operation in command.success if succeeded else command.failure:
         if isinstance(operation, Txn):
-            _choose(ledger, operation, branches)
+            _choose(ledger, operation, branches, allowance)
         elif isinstance(operation, Put):
             _check_put(ledger, operation)
         elif isinstance(operation, Range):
             _check_revision(ledger, operation.revision)
-            _check_range(ledger, operation)
+            _check_range(ledger, operation, allowance)
 
 
 def _run(ledger: Ledger, command: Txn, branches: dict[int, bool]) -> TxnDone:
@@ -189,11 +208,11 @@ def _settled(
     return _settled_txn(done, before, last, moved)
 
 
-def _holds(ledger: Ledger, compare: Compare) -> bool:
+def _holds(ledger: Ledger, compare: Compare, allowance: _Allowance) -> bool:
     """Whether a comparison holds for every key of its range. If none is there it is made with a key that has zeros and
     no value, as etcd makes it."""
     found = False
-    for _, position in _positions(ledger, compare.key, compare.end, None):
+    for _, position in allowance.take(_positions(ledger, compare.key, compare.end, None), COUNTED):
         found = True
         if not _holds_for(ledger.existing(position), compare):
             return False
@@ -286,15 +305,16 @@ def _check_put(ledger: Ledger, command: Put) -> None:
             raise KeyNotFoundError
 
 
-def _check_range(ledger: Ledger, command: Range) -> None:
-    """LimitError for more keys than a transaction may bring: it is carried out in one piece, and all wait for it."""
-    if command.end is None or command.count_only or 0 < command.limit <= MOST_IN_RANGE:
+def _check_range(ledger: Ledger, command: Range, allowance: _Allowance) -> None:
+    """LimitError if it would look at more keys than the transaction may. What the limit leaves out is counted."""
+    if command.end is None:
         return
     found = _positions(ledger, command.key, command.end, command.revision or None)
-    if next(islice(found, MOST_IN_RANGE, None), None) is not None:
-        raise LimitError(
-            f"a range within a transaction brings at most {MOST_IN_RANGE:,} keys; read it by itself, or with a limit"
-        )
+    read = 0 if command.count_only else command.limit or MOST_READ + 1
+    for _ in allowance.take(islice(found, read), COUNTED):
+        pass
+    for _ in allowance.take(found, 1):
+        pass
 
 
 def _check_revision(ledger: Ledger, revision: int) -> None:

@@ -122,6 +122,14 @@ def test_a_transaction_brings_no_range_without_bound() -> None:
     writing = {"success": [{"request_put": {"key": b64("y")}}, *whole["success"]]}
     assert world.answer("kv/txn", writing)[0] == 400
     assert world.revision == before, "refused as a whole"
+    everywhere = {**everything(), "target": "VERSION", "result": "GREATER"}
+    assert world.answer("kv/txn", {"compare": [everywhere]})[0] == 400
+    assert world.answer("kv/txn", {"compare": [{**everywhere, "result": "LESS"}]})[0] == 200, "the first key decides"
+    many = {**everything(), "limit": 300}
+    assert world.answer("kv/txn", {"success": [{"request_range": many}] * 3})[0] == 200
+    assert world.answer("kv/txn", {"success": [{"request_range": many}] * 30})[0] == 400, "all together count"
+    counted = {**everything(), "count_only": True}
+    assert world.answer("kv/txn", {"success": [{"request_range": counted}]})[0] == 200
     limited = {"success": [{"request_range": {**everything(), "limit": 3}}]}
     assert len(world.answer("kv/txn", limited)[1]["responses"][0]["response_range"]["kvs"]) == 3
 
