@@ -20,10 +20,15 @@ Where it departs from etcd, on purpose
   whoever has neither credentials nor permission remain.
 - Users and roles, members, snapshots and the transfer of the lead need an office (decision 15), whether access to keys
   is restricted or not. The role root is always there.
-- A lease keep-alive is a logged command and survives a change of the leader.
-- The alarm NOSPACE goes by itself when there is space again. Defragmentation has nothing to do: space is reused.
+- A transaction of n changes moves the revision by n; its keys carry the last of them. Changes of users and roles are
+  revisions too.
+- A transaction has 1,024 operations in all, and its ranges and comparisons look at 10,000 keys (`core.kv.flat`): it is
+  carried out in one piece, and everybody waits for it.
+- Leases have positive ids. A keep-alive is a logged command and survives a change of the leader.
+- The alarm NOSPACE rises and goes by itself. Defragmentation has nothing to do: space is reused.
+- An empty password is none: its user cannot log in by one.
 
-Refused: gRPC (HTTP/2), the watch of one client shared by many requests, and a memory of sessions.
+Refused: gRPC itself (HTTP/2), hashed passwords from outside, alarms raised by hand.
 
 State. Tokens (`core.api.access.tokens`), in memory, lost at restart. Cancelling a range or a stream closes it.
 """
