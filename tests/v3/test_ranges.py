@@ -3,9 +3,11 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.api.v3 import sorting
 from core.kv.access import Span
 from core.kv.commands import Compact, DeleteRange, Put
 from core.kv.reading import SCANNED
@@ -101,6 +103,17 @@ async def test_a_range_whose_revision_is_compacted_away_breaks_off() -> None:
     assert reply.produce is not None
     await reply.produce(outlet)
     assert outlet.aborted
+
+
+async def test_what_is_too_large_to_be_sorted_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sorting, "HELD_MAX", 300_000)
+    reply = ask(WORLD, **everything(), sort_target="MOD", sort_order="DESCEND")
+    outlet = FakeOutlet()
+    found = await body_of(reply, outlet)
+    assert (outlet.status, found["code"], outlet.aborted) == (429, 8, False)
+    assert "sorted" in found["message"]
+    whole = await body_of(ask(WORLD, **everything()))
+    assert whole["count"] == str(MANY)
 
 
 def test_no_page_looks_at_more_than_its_share() -> None:

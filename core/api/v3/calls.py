@@ -90,8 +90,8 @@ class Call:
         refuse(self._again.meter, self.reply, error)
 
     def send_slices(self, start: bytes, pieces: Iterator[bytes]) -> None:
-        """Answer with `start` and then pieces, each a slice of work; the rest of many in a task of its own.
-        CompactedError of a piece is a refusal at first, and later breaks the connection."""
+        """Answer with `start` and then pieces, each a slice of work; the rest of many in a task of its own. An error of
+        a piece is a refusal at first, and later breaks the connection."""
         begun = [start]
         for _ in range(SYNCHRONOUS_PIECES):
             piece = next(pieces, None)
@@ -181,16 +181,26 @@ class Call:
 
 
 async def _send_slices(begun: bytes, pieces: Iterator[bytes], turn: trio.Lock, outlet: Outlet) -> None:
-    await outlet.start(200, JSON)
-    piece: bytes | None = begun
-    while piece is not None:
-        if piece:
-            await outlet.send(piece)  # without the turn: a slow client delays nobody
-        try:
+    """Send the rest. What begins with empty pieces may still be refused in words; later there is no whole to send."""
+    started = False
+    try:
+        piece: bytes | None = b""
+        while piece is not None:
             async with turn:
                 piece = next(pieces, None)
-        except REFUSALS:
-            await outlet.abort()  # there is no whole to send any more
+            if not started and piece != b"":
+                started = True
+                await outlet.start(200, JSON)
+                await outlet.send(begun)
+            if piece:
+                await outlet.send(piece)  # without the turn: a slow client delays nobody
+    except REFUSALS as error:
+        if started:
+            await outlet.abort()
+            return
+        refused = response(refusal(error))
+        await outlet.start(refused.status, refused.headers)
+        await outlet.send(refused.body)
 
 
 Serve = Callable[[M, Call], None]
