@@ -1,11 +1,15 @@
 """Responses that are sent while the body of their request comes."""
 
+import ssl
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import trio
 
-from core.api.http import Line, Reply, Request, Response
+from core.api.http import Line, Reply, Request, Response, open_tcp
+from core.tls import server_context
+from tests.http.authority import Authority
 from tests.http.support import GET, QUICK, Client, Served, echo, serving, until
 
 PATH = b"/talk"
@@ -237,6 +241,27 @@ async def test_a_turn_may_be_asked_for_later() -> None:
             assert trio.current_time() - began >= 0.1
             talk.line.send(b"two", b"pieces")
             assert b"3\r\ntwo\r\n6\r\npieces\r\n" in await client.until(b"pieces\r\n")
+
+
+async def test_it_works_over_tls(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    certificate, key, _ = authority.issue("server")
+    context = server_context(certificate, key, authority.file)
+    trusting = ssl.create_default_context(cafile=authority.file)
+    talk = Echo()
+    async with serving(talking(talk), listeners=open_tcp("127.0.0.1", 0, context), paths=(PATH,)) as served:
+        stream = await trio.open_ssl_over_tcp_stream("127.0.0.1", served.port, ssl_context=trusting)
+        async with stream:
+            client = Client(stream)
+            await client.send(OPEN)
+            await client.until(b"\r\n\r\n")
+            for size in (1, 100, 60_000):
+                await client.send(chunk(b"x" * size) + chunk(b"!"))
+                await client.until(b"!>\r\n")
+            await client.send(b"0\r\n\r\n")
+            await client.until(b"last")
+        assert b"".join(talk.heard) == b"x!" + b"x" * 100 + b"!" + b"x" * 60_000 + b"!"
+        await until(lambda: talk.over == 1)
 
 
 async def test_draining_cuts_it_off() -> None:
