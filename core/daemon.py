@@ -36,6 +36,7 @@ from core.api.router import Router
 from core.api.v2 import routes as tree
 from core.api.v2.counters import Counters
 from core.api.v2.keys import Keys
+from core.api.v3 import routes as flat
 from core.config import Config, ConfigError
 from core.credentials import Credentials
 from core.joining import JoinError, beginning
@@ -129,19 +130,29 @@ def _frontend(
     """The front end with everything it serves, and what stands between it and web pages."""
     store = LocalStore(member.node)
     counters = Counters()
-    sources: list[Source] = [view.figures, counters.figures, lambda: connection_figures(frontend)]
+    calls = flat.routes(store, gate, view, view, config.max_request_bytes)
+    sources: list[Source] = [
+        *(view.figures, counters.figures, flat.figures_of(calls)),
+        lambda: connection_figures(frontend),
+    ]
     handler = Router(
         Keys(store, gate, view.id, counters),
         [
             *tree.routes(store, gate, view, counters, time.time),
+            *calls,
             *operations.routes(store, gate, view, view, view, sources, VERSION),
         ],
         store.damage,
     )
     names = [url.host for url in (*config.listen_client_urls, *config.advertise_client_urls)]
     browsers = Browsers(handler, names, config.cors)
-    frontend = Frontend(browsers, Limits(body_max=config.max_request_bytes), admit=admission)
+    frontend = Frontend(browsers, Limits(body_max=_body_max(config)), admit=admission, opened=flat.OPENED)
     return frontend, browsers
+
+
+def _body_max(config: Config) -> int:
+    """Bytes of a request body: the largest request of v3 is a third longer in base64, and has some JSON around it."""
+    return config.max_request_bytes * 4 // 3 + 65_536
 
 
 def _listen(config: Config) -> tuple[Credentials, list[Listener], list[Url]]:

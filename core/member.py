@@ -109,6 +109,7 @@ class Member:
             await nursery.start(self.peering.run, listeners)
             nursery.start_soon(self._keeper.run)
             nursery.start_soon(self._publish, tuple(client_urls))
+            nursery.start_soon(self.hub.run)
             task_status.started()
             await self.node.run()
             nursery.cancel_scope.cancel()

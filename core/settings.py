@@ -172,7 +172,7 @@ SETTINGS = (
         "Allow http:// URLs that other hosts can reach: anyone there reads and writes every key.",
     ),
     Setting("cors", _CLIENTS, _list, "", "Origins whose web pages may call, or *.", live=True, metavar="ORIGINS"),
-    Setting("max-request-bytes", _CLIENTS, size, "1572864", "Largest request body that is accepted.", metavar="BYTES"),
+    Setting("max-request-bytes", _CLIENTS, size, "1572864", "Largest keys and values of a request.", metavar="BYTES"),
     Setting("cert-file", _TLS, path, "", "Certificate for https:// URLs, PEM.", metavar="FILE"),
     Setting("key-file", _TLS, path, "", "Private key of the certificate, PEM.", metavar="FILE"),
     Setting("trusted-ca-file", _TLS, path, "", "Authority that signs client certificates, PEM.", metavar="FILE"),

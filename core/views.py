@@ -12,11 +12,14 @@ from core.api.ops.members import Member as RosterMember
 from core.api.ops.operator import CommitTimes, Status
 from core.api.v2.cluster import Follower
 from core.api.v2.cluster import Member as ShownMember
+from core.api.v3.cluster import Changed
 from core.config import Config
 from core.credentials import Credentials
 from core.kv.membership import Member as KnownMember
 from core.member import Member
+from core.node.local import LocalStore
 from core.raft.machine import Role
+from core.reshaping import Reshaping
 from core.version import VERSION
 
 _STATES = {
@@ -28,11 +31,12 @@ _STATES = {
 
 
 class View:
-    """Fulfils `Cluster` of v2, `Health` and `Node` of operations, and is a source of figures."""
+    """Fulfils `Cluster` of v2 and v3, `Node` of maintenance, `Health` and `Node` of operations; a source of figures."""
 
     def __init__(self, config: Config, member: Member, credentials: Credentials) -> None:
         self._config = config
         self._member = member
+        self._reshaping = Reshaping(LocalStore(member.node), self._find, lambda: self.leader_id)
         self._credentials = credentials
         self.client_urls: tuple[str, ...] = ()
         """What clients are told to connect to; known once the listeners are bound."""
@@ -87,6 +91,43 @@ class View:
     @property
     def watchers(self) -> int:
         return self._member.hub.open
+
+    # Its members, for v3: this version runs clusters of one
+
+    @property
+    def learners(self) -> Sequence[str]:
+        return [f"{member:x}" for member in self._member.node.raft.members.learners]
+
+    def add_member(self, peer_urls: Sequence[str], *, learner: bool, done: Changed) -> None:
+        self._reshaping.add(peer_urls, learner=learner, done=done)
+
+    def remove_member(self, member: str, done: Changed) -> None:
+        self._reshaping.remove(member, done)
+
+    def update_member(self, member: str, peer_urls: Sequence[str], done: Changed) -> None:
+        self._reshaping.update(member, peer_urls, done)
+
+    def promote_member(self, member: str, done: Changed) -> None:
+        self._reshaping.promote(member, done)
+
+    def transfer_lead(self, member: str, done: Changed) -> None:
+        self._reshaping.transfer(member, self.self_id, done)
+
+    def _find(self, member: str) -> ShownMember | None:
+        return next((each for each in self.members if each.id == member), None)
+
+    # Maintenance, for v3
+
+    @property
+    def size_on_disk(self) -> int:
+        return self._member.directory.state.size_on_disk()
+
+    @property
+    def size_in_use(self) -> int:
+        return self._member.directory.state.size_in_use()
+
+    def look_at_space(self) -> None:
+        self._member.node.headroom.look()
 
     # Health
 

@@ -18,7 +18,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable
 
-from core.api.http.message import Handler, Outlet, Reply, Request, Response
+from core.api.http.message import Handler, Line, Outlet, Reply, Request, Response, Talk
 from core.api.plain import message
 
 ANY = "*"
@@ -153,6 +153,9 @@ class _MarkedReply:
 
         self._reply.stream(marked)
 
+    def converse(self, talk: Talk) -> None:
+        self._reply.converse(_MarkedTalk(talk, self._headers))
+
 
 class _MarkedOutlet:
     def __init__(self, outlet: Outlet, headers: bytes) -> None:
@@ -167,3 +170,40 @@ class _MarkedOutlet:
 
     async def abort(self) -> None:
         await self._outlet.abort()
+
+
+class _MarkedTalk:
+    def __init__(self, talk: Talk, headers: bytes) -> None:
+        self._talk = talk
+        self._headers = headers
+        self.received = talk.received
+        self.ready = talk.ready
+        self.gone = talk.gone
+
+    @property
+    def hungry(self) -> bool:
+        return self._talk.hungry
+
+    def begin(self, line: Line) -> None:
+        self._talk.begin(_MarkedLine(line, self._headers))
+
+
+class _MarkedLine:
+    def __init__(self, line: Line, headers: bytes) -> None:
+        self._line = line
+        self._headers = headers
+        self.send = line.send
+        self.wake = line.wake
+        self.wake_in = line.wake_in
+        self.end = line.end
+
+    @property
+    def free(self) -> bool:
+        return self._line.free
+
+    @property
+    def begun(self) -> bool:
+        return self._line.begun
+
+    def start(self, status: int, headers: bytes) -> None:
+        self._line.start(status, headers + self._headers)

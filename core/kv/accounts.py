@@ -73,7 +73,7 @@ def switch(ledger: Ledger, command: AuthSwitch) -> AccessDone:
     if _user(ledger, ROOT) is None:
         raise AccessError(Why.NO_ROOT)
     part = 0
-    if _role(ledger, GUEST) is None:
+    if command.guest and _role(ledger, GUEST) is None:
         part = _put(ledger, _ROLES, Role(GUEST, (_EVERYTHING,)), part)
     return _done(ledger, part, enabled=True)
 
@@ -134,7 +134,7 @@ def create_role(ledger: Ledger, command: RoleCreate) -> AccessDone:
 
 
 def change_role(ledger: Ledger, command: RoleChange) -> AccessDone:
-    """Grant, then revoke, all or nothing."""
+    """Grant, then revoke, then put, all or nothing."""
     _check_role(command.name)
     old = _role(ledger, command.name)
     if old is None:
@@ -150,6 +150,8 @@ def change_role(ledger: Ledger, command: RoleChange) -> AccessDone:
     for each in command.revoke:
         if (each.key, each.end) in rights:
             rights[each.key, each.end] &= ~each.right
+    for each in command.put:
+        rights[each.key, each.end] = each.right
     role = Role(command.name, _ordered(rights))
     if role == old:
         raise AccessError(Why.ROLE_UNCHANGED, command.name)

@@ -106,12 +106,13 @@ class DeleteRange(_Command, frozen=True, array_like=True, gc=False, tag=17):
 
 
 class Range(_Command, frozen=True, array_like=True, gc=False, tag=18):
-    """Read inside a transaction. `revision` 0 means now; `limit` 0 means all."""
+    """Read inside a transaction. `revision` 0 means now; `limit` 0 means all; `count_only` means no keys."""
 
     key: bytes
     end: bytes | None = None
     revision: int = 0
     limit: int = 0
+    count_only: bool = False
 
 
 Target = Literal["value", "version", "create", "mod", "lease"]
@@ -165,9 +166,11 @@ class Compact(_Command, frozen=True, array_like=True, gc=False, tag=23):
 
 
 class AuthSwitch(_Command, frozen=True, array_like=True, gc=False, tag=32):
-    """Begin to restrict access by users and roles, or end it. Beginning makes the role guest if there is none."""
+    """Begin to restrict access by users and roles, or end it. Beginning makes the role guest if there is none, unless
+    `guest` is False: then whoever shows no credentials may do nothing."""
 
     enabled: bool
+    guest: bool = True
 
 
 class UserCreate(_Command, frozen=True, array_like=True, gc=False, tag=33):
@@ -201,11 +204,13 @@ class RoleCreate(_Command, frozen=True, array_like=True, gc=False, tag=36):
 
 
 class RoleChange(_Command, frozen=True, array_like=True, gc=False, tag=37):
-    """Add rights to an existing role, then take away those of `revoke`; taking away what is not there is no error."""
+    """Add rights to an existing role, then take away those of `revoke`; taking away what is not there is no error. At
+    last give it exactly the rights of `put` on their ranges."""
 
     name: str
     grant: tuple[Permission, ...] = ()
     revoke: tuple[Permission, ...] = ()
+    put: tuple[Permission, ...] = ()
 
 
 class RoleDelete(_Command, frozen=True, array_like=True, gc=False, tag=38):
@@ -244,6 +249,10 @@ class ChangeMember(_Command, frozen=True, array_like=True, gc=False, tag=42):
     """Of a member that belongs to the cluster: its new URLs."""
 
 
+class Advance(_Command, frozen=True, array_like=True, gc=False, tag=43):
+    """Consume a revision and change nothing that anybody sees."""
+
+
 Operation = Put | DeleteRange | Range | Txn
 Admissible = (
     Set
@@ -280,7 +289,7 @@ class Admitted(_Command, frozen=True, array_like=True, gc=False, tag=39):
     command: Admissible
 
 
-Command = Admissible | Admitted | Expire | Compact | Revoke | Publish | ChangeMember
+Command = Admissible | Admitted | Expire | Compact | Revoke | Publish | ChangeMember | Advance
 
 
 class Origin(msgspec.Struct, frozen=True, array_like=True, gc=False):

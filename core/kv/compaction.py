@@ -6,15 +6,16 @@ removes, for each change there, what that change replaced: work in proportion to
 """
 
 from core.kv import records, rows
-from core.kv.commands import Compact
+from core.kv.commands import Advance, Compact
 from core.kv.errors import CompactedError, FutureRevisionError
-from core.kv.ledger import Ledger
+from core.kv.ledger import SYSTEM_PREFIX, Ledger
 from core.kv.outcomes import Compacted
-from core.kv.records import POSITION, SPILLED
+from core.kv.records import POSITION, SPILLED, Action
 from core.kv.transaction import Table
 
 _MINUTE = 60_000_000_000
 _LAST = b"last minute"
+_ADVANCED = SYSTEM_PREFIX + b"advanced"
 
 
 def compact(ledger: Ledger, command: Compact) -> Compacted:
@@ -54,6 +55,20 @@ def sweep(ledger: Ledger, limit: int) -> int:
         return 0
     ledger.swept = walked
     return len(found)
+
+
+def is_swept(ledger: Ledger) -> bool:
+    """Whether there is nothing left to remove."""
+    left = next(ledger.rows.scan(Table.REVISION, ledger.swept, POSITION.pack(ledger.floor, 0)), None)
+    return left is None or records.decode(*left).revision >= ledger.floor
+
+
+def advance(ledger: Ledger, command: Advance) -> Compacted:
+    """Consume a revision: what the last one replaced can be forgotten then, which its own floor would still tell."""
+    previous = ledger.live(Table.KEY, _ADVANCED)
+    record = ledger.write(Table.KEY, _ADVANCED, ledger.revision + 1, 0, Action.SET, previous=previous)
+    ledger.tell(record, previous)
+    return Compacted(ledger.revision, ledger.floor)
 
 
 def note_time(ledger: Ledger) -> None:

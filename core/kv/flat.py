@@ -4,7 +4,9 @@ A clean path that v3 writes gets its directories, so that v2 can walk to it. Key
 of every range and refused to every write.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator
+from itertools import islice
 
 from core.kv import leases, paths, rows
 from core.kv.commands import Compare, DeleteRange, Operation, Put, Range, Txn
@@ -24,6 +26,11 @@ from core.kv.transaction import Table
 DEEPEST_TXN = 128
 """Levels of nested transactions: as many as etcd's limit of operations allows. The same on every member and far below
 where a Python stack ends, which is not."""
+
+MOST_READ = 10_000
+"""Keys that the ranges and comparisons of one transaction may look at: it is carried out in one piece, and all wait."""
+COUNTED = 10
+"""As many keys that are only counted cost what one does that is read."""
 
 _ALL = b"\0"
 
@@ -50,7 +57,7 @@ def range_(ledger: Ledger, command: Range) -> RangeDone:
     count = 0
     for _, position in _positions(ledger, command.key, command.end, command.revision or None):
         count += 1
-        if not command.limit or len(found) < command.limit:
+        if not command.count_only and (not command.limit or len(found) < command.limit):
             found.append(ledger.existing(position))
     return RangeDone(ledger.revision, tuple(found), count)
 
@@ -59,13 +66,28 @@ def txn(ledger: Ledger, command: Txn) -> TxnDone:
     """Compare, then do one branch whole. What could be refused is looked for before the first write."""
     check_duplicates(command)
     branches: dict[int, bool] = {}
-    _choose(ledger, command, branches)
+    _choose(ledger, command, branches, _Allowance())
     before = ledger.revision
     first_event = len(ledger.events)
     ledger.begin_group()
     done = _run(ledger, command, branches)
     moved = ledger.end_group(first_event)
     return _settled_txn(done, before, ledger.revision, moved)
+
+
+def evaluate(ledger: Ledger, command: Txn) -> TxnDone:
+    """What a transaction of reads alone comes to; ValueError if it can write."""
+    if any(_can_write(operation) for operation in (*command.success, *command.failure)):
+        raise ValueError("a transaction that writes has to go through the log")
+    branches: dict[int, bool] = {}
+    _choose(ledger, command, branches, _Allowance())
+    return _run(ledger, command, branches)
+
+
+def _can_write(operation: Operation) -> bool:
+    if isinstance(operation, Txn):
+        return any(_can_write(each) for each in (*operation.success, *operation.failure))
+    return not isinstance(operation, Range)
 
 
 def check_duplicates(command: Txn) -> None:
@@ -78,15 +100,18 @@ def _writes(branch: tuple[Operation, ...], depth: int) -> tuple[set[bytes], list
     """Every put key and deletion that a branch may come to, whichever way its inner transactions go."""
     if depth > DEEPEST_TXN:
         raise LimitError(f"transactions are nested more than {DEEPEST_TXN} deep")
-    puts: set[bytes] = set()
-    deletes: list[DeleteRange] = []
-    for operation in branch:
-        more_puts, more_deletes = _writes_of(operation, depth)
-        if puts & more_puts or _covers_any(deletes, more_puts) or _covers_any(more_deletes, puts):
-            raise DuplicateKeyError
-        puts |= more_puts
-        deletes += more_deletes
-    return puts, deletes
+    parts = [_writes_of(operation, depth) for operation in branch]
+    puts: set[bytes] = set().union(*(keys for keys, _ in parts))
+    if len(puts) != sum(len(keys) for keys, _ in parts):
+        raise DuplicateKeyError
+    ordered = sorted(puts)
+    for keys, deletions in parts:
+        own = sorted(keys) if deletions else []
+        for deletion in deletions:
+            # Puts of the same operation do not count: they are of its other branch, or were looked at within it.
+            if _covered(ordered, deletion) > _covered(own, deletion):
+                raise DuplicateKeyError
+    return puts, [deletion for _, deletions in parts for deletion in deletions]
 
 
 def _writes_of(operation: Operation, depth: int) -> tuple[set[bytes], list[DeleteRange]]:
@@ -103,27 +128,44 @@ def _writes_of(operation: Operation, depth: int) -> tuple[set[bytes], list[Delet
     return set(), []
 
 
-def _covers_any(deletes: list[DeleteRange], keys: set[bytes]) -> bool:
-    return any(_covers(deletion, key) for deletion in deletes for key in keys)
-
-
-def _covers(deletion: DeleteRange, key: bytes) -> bool:
+def _covered(keys: list[bytes], deletion: DeleteRange) -> int:
+    """How many of the keys, which are in order, a deletion would end."""
     if deletion.end is None:
-        return key == deletion.key
-    return key >= deletion.key and (deletion.end == _ALL or key < deletion.end)
+        place = bisect_left(keys, deletion.key)
+        return int(place < len(keys) and keys[place] == deletion.key)
+    stop = len(keys) if deletion.end == _ALL else bisect_left(keys, deletion.end)
+    return max(stop - bisect_left(keys, deletion.key), 0)
 
 
-def _choose(ledger: Ledger, command: Txn, branches: dict[int, bool]) -> None:
+class _Allowance:
+    """What a transaction may still look at."""
+
+    def __init__(self) -> None:
+        self._left = MOST_READ * COUNTED
+
+    def take(self, found: Iterator[tuple[bytes, bytes]], cost: int) -> Iterator[tuple[bytes, bytes]]:
+        """The same keys, each for a price. LimitError when it is spent."""
+        for item in found:
+            self._left -= cost
+            if self._left < 0:
+                raise LimitError(
+                    f"a transaction looks at {MOST_READ:,} keys at most; read ranges by themselves, or with a limit"
+                )
+            yield item
+
+
+def _choose(ledger: Ledger, command: Txn, branches: dict[int, bool], allowance: _Allowance) -> None:
     """Decide the branch of each transaction from the state before all of them, and check what they will do."""
-    succeeded = all(_holds(ledger, compare) for compare in command.compare)
+    succeeded = all(_holds(ledger, compare, allowance) for compare in command.compare)
     branches[id(command)] = succeeded
     for operation in command.success if succeeded else command.failure:
         if isinstance(operation, Txn):
-            _choose(ledger, operation, branches)
+            _choose(ledger, operation, branches, allowance)
         elif isinstance(operation, Put):
             _check_put(ledger, operation)
         elif isinstance(operation, Range):
             _check_revision(ledger, operation.revision)
+            _check_range(ledger, operation, allowance)
 
 
 def _run(ledger: Ledger, command: Txn, branches: dict[int, bool]) -> TxnDone:
@@ -166,11 +208,11 @@ def _settled(
     return _settled_txn(done, before, last, moved)
 
 
-def _holds(ledger: Ledger, compare: Compare) -> bool:
+def _holds(ledger: Ledger, compare: Compare, allowance: _Allowance) -> bool:
     """Whether a comparison holds for every key of its range. If none is there it is made with a key that has zeros and
     no value, as etcd makes it."""
     found = False
-    for _, position in _positions(ledger, compare.key, compare.end, None):
+    for _, position in allowance.take(_positions(ledger, compare.key, compare.end, None), COUNTED):
         found = True
         if not _holds_for(ledger.existing(position), compare):
             return False
@@ -261,6 +303,18 @@ def _check_put(ledger: Ledger, command: Put) -> None:
         row = ledger.rows.get(Table.KEY, command.key)
         if rows.newest_live(row) is None:
             raise KeyNotFoundError
+
+
+def _check_range(ledger: Ledger, command: Range, allowance: _Allowance) -> None:
+    """LimitError if it would look at more keys than the transaction may. What the limit leaves out is counted."""
+    if command.end is None:
+        return
+    found = _positions(ledger, command.key, command.end, command.revision or None)
+    read = 0 if command.count_only else command.limit or MOST_READ + 1
+    for _ in allowance.take(islice(found, read), COUNTED):
+        pass
+    for _ in allowance.take(found, 1):
+        pass
 
 
 def _check_revision(ledger: Ledger, revision: int) -> None:

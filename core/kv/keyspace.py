@@ -1,12 +1,15 @@
 """The state machine: batches of commands in, outcomes and events out; and the reads of both dialects."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
-from core.kv import accounts, compaction, flat, leases, membership, records, revocations, tree
+from core.kv import accounts, compaction, flat, leases, membership, reading, records, revocations, trail, tree
+from core.kv.access import Span
 from core.kv.accounts import Accounts
 from core.kv.commands import (
     Admitted,
+    Advance,
     AuthSwitch,
     Batch,
     Command,
@@ -35,6 +38,7 @@ from core.kv.commands import (
     UserDelete,
 )
 from core.kv.errors import KeyspaceError, StaleAccessError
+from core.kv.hashing import Hashing
 from core.kv.ledger import Ledger
 from core.kv.outcomes import (
     AccessDone,
@@ -81,6 +85,7 @@ _OPERATIONS: dict[type, Any] = {
     LeaseRevoke: leases.revoke,
     LeaseKeepAlive: leases.keep_alive,
     Compact: compaction.compact,
+    Advance: compaction.advance,
     AuthSwitch: accounts.switch,
     UserCreate: accounts.create_user,
     UserChange: accounts.change_user,
@@ -107,7 +112,7 @@ def _unadmitted(ledger: Ledger, command: Command) -> Outcome:
 
 
 _OPERATIONS[Admitted] = _admitted
-_BY_OFFICE = frozenset((Admitted, Compact, Expire, Publish, Revoke))
+_BY_OFFICE = frozenset((Admitted, Advance, Compact, Expire, Publish, Revoke))
 _RESTRICTED: dict[type, Any] = {
     command: operation if command in _BY_OFFICE else _unadmitted for command, operation in _OPERATIONS.items()
 }
@@ -219,6 +224,23 @@ class Keyspace:
         """Read keys as v3 sees them; CompactedError, FutureRevisionError."""
         return flat.range_(self._ledger, command)
 
+    def key(self, name: bytes, at: int = 0) -> Record | None:
+        """A key as revision `at` (0: now) shows it to v3; CompactedError, FutureRevisionError."""
+        return reading.key(self._ledger, name, at)
+
+    def page(self, part: Span, at: int = 0, wanted: int = 1000, *, reverse: bool = False) -> reading.RangePage:
+        """A page of a range of keys as v3 sees them; CompactedError, FutureRevisionError."""
+        return reading.page(self._ledger, part, at, wanted, reverse=reverse)
+
+    def evaluate(self, command: Txn) -> TxnDone:
+        """What a transaction of reads comes to, without the log; ValueError if it can write, KeyspaceError."""
+        return flat.evaluate(self._ledger, command)
+
+    @property
+    def swept(self) -> bool:
+        """Whether all that the compaction floor hides is removed."""
+        return compaction.is_swept(self._ledger)
+
     def record(self, position: bytes) -> Record | None:
         """The record at a position of history, or None if it was compacted."""
         return self._ledger.record(position)
@@ -230,6 +252,24 @@ class Keyspace:
         for position, row in self._ledger.rows.scan(Table.REVISION, POSITION.pack(start, 0)):
             yield records.decode(position, row)
 
+    def changes(self, position: bytes) -> Iterator[Record]:
+        """Every record from a position on, silent parts included; good until the next write. What the floor hides may
+        be missing."""
+        for found, row in self._ledger.rows.scan(Table.REVISION, position):
+            yield records.decode(found, row)
+
+    def first_of(self, revision: int) -> bytes:
+        """The position from which on records have that v3 revision or a later one."""
+        return trail.first_of(self._ledger, revision)
+
+    def trail(self, table: Table, key: bytes, position: bytes) -> trail.Trail:
+        """The versions of one key or directory from a position on."""
+        return trail.Trail(self._ledger, table, key, position)
+
+    def names(self, table: Table, start: bytes, end: bytes | None, limit: int) -> list[bytes]:
+        """The first keys or directories of a range that have history, those that are gone included."""
+        return [name for name, _ in islice(self._ledger.rows.scan(table, start, end), limit)]
+
     def deadline(self, record: Record) -> int:
         """Cluster time in ns when a record expires by its own TTL or its lease; 0: never."""
         return leases.deadline(self._ledger, record)
@@ -238,6 +278,14 @@ class Keyspace:
         """The terms and keys of a lease."""
         found = leases.find(self._ledger, lease)
         return None if found is None else (found, leases.attached(self._ledger, lease))
+
+    def leases(self, after: int = 0, limit: int = 1000) -> list[int]:
+        """The ids of the leases behind `after`, in order."""
+        return leases.ids(self._ledger, after, limit)
+
+    def hashing(self, revision: int = 0) -> Hashing:
+        """A hash of all as of a revision (0: now), to be made step by step; CompactedError, FutureRevisionError."""
+        return Hashing(self._ledger, revision)
 
     def next_deadline(self) -> int | None:
         """Cluster time in ns when something expires next."""

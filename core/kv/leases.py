@@ -53,6 +53,12 @@ def attached(ledger: Ledger, lease: int) -> list[bytes]:
     return [name[8:] for name, _ in ledger.rows.scan(Table.ATTACHED, _id(lease), _id(lease + 1))]
 
 
+def ids(ledger: Ledger, after: int, limit: int) -> list[int]:
+    """The next ids of leases behind `after`, in order."""
+    found = islice(ledger.rows.scan(Table.LEASE, _id(after + 1)), limit)
+    return [int.from_bytes(name, "big") for name, _ in found]
+
+
 def grant(ledger: Ledger, command: LeaseGrant) -> LeaseDone:
     """Make a lease."""
     if command.id not in _IDS or command.ttl not in _TTLS:

@@ -250,10 +250,10 @@ class Ledger:
             self._open_directories.clear()
         return record
 
-    def tell(self, record: Record, previous: Record | None) -> Event:
-        """Count the change as visible: it consumes its index and goes to the watchers."""
+    def tell(self, record: Record, previous: Record | None, parts: tuple[Event, ...] = ()) -> Event:
+        """Count the change as visible: it consumes its index and goes to the watchers, with the files that ended."""
         self.revision = record.index
-        event = Event(record, previous)
+        event = Event(record, previous, parts)
         self.events.append(event)
         return event
 

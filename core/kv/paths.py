@@ -53,6 +53,11 @@ def ancestors(path: bytes) -> list[bytes]:
     return found
 
 
+def below(directory: bytes) -> tuple[bytes, bytes]:
+    """First key below a directory, and the first one behind them all (`0` follows `/`)."""
+    return (b"/", b"0") if directory == ROOT else (directory + b"/", directory + b"0")
+
+
 def is_hidden_below(path: bytes, directory: bytes) -> bool:
     """Whether a component of `path` below `directory` begins with `_`, so that listings above leave it out."""
     below = path[len(directory) :] if directory != ROOT else path

@@ -95,6 +95,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
     record: Record
     previous: Record | None
+    parts: "tuple[Event, ...]" = ()
+    """Files that ended with it and are no changes of their own in v2; v3 sees each."""
 
 
 _FIXED = struct.Struct(">BBQQQQQQqQBI")

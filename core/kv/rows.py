@@ -61,8 +61,18 @@ def find(row: bytes, revision: int) -> tuple[bytes | None, bytes | None]:
             if row[start + _POINTER] & 0x80:
                 return None, None
             return row[start : start + _POINTER], None
+    return None, older(row)
+
+
+def older(row: bytes) -> bytes | None:
+    """Position, in the OLDER table, of the row of the versions before these; None if there are none."""
     pointer = row[:_POINTER]
-    return None, None if pointer == EMPTY else pointer
+    return None if pointer == EMPTY else pointer
+
+
+def positions(row: bytes) -> list[bytes]:
+    """Positions of the versions of a row, oldest first."""
+    return [row[start : start + _POINTER] for start in range(_POINTER, len(row), _VERSION)]
 
 
 def _revision(row: bytes, start: int) -> int:

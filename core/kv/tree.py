@@ -133,16 +133,19 @@ def take(ledger: Ledger, previous: Record, action: Action) -> Event:
     index = ledger.revision + 1
     table = Table.DIRECTORY if previous.directory else Table.KEY
     record = ledger.remove(table, previous, index, 0, action)
+    files: list[Event] = []
     if previous.directory:
         for part, (below, found) in enumerate(_below(ledger, previous.key), 1):
-            ledger.remove(below, found, index, part, action)
-    return ledger.tell(record, previous)
+            ended = ledger.remove(below, found, index, part, action)
+            if not found.directory:
+                files.append(Event(ended, found))
+    return ledger.tell(record, previous, tuple(files))
 
 
 def is_empty(ledger: Ledger, directory: bytes) -> bool:
     """Whether v2 sees nothing in a directory, hidden names included."""
     for table in (Table.KEY, Table.DIRECTORY):
-        for key, row in ledger.rows.scan(table, *_span(directory)):
+        for key, row in ledger.rows.scan(table, *paths.below(directory)):
             if paths.is_clean(key) and ledger.shown(row, None) is not None:
                 return False
     return True
@@ -183,7 +186,7 @@ def _names(
 ) -> tuple[dict[bytes, bytes], bytes | None]:
     """Positions of up to `limit` direct children in one table by path, jumping over what lies deeper; and the path
     behind which it stopped, None at the end. It also stops after SCANNED rows: most may be deleted."""
-    start, end = _span(directory)
+    start, end = paths.below(directory)
     prefix = len(start)
     found: dict[bytes, bytes] = {}
     start = max(start, after + b"\0") if after else start
@@ -209,15 +212,10 @@ def _names(
         start = deeper
 
 
-def _span(directory: bytes) -> tuple[bytes, bytes]:
-    """First key below a directory, and the first one behind them all (`0` follows `/`)."""
-    return (b"/", b"0") if directory == paths.ROOT else (directory + b"/", directory + b"0")
-
-
 def _below(ledger: Ledger, directory: bytes) -> list[tuple[Table, Record]]:
     found = []
     for table in (Table.KEY, Table.DIRECTORY):
-        for key, row in ledger.rows.scan(table, *_span(directory)):
+        for key, row in ledger.rows.scan(table, *paths.below(directory)):
             position = ledger.shown(row, None)
             if position is not None and paths.is_clean(key):
                 found.append((table, ledger.existing(position)))
@@ -243,8 +241,9 @@ def _make(
             Table.KEY, path, index, 0, action, value, flags=flags, previous=previous, deadline=deadline
         )
         return ledger.tell(record, previous)
+    files: tuple[Event, ...] = ()
     if previous is not None:
-        ledger.remove(Table.KEY, previous, index, part, action)
+        files = (Event(ledger.remove(Table.KEY, previous, index, part, action), previous),)
         hidden = ledger.live(Table.DIRECTORY, path)
         if hidden is not None:
             # A directory that v3 put the file over: its terms end here, what lies below it stays and shows again.
@@ -252,7 +251,7 @@ def _make(
     record = ledger.write(
         Table.DIRECTORY, path, index, 0, action, flags=flags | DIRECTORY, previous=previous, deadline=deadline
     )
-    return ledger.tell(record, previous)
+    return ledger.tell(record, previous, files)
 
 
 def _rewrite(ledger: Ledger, previous: Record, action: Action, value: bytes, deadline: int, refresh: bool) -> Event:

@@ -4,7 +4,7 @@ from typing import Any
 
 import trio
 
-from core.kv.commands import Command, Compact, Expire
+from core.kv.commands import Advance, Command, Compact, Expire
 from core.kv.errors import DamagedError
 from core.kv.outcomes import Expired
 from core.node.errors import ProposalError
@@ -37,6 +37,8 @@ class Keeper:
         self._damaged = False
         """History was found damaged."""
         self._kept = revisions
+        self._advanced = 0
+        """The revision that this keeper's last `Advance` made: it replaced nothing."""
 
     async def run(self) -> None:
         """Tick until cancelled."""
@@ -101,11 +103,20 @@ class Keeper:
         target = keyspace.revision - self._kept
         if self._retention:
             target = max(target, keyspace.revision_at(node.clock.now() - self._retention))
-        if target > keyspace.floor and not self._compacting:
+        if self._compacting:
+            return
+        if target > keyspace.floor:
             self._compacting = self._propose(Compact(target), self._compacted)
+        elif node.headroom.shortage and keyspace.floor == keyspace.revision != self._advanced:
+            # What the last change replaced is still told to whoever asks for it, and may be what fills the disk.
+            self._compacting = self._propose(Advance(), self._did_advance)
 
     def _compacted(self, _: object) -> None:
         self._compacting = False
+
+    def _did_advance(self, _: object) -> None:
+        self._compacting = False
+        self._advanced = self._node.keyspace.revision
 
     def _propose(self, command: Command, done: Any) -> bool:
         try:

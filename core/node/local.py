@@ -2,7 +2,7 @@
 
 from core.kv.tree import Page
 from core.node.node import Node
-from core.watch.hub import Watcher
+from core.watch.path import PathWatcher
 
 
 class LocalStore:
@@ -18,7 +18,15 @@ class LocalStore:
         self.transfer = node.transfer
         self.node = node.keyspace.node
         self.record = node.keyspace.record
+        self.key = node.keyspace.key
+        self.page = node.keyspace.page
+        self.evaluate = node.keyspace.evaluate
+        self.lease = node.keyspace.lease
+        self.leases = node.keyspace.leases
+        self.hashing = node.keyspace.hashing
         self.deadline = node.keyspace.deadline
+        self.watch_keys = node.hub.watch_keys
+        self.follow = node.hub.follow
 
     @property
     def revision(self) -> int:
@@ -26,9 +34,19 @@ class LocalStore:
         return self._node.revision
 
     @property
+    def settled(self) -> bool:
+        """Whether every watch was offered all that was applied."""
+        return self._node.hub.settled
+
+    @property
     def raft_index(self) -> int:
         """The last log entry applied."""
         return self._node.raft_index
+
+    @property
+    def swept(self) -> bool:
+        """Whether all that compaction hides is removed."""
+        return self._node.keyspace.swept
 
     @property
     def raft_term(self) -> int:
@@ -38,6 +56,6 @@ class LocalStore:
         """A page of what is directly in a directory; see `Keyspace.children`."""
         return self._node.keyspace.children(path, after, limit, at)
 
-    def watch(self, path: bytes, *, recursive: bool = False, start: int = 0) -> Watcher:
+    def watch(self, path: bytes, *, recursive: bool = False, start: int = 0) -> PathWatcher:
         """Watch a path; see `Hub.watch`."""
         return self._node.hub.watch(path, recursive=recursive, start=start)

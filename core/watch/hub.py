@@ -1,38 +1,28 @@
 """The registry of watches and the fan-out of events to them."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from types import TracebackType
-from typing import Protocol, Self
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import trio
+from sortedcontainers import SortedDict
 
 from core.kv import paths
-from core.kv.errors import CompactedError, TreeError
+from core.kv.errors import CompactedError
+from core.kv.ledger import SYSTEM_PREFIX
 from core.kv.records import Event, Record
+from core.watch.index import Group, RangeIndex
+from core.watch.key import KeyWatch, KeyWatcher
+from core.watch.path import PathWatcher, cleared
+from core.watch.watcher import History, Watcher, weight_of
 
-BUFFER = 100
-"""Events a live watcher holds before it has to read history instead."""
-SLICE = 200
-"""Records of history read in one round of the loop, by all watches that are behind together: some 2 ms."""
+CROWD = 500
+"""Watches that are offered an event in the step that applies it, if `run` runs: those of one range, or all of v2. To
+offer it to a larger crowd takes rounds of the loop, so many watches in each."""
 
-
-class History(Protocol):
-    """What the hub reads of the keyspace."""
-
-    @property
-    def revision(self) -> int: ...
-
-    @property
-    def floor(self) -> int:
-        """The oldest index that history still has."""
-        ...
-
-    def history(self, start: int) -> Iterator[Record]:
-        """Every record from index `start` on; CompactedError if that is gone."""
-        ...
-
-    def record(self, position: bytes) -> Record | None: ...
+W = TypeVar("W", bound=Watcher)
+Offers = list[tuple[Event, int]]
+"""Events with their weights, in order; never a part of a revision."""
 
 
 class Hub:
@@ -43,163 +33,188 @@ class Hub:
         self.turn = trio.Lock()
         """Held to read a slice of history. It is handed on in the next round of the loop, so however many watches are
         behind, everything else waits for one slice and not for one of each."""
-        self._watchers: dict[bytes, set[Watcher]] = {}
+        self._paths: SortedDict[bytes, set[PathWatcher]] = SortedDict()
+        self._keys: RangeIndex[KeyWatcher] = RangeIndex()
         self._open = 0
+        self._published = self._seen = history.revision
+        """What happened up to `_seen` was offered to all live watchers."""
+        self._runs = False
+        self._crowds: dict[Group[KeyWatcher], Offers] = {}
+        """What is still to be offered."""
+        self._serving: Group[KeyWatcher] | None = None
+        """The crowd that is just being served: some have what the others get in a moment."""
+        self._path_crowds: deque[tuple[Sequence[PathWatcher], Event]] = deque()
+        """The same for v2. While there is one everything else waits behind it, so that each watch keeps its order."""
+        self._crowd_came = trio.Event()
 
     @property
     def open(self) -> int:
         """Number of open watches."""
         return self._open
 
-    def watch(self, path: bytes, *, recursive: bool = False, start: int = 0) -> "Watcher":
+    def watch(self, path: bytes, *, recursive: bool = False, start: int = 0) -> PathWatcher:
         """Watch a clean path, or the root, from index `start` on (0: from the next change). TreeError 401 if history
         does not reach back so far."""
-        if 0 < start < self.history.floor:
-            raise _cleared(self.history, start)
-        watcher = Watcher(self, path, recursive, start or self.history.revision + 1)
-        self._watchers.setdefault(path, set()).add(watcher)
+        history = self.history
+        if 0 < start < history.floor:
+            raise cleared(history, start)
+        start = start or history.revision + 1
+        watcher = PathWatcher(history, path, recursive, start, self.turn, self._forget_path)
+        self._paths.setdefault(path, set()).add(watcher)
         self._open += 1
         return watcher
 
+    def watch_keys(
+        self,
+        key: bytes,
+        end: bytes | None,
+        tell: Callable[[KeyWatcher], None],
+        *,
+        start: int = 0,
+        puts: bool = True,
+        deletes: bool = True,
+        previous: bool = False,
+    ) -> KeyWatcher:
+        """Watch a key, or key <= k < end (`\\0`: all from `key` on), from revision `start` (0: from the next change).
+
+        `tell` is called in the middle of publishing when there is something to take; it must only take note of that.
+        CompactedError if history does not reach back so far.
+        """
+        history = self.history
+        if 0 < start < history.floor:
+            raise CompactedError(history.floor)
+        start = start or history.revision + 1
+        watcher = KeyWatcher(
+            history, key, end, start, tell, self._forget_key, puts=puts, deletes=deletes, previous=previous
+        )
+        self._keys.add(watcher, key, end)
+        self._open += 1
+        if watcher.waiting:
+            tell(watcher)
+        return watcher
+
+    def follow(self, key: bytes, end: bytes | None, *, start: int = 0) -> KeyWatch:
+        """The same for a task that waits for nothing else."""
+        return KeyWatch(lambda tell: self.watch_keys(key, end, tell, start=start), self.turn)
+
     def publish(self, events: Sequence[Event]) -> None:
         """Offer new events, in order, to the watchers they concern."""
-        if not self._watchers:
-            return
         for event in events:
-            if not event.record.refresh and paths.is_clean(event.record.key):
-                for watcher in self._concerned(event.record):
-                    watcher.offer(event)
+            record = event.record
+            if self._paths and not record.refresh and paths.is_clean(record.key):
+                self._offer_paths(event)
+            if self._keys:
+                if not record.directory:
+                    self._offer(event)
+                for part in event.parts:
+                    self._offer(part)
+        self._published = self.history.revision
+        if self.settled:
+            self._seen = self._published
 
-    def reset(self) -> None:
-        """History was replaced as a whole: let every watcher go on from where it is by reading it."""
-        for watchers in self._watchers.values():
-            for watcher in watchers:
-                watcher.fall_behind()
+    @property
+    def settled(self) -> bool:
+        """Whether everything that was published was offered to everybody."""
+        return not self._crowds and self._serving is None and not self._path_crowds
 
-    def forget(self, watcher: "Watcher") -> None:
+    async def run(self) -> None:
+        """Serve crowds, in turns. Without it they are served in the step that applies an event, however long it takes.
+
+        A watch is given all that waits for its crowd at once, so it never sees a part of a revision. One that was
+        opened or came to the end of history meanwhile leaves out what it has.
+        """
+        self._runs = True
+        while True:
+            await self._crowd_came.wait()
+            if self._crowds:
+                await self._serve_crowd()
+            if self._path_crowds:
+                watchers, event = self._path_crowds[0]
+                weight = weight_of(event)
+                for some in _batched(watchers, CROWD):
+                    for each in some:
+                        each.offer(event, weight)
+                    await trio.lowlevel.checkpoint()
+                self._path_crowds.popleft()
+            if self.settled:
+                self._crowd_came = trio.Event()
+                self._seen = self._published
+
+    async def _serve_crowd(self) -> None:
+        group = self._serving = next(iter(self._crowds))
+        offers = self._crowds.pop(group)
+        for some in _batched(list(group.members), CROWD):
+            for each in some:
+                if each in group.members:
+                    for event, weight in offers:
+                        each.offer(event, weight)
+            await trio.lowlevel.checkpoint()
+        self._serving = None
+
+    def reset(self, history: History | None = None) -> None:
+        """The keyspace was replaced by a later state of it (`history` None: in place), without the events between.
+        Every watch reads on from where it was, or finds that this is compacted away."""
+        self.history = history or self.history
+        for watcher in list(self._everybody()):
+            watcher.reset(self.history, self._seen)
+        self._published = self.history.revision
+        if self.settled:
+            self._seen = self._published
+
+    def _everybody(self) -> Iterator[Watcher]:
+        for watchers in self._paths.values():
+            yield from watchers
+        yield from self._keys.members()
+
+    def _offer_paths(self, event: Event) -> None:
+        concerned = self._concerned(event.record)
+        if self._path_crowds or (self._runs and len(concerned) > CROWD):
+            self._path_crowds.append((concerned, event))
+            self._crowd_came.set()
+        else:
+            weight = weight_of(event)
+            for watcher in concerned:
+                watcher.offer(event, weight)
+
+    def _offer(self, event: Event) -> None:
+        key = event.record.key
+        if not key.startswith(SYSTEM_PREFIX):
+            weight = weight_of(event)
+            for group in self._keys.find(key):
+                if group in self._crowds or group is self._serving or (self._runs and len(group.members) > CROWD):
+                    self._crowds.setdefault(group, []).append((event, weight))
+                    self._crowd_came.set()
+                else:
+                    for watcher in group.members:
+                        watcher.offer(event, weight)
+
+    def _forget_path(self, watcher: PathWatcher) -> None:
         """Take a watcher out; it gets nothing any more."""
-        same_path = self._watchers.get(watcher.path)
+        same_path = self._paths.get(watcher.path)
         if same_path is not None and watcher in same_path:
             same_path.remove(watcher)
             self._open -= 1
             if not same_path:
-                del self._watchers[watcher.path]
+                del self._paths[watcher.path]
 
-    def _concerned(self, record: Record) -> list["Watcher"]:
+    def _forget_key(self, watcher: KeyWatcher) -> None:
+        if self._keys.discard(watcher, watcher.key, watcher.end):
+            self._open -= 1
+
+    def _concerned(self, record: Record) -> list[PathWatcher]:
         path = record.key
-        found = list(self._watchers.get(path, ()))
+        found = list(self._paths.get(path, ()))
         for directory in (paths.ROOT, *paths.ancestors(path)):
-            for watcher in self._watchers.get(directory, ()):
+            for watcher in self._paths.get(directory, ()):
                 if watcher.recursive and not paths.is_hidden_below(path, directory):
                     found.append(watcher)
         if record.gone and record.directory:
-            below = path + b"/"
-            for watched, watchers in self._watchers.items():
-                if watched.startswith(below):
-                    found.extend(watchers)
+            for below in self._paths.irange(*paths.below(path), inclusive=(True, False)):
+                found.extend(self._paths[below])
         return found
 
 
-def _cleared(history: History, start: int) -> TreeError:
-    cause = f"the requested history has been cleared [{history.floor}/{start}]"
-    return TreeError(TreeError.HISTORY_CLEARED, cause, history.revision)
-
-
-class Watcher:
-    """One open watch; `core.api.store.Watch`."""
-
-    __slots__ = ("_buffer", "_hub", "_live", "_next", "_parked", "path", "recursive")
-
-    def __init__(self, hub: Hub, path: bytes, recursive: bool, start: int) -> None:
-        self.path = path
-        self.recursive = recursive
-        self._hub = hub
-        self._next = start
-        """First index not returned and not in the buffer while behind; events before it are not for this watch."""
-        self._live = start > hub.history.revision
-        self._buffer: deque[Event] = deque()
-        self._parked = trio.lowlevel.ParkingLot()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Stop watching; closing twice is no error."""
-        self._hub.forget(self)
-
-    def offer(self, event: Event) -> None:
-        """Take a new event that concerns this watch."""
-        if not self._live or event.record.index < self._next:
-            return
-        if len(self._buffer) == BUFFER:
-            self.fall_behind()
-            return
-        self._buffer.append(event)
-        self._parked.unpark()
-
-    def fall_behind(self) -> None:
-        """Read history from the first event that was not returned yet."""
-        if self._buffer:
-            self._next = self._buffer[0].record.index
-            self._buffer.clear()
-        self._live = False
-        self._parked.unpark()
-
-    async def next(self, limit: int = BUFFER) -> Sequence[Event]:
-        """Wait for the next events, at least one and at most `limit`, in order. TreeError 401 if they are compacted
-        away."""
-        while True:
-            await trio.lowlevel.checkpoint()
-            if not self._live:
-                async with self._hub.turn:
-                    found = self._read_on(limit)
-                if found:
-                    return found
-            elif self._buffer:
-                events = [self._buffer.popleft() for _ in range(min(limit, len(self._buffer)))]
-                self._next = events[-1].record.index + 1
-                return events
-            else:
-                await self._parked.park()
-
-    def _read_on(self, limit: int) -> list[Event]:
-        """Read the next slice of history up to `limit` events, and become live at its end."""
-        history = self._hub.history
-        found: list[Event] = []
-        scanned = 0
-        try:
-            for record in history.history(self._next):
-                if scanned == SLICE or len(found) == limit:
-                    return self._with_previous(found)
-                scanned += 1
-                self._next = record.index + 1
-                if not any(record.position[8:]) and self._wants(record):
-                    found.append(Event(record, None))
-        except CompactedError:
-            raise _cleared(history, self._next) from None
-        self._next = max(self._next, history.revision + 1)
-        self._live = True
-        return self._with_previous(found)
-
-    def _with_previous(self, events: list[Event]) -> list[Event]:
-        history = self._hub.history
-        return [
-            Event(event.record, history.record(event.record.previous)) if event.record.previous else event
-            for event in events
-        ]
-
-    def _wants(self, record: Record) -> bool:
-        path = record.key
-        if record.refresh or not paths.is_clean(path):
-            return False
-        if path == self.path:
-            return True
-        if record.gone and record.directory and self.path.startswith(path + b"/"):
-            return True
-        above = b"/" if self.path == paths.ROOT else self.path + b"/"
-        return self.recursive and path.startswith(above) and not paths.is_hidden_below(path, self.path)
+def _batched(members: Sequence[W], size: int) -> Iterator[Sequence[W]]:
+    """Parts of so many."""
+    for start in range(0, len(members), size):
+        yield members[start : start + size]

@@ -2,7 +2,7 @@
 
 import os
 import struct
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 
 import h11
@@ -137,11 +137,15 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    handler: Handler, limits: Limits | None = None, listeners: Sequence[Listener] | None = None
+    handler: Handler,
+    limits: Limits | None = None,
+    listeners: Sequence[Listener] | None = None,
+    paths: Collection[bytes] = (),
 ) -> AsyncIterator[Served]:
-    """Serve for the time of a block, which must not take longer than PATIENCE_S."""
+    """Serve for the time of a block, which must not take longer than PATIENCE_S. Requests for `paths` come with their
+    head."""
     opened = listeners if listeners is not None else open_tcp("127.0.0.1", 0)
-    frontend = Frontend(handler, limits)
+    frontend = Frontend(handler, limits, opened=paths)
     with trio.fail_after(PATIENCE_S):
         async with trio.open_nursery() as nursery:
             await nursery.start(frontend.serve, opened)

@@ -128,7 +128,7 @@ def recursive_delete_takes_odd_keys(patch: pytest.MonkeyPatch) -> None:
     """A tree's deletion takes keys that v2 cannot see."""
 
     def bad(ledger: Ledger, directory: bytes) -> list[tuple[Table, Record]]:
-        span = tree._span(directory)
+        span = paths.below(directory)
         keys = [(table, key) for table in (Table.KEY, Table.DIRECTORY) for key, _ in ledger.rows.scan(table, *span)]
         return [(table, found) for table, key in keys if (found := ledger.live(table, key)) is not None]
 

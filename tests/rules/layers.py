@@ -32,7 +32,7 @@ ROOMS = {
     "core.store_lmdb": Room(1, "core.raft core.kv", "lmdb msgspec sortedcontainers"),
     "core.tls": Room(1, libraries="cryptography"),
     # 2 tasks
-    "core.watch": Room(2, "core.kv", "trio"),
+    "core.watch": Room(2, "core.kv", "trio sortedcontainers"),
     "core.node": Room(2, "core.raft core.kv core.store_lmdb core.watch", "trio msgspec"),
     "core.peer": Room(2, "core.addresses core.tls", "trio h11 cbor2 msgspec"),
     # 3 services
@@ -40,6 +40,7 @@ ROOMS = {
     "core.api": Room(3, "core.addresses core.kv core.node core.api.http", "msgspec"),
     "core.api.access": Room(3, "core.kv core.tls core.api core.api.http", "trio msgspec"),
     "core.api.v2": Room(3, "core.kv core.node core.api core.api.http core.api.access", "trio msgspec"),
+    "core.api.v3": Room(3, "core.kv core.node core.api core.api.http core.api.access core.api.v2", "trio msgspec"),
     "core.api.ops": Room(
         3, "core.kv core.tls core.node core.api core.api.http core.api.access", "trio msgspec prometheus_client"
     ),
@@ -76,17 +77,18 @@ ROOMS = {
         " core.peering",
         "trio",
     ),
+    "core.reshaping": Room(4, "core.kv core.node core.api core.api.v2 core.api.v3"),
     "core.views": Room(
         4,
-        "core.version core.raft core.kv core.api core.api.http core.api.v2 core.api.ops core.config core.credentials"
-        " core.member",
+        "core.version core.raft core.kv core.node core.api core.api.http core.api.v2 core.api.v3 core.api.ops"
+        " core.config core.credentials core.member core.reshaping",
         "trio",
     ),
     "core.daemon": Room(
         4,
         "core.version core.addresses core.store_lmdb core.tls core.node core.api core.api.http core.api.access"
-        " core.api.v2 core.api.ops core.admission core.config core.credentials core.logs core.runtime_dir core.service"
-        " core.slowness core.welcome core.peer core.joining core.salvage core.member core.views",
+        " core.api.v2 core.api.v3 core.api.ops core.admission core.config core.credentials core.logs core.runtime_dir"
+        " core.service core.slowness core.welcome core.peer core.joining core.salvage core.member core.views",
         "trio",
     ),
     "core.commands": Room(

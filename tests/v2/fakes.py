@@ -7,7 +7,7 @@ from typing import Self
 
 import trio
 
-from core.api.http.message import Caller, Outlet, Request, Response
+from core.api.http.message import Caller, Outlet, Request, Response, Talk
 from core.api.store import Damage, Outcome, ProposalError
 from core.kv import paths
 from core.kv.commands import Command
@@ -160,6 +160,10 @@ class FakeReply:
     def stream(self, produce: Callable[[Outlet], Awaitable[None]]) -> None:
         self.answers += 1
         self.produce = produce
+
+    def converse(self, talk: Talk) -> None:
+        self.answers += 1
+        self.talk = talk
 
     @property
     def sent(self) -> Response:

@@ -2,11 +2,14 @@
 
 import json
 
+import pytest
 import trio
 import trio.testing
 
+from core.api.v2 import watching
 from core.api.v2.counters import Counters
 from core.api.v2.keys import Keys
+from core.api.v2.render import event_body
 from core.kv.errors import TreeError
 from core.kv.records import Event
 from tests.auth.support import open_gate
@@ -68,7 +71,7 @@ async def test_a_stream_gives_every_event_a_line() -> None:
 
 async def test_a_watch_begins_when_the_request_arrives() -> None:
     store = FakeStore()
-    store.watch_with = FakeWatch([(event(41),)])
+    store.watch_with = FakeWatch(((event(41),),))
     reply = wait(store, b"/k?wait=true&recursive=true")
     store.revision = 99
     outlet = await produced(reply)
@@ -79,7 +82,7 @@ async def test_a_watch_begins_when_the_request_arrives() -> None:
 async def test_wait_index() -> None:
     for given, start in ((b"0", 41), (b"1", 1), (b"7", 7), (b"18446744073709551615", 2**64 - 1)):
         store = FakeStore()
-        store.watch_with = FakeWatch([(event(41),)])
+        store.watch_with = FakeWatch(((event(41),),))
         await produced(wait(store, b"/?wait=true&waitIndex=" + given))
         assert store.watched == [(b"/", False, start)]
 
@@ -105,7 +108,28 @@ async def test_history_that_goes_later_ends_the_answer() -> None:
 
 async def test_a_wait_with_quorum_is_confirmed_and_waits() -> None:
     store = FakeStore()
-    store.watch_with = FakeWatch([(event(41),)])
+    store.watch_with = FakeWatch(((event(41),),))
     outlet = await produced(wait(store, b"/k?wait=true&quorum=true"))
     assert store.confirmed == 1
     assert b"v41" in outlet.body
+
+
+async def test_an_event_is_encoded_once_for_all_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded = 0
+
+    def counted(store: FakeStore, event: Event) -> bytes:
+        nonlocal encoded
+        encoded += 1
+        return event_body(store, event)
+
+    monkeypatch.setattr(watching, "event_body", counted)
+    store = FakeStore()
+    keys = Keys(store, open_gate(), "1", Counters())
+    bodies = []
+    for _ in range(5):
+        store.watch_with = FakeWatch(((event(41),),))
+        reply = FakeReply()
+        keys(request(b"GET", b"/v2/keys/k?wait=true"), reply)
+        bodies.append((await produced(reply)).body)
+    assert encoded == 1
+    assert len(set(bodies)) == 1

@@ -1,35 +1,19 @@
 """Watches against a plain list of everything that happened: ordered, unique, complete, however slow the reader."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from random import Random
 
 import pytest
 import trio
 
 from core.kv import paths
-from core.kv.commands import Batch, Command, Compact, Delete, Expire, Put, Set, Update
+from core.kv.commands import Command, Compact, Delete, Expire, Put, Set, Update
 from core.kv.errors import TreeError
-from core.kv.keyspace import Keyspace
-from core.kv.memory import MemoryStore
 from core.kv.records import Event, Record
-from core.watch import hub as hub_module
-from core.watch.hub import BUFFER, Hub, Watcher
-
-
-class World:
-    """A keyspace with a hub, and the list of all events as the judge."""
-
-    def __init__(self) -> None:
-        self.keyspace = Keyspace(MemoryStore())
-        self.hub = Hub(self.keyspace)
-        self.happened: list[Event] = []
-        self._index = 0
-
-    def do(self, *commands: Command, time: int = 1) -> None:
-        self._index += 1
-        _, events = self.keyspace.apply(self._index, 1, Batch(time, commands))
-        self.happened += events
-        self.hub.publish(events)
+from core.watch import watcher as watcher_module
+from core.watch.path import PathWatcher
+from core.watch.watcher import BUFFER
+from tests.watch.world import World
 
 
 def concerns(record: Record, path: bytes, recursive: bool) -> bool:
@@ -53,7 +37,7 @@ def due(world: World, path: bytes, recursive: bool, start: int) -> list[tuple[in
     ]
 
 
-async def read_all(watcher: Watcher) -> list[Event]:
+async def read_all(watcher: PathWatcher) -> list[Event]:
     """Everything the watcher has to give now."""
     found: list[Event] = []
     with trio.move_on_after(0.01):
@@ -91,10 +75,11 @@ async def test_every_watch_gets_exactly_what_concerns_it(
     seed: int, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     random = Random(seed)
-    monkeypatch.setattr(hub_module, "BUFFER", random.choice([1, 3, 100]))
-    monkeypatch.setattr(hub_module, "SLICE", random.choice([1, 2, 500]))
+    monkeypatch.setattr(watcher_module, "BUFFER", random.choice([1, 3, 100]))
+    monkeypatch.setattr(watcher_module, "SLICE", random.choice([1, 2, 500]))
+    monkeypatch.setattr(watcher_module, "ROWS", random.choice([0, 5, 64]))
     world = World()
-    watches: list[tuple[Watcher, bytes, bool, int]] = []
+    watches: list[tuple[PathWatcher, bytes, bool, int]] = []
     got: list[list[Event]] = []
     for step in range(300):
         world.do(*[draw(random) for _ in range(random.randrange(1, 4))], time=step + 1)
@@ -124,12 +109,13 @@ async def test_every_watch_gets_exactly_what_concerns_it(
 async def test_the_check_notices_a_buffer_that_drops(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def drop_when_full(watcher: Watcher, event: Event) -> None:
-        if watcher._live and len(watcher._buffer) < BUFFER:
-            watcher._buffer.append(event)
-            watcher._parked.unpark()
+    def drop_when_full(watcher: PathWatcher, event: Event, weight: int) -> None:
+        if len(watcher._events or ()) < BUFFER:
+            offer(watcher, event, weight)
 
-    monkeypatch.setattr(Watcher, "offer", drop_when_full)
+    offer = PathWatcher.offer
+
+    monkeypatch.setattr(PathWatcher, "offer", drop_when_full)
     world = World()
     with world.hub.watch(b"/a") as watcher:
         for _ in range(BUFFER + 1):
@@ -153,7 +139,7 @@ async def test_a_slow_reader_costs_a_buffer_and_misses_nothing() -> None:
     with world.hub.watch(b"/", recursive=True) as watcher:
         for number in range(5000):
             world.do(Set(b"/%d" % number))
-        assert len(watcher._buffer) <= BUFFER
+        assert len(watcher._events or ()) <= BUFFER
         found: list[Event] = []
         while len(found) < 5000:
             found += await watcher.next()
@@ -185,7 +171,7 @@ def test_closing_forgets() -> None:
     second.close()
     world.do(Set(b"/a"))
     assert world.hub.open == 0
-    assert not world.hub._watchers
+    assert not world.hub._paths
 
 
 def test_keys_v2_cannot_see_wake_nobody() -> None:
@@ -194,7 +180,7 @@ def test_keys_v2_cannot_see_wake_nobody() -> None:
 
     with world.hub.watch(b"/a", recursive=True) as watcher:
         world.do(Put(b"/a//b"), Put(b"/a/b"))
-        assert shown(list(watcher._buffer)) == [(3, b"/a/b")]
+        assert shown(watcher._events or []) == [(3, b"/a/b")]
 
 
 async def test_a_long_poll_takes_no_more_than_it_gives() -> None:
@@ -211,19 +197,20 @@ async def test_a_long_poll_takes_no_more_than_it_gives() -> None:
 
 
 async def test_watches_that_are_behind_hold_the_loop_for_one_slice_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_module, "SLICE", 5)
+    monkeypatch.setattr(watcher_module, "SLICE", 5)
+    monkeypatch.setattr(watcher_module, "ROWS", 0)
     world = World()
     for _ in range(100):
         world.do(Set(b"/other", b"v"))
     read = 0
-    history = world.keyspace.history
+    read_on = PathWatcher.read_on
 
-    def counted(start: int) -> Iterator[Record]:
+    def counted(watcher: PathWatcher, limit: int) -> list[Event]:
         nonlocal read
         read += 1
-        return history(start)
+        return read_on(watcher, limit)
 
-    monkeypatch.setattr(world.keyspace, "history", counted)
+    monkeypatch.setattr(PathWatcher, "read_on", counted)
     most = 0
     async with trio.open_nursery() as nursery:
         for number in range(50):

@@ -38,9 +38,9 @@ MALFORMED: dict[str, tuple[bytes, set[int]]] = {
     "headers of 64 KiB": (GET + b"Host: localhost\r\n" + b"X-Long: " + b"h" * 65536 + b"\r\n\r\n", {431}),
     "a thousand headers": (GET + b"Host: localhost\r\n" + b"X-Many: h\r\n" * 2000 + b"\r\n", {431}),
     "a line that never ends": (b"G" * 200_000, {400, 414, 431}),
-    "a body that is too large": (PUT + b"Content-Length: %d\r\n\r\n" % (2 * MIB) + b"v" * (2 * MIB), {413}),
+    "a body that is too large": (PUT + b"Content-Length: %d\r\n\r\n" % (3 * MIB) + b"v" * (3 * MIB), {413}),
     "a chunked body that is too large": (
-        PUT + b"Transfer-Encoding: chunked\r\n\r\n" + (b"10000\r\n" + b"v" * 65536 + b"\r\n") * 32 + b"0\r\n\r\n",
+        PUT + b"Transfer-Encoding: chunked\r\n\r\n" + (b"10000\r\n" + b"v" * 65536 + b"\r\n") * 48 + b"0\r\n\r\n",
         {413},
     ),
     "a body of a petabyte, announced": (PUT + b"Content-Length: 1125899906842624\r\n\r\n", {413}),

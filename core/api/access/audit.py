@@ -7,7 +7,7 @@ repeat are held back, and these must not be.
 import logging
 from collections.abc import Awaitable, Callable
 
-from core.api.http.message import Outlet, Reply, Request, Response
+from core.api.http.message import Outlet, Reply, Request, Response, Talk
 
 _logger = logging.getLogger("corenode.audit")
 _logger.setLevel(logging.INFO)
@@ -37,6 +37,10 @@ class Audited:
     def stream(self, produce: Callable[[Outlet], Awaitable[None]]) -> None:
         self._write(200)
         self._reply.stream(produce)
+
+    def converse(self, talk: Talk) -> None:
+        self._write(200)
+        self._reply.converse(talk)
 
     def _write(self, status: int) -> None:
         verdict = "done" if status < 300 else "failed"

@@ -17,6 +17,7 @@ from core.api.access.hashing import Hashing
 from core.api.access.identity import ANONYMOUS, SOCKET, of_certificate
 from core.api.access.passwords import hashed, matches
 from core.api.access.throttle import Throttle
+from core.api.access.tokens import Tokens
 from core.api.http.message import Caller, Outlet, Reply, Request, Response
 from core.api.plain import DAMAGED, message
 from core.api.store import Damage, DamagedError
@@ -63,6 +64,8 @@ class Gate:
         self.claims = Claims(self.switch)
         self._hashing = hashing
         self._damage = damage
+        self.tokens = Tokens(accounts, trio.current_time)
+        """What users of v3 show instead of a password."""
         self._throttle = Throttle()
         self._secret = secrets.token_bytes(32)
         self._verified: dict[bytes, tuple[str, float]] = {}
@@ -81,6 +84,10 @@ class Gate:
         header = request.header(b"authorization") if self.switch.enabled else None
         if header is None:
             done(self.by_connection(request.caller))
+            return
+        holder = self.tokens.user(header)
+        if holder is not None:
+            done(self._user(holder))
             return
         self._refresh()
         name = hashlib.blake2b(header, key=self._secret, digest_size=16).digest()
@@ -109,11 +116,18 @@ class Gate:
             audit.refused(ANONYMOUS.name, request, "malformed credentials")
             done(Denied(401, INSUFFICIENT))
             return
+        self._guess(request, name, *credentials, done)
+
+    def authenticate(self, request: Request, user: str, password: str, done: Identified) -> None:
+        """Call `done` with the user whose password this is, or why not."""
+        name = hashlib.blake2b(f"{user}\0{password}".encode(), key=self._secret, digest_size=16).digest()
+        self._guess(request, name, user, password.encode(), done)
+
+    def _guess(self, request: Request, name: bytes, user: str, password: bytes, done: Identified) -> None:
         same = self._being_checked.get(name)
         if same is not None:
             same.append((request, done))
             return
-        user, password = credentials
         wait = self._throttle.begin(user[:_NAME], _host(request.caller), trio.current_time())
         if wait:
             audit.failed_login(user, request, "too many failed attempts before; not looked at")
@@ -256,6 +270,7 @@ class _Claimed:
         self._claim = claim
         self._reply = reply
         self.send = reply.send
+        self.converse = reply.converse
 
     def stream(self, produce: Callable[[Outlet], Awaitable[None]]) -> None:
         self._claims.stream(self._reply, produce, self._claim)

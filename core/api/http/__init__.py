@@ -32,13 +32,17 @@ checkpoint; one half-closed counts as gone. A stream cut short is closed without
 for whole. Nothing is kept that a crash could lose. Queues: at most one response piece, one request and `RECEIVE_SIZE`
 bytes more wait for each connection; all of them together hold at most `Limits.held_max`.
 
-Refused: HTTP/2 and upgrades (answered as plain HTTP/1.1), trailers (read and dropped), request bodies as streams.
+A conversation (`conversation`) is a response that is sent while the body of its request comes, such as the watches of
+v3: it has no task, so ten thousand that wait cost a few objects each. The loop calls its handler's side when there is
+input, when it asked for a turn, and when it is over; it reads input only while the client takes what is sent to it.
+
+Refused: HTTP/2 and upgrades (answered as plain HTTP/1.1), trailers (read and dropped).
 """
 
 from core.api.http.frontend import Frontend
 from core.api.http.limits import Limits
 from core.api.http.listeners import Listener, ListenError, open_tcp, open_unix
-from core.api.http.message import Caller, Handler, Outlet, Reply, Request, Response
+from core.api.http.message import Caller, Handler, Line, Outlet, Reply, Request, Response, Talk
 from core.api.http.statistics import Statistics
 
 __all__ = [
@@ -46,6 +50,7 @@ __all__ = [
     "Frontend",
     "Handler",
     "Limits",
+    "Line",
     "ListenError",
     "Listener",
     "Outlet",
@@ -53,6 +58,7 @@ __all__ = [
     "Request",
     "Response",
     "Statistics",
+    "Talk",
     "open_tcp",
     "open_unix",
 ]

@@ -5,9 +5,11 @@ import select
 import socket
 
 from core.api.http import wire
+from core.api.http.answer import Answer
+from core.api.http.conversation import Conversation
 from core.api.http.hub import NEVER, Crowd, Hub, Produce
 from core.api.http.judge import Judge, RefusedError, WrongProtocolError
-from core.api.http.message import Caller, Request, Response
+from core.api.http.message import Caller, Request, Response, Talk
 from core.api.http.outlet import StreamOutlet
 from core.api.http.recognise import NEED_MORE, UNUSUAL, recognise
 from core.api.http.secure import TlsFailedError, TlsLayer
@@ -22,30 +24,6 @@ GONE = select.EPOLLHUP | select.EPOLLERR
 OUT = select.EPOLLOUT
 
 TLS_HANDSHAKE = b"\x16"
-
-
-class Answer:
-    """The `Reply` of one request."""
-
-    __slots__ = ("_connection",)
-
-    def __init__(self, connection: "Connection") -> None:
-        self._connection: Connection | None = connection
-
-    def send(self, response: Response) -> None:
-        """Send a whole response; nothing happens if the client has gone. RuntimeError at a second answer."""
-        self._take().answer(response)
-
-    def stream(self, produce: Produce) -> None:
-        """Answer piece by piece from a task of its own. RuntimeError at a second answer."""
-        self._take().stream(produce)
-
-    def _take(self) -> "Connection":
-        connection = self._connection
-        if connection is None:
-            raise RuntimeError("a request was answered twice")
-        self._connection = None
-        return connection
 
 
 class Connection:
@@ -85,7 +63,7 @@ class Connection:
         """In the hub's queue of those that go on."""
         self.out: bytearray | None = None
         """Handed over and not yet taken by the kernel."""
-        self.outlet: StreamOutlet | None = None
+        self.outlet: StreamOutlet | Conversation | None = None
         self.plain = True
         """The response goes out as it is: keep-alive, with body."""
         self.keep_alive = True
@@ -111,11 +89,17 @@ class Connection:
         elif mask & ~OUT:
             self.readable = True
             self.ended = self.ended or mask & DOWN != 0
+            if state is STREAMING and self._judge is not None:
+                self._hub.resume(self)
 
     def go_on(self) -> None:
         """Take the next step with what is here; called from the hub's queue."""
         self.queued = False
-        if self.state is IDLE and self.pending:
+        if isinstance(self.outlet, Conversation):
+            self.outlet.go_on()
+        elif self.state is BUSY:
+            return
+        elif self.state is IDLE and self.pending:
             data, self.pending = self.pending, b""
             self._advance(data)
         elif self._judge is not None and self._judge.unfinished:
@@ -219,6 +203,10 @@ class Connection:
         if judge is None:
             raise RuntimeError("no request is being judged")
         judge.feed(data)
+        if isinstance(self.outlet, Conversation):
+            if self.outlet.hear(judge):
+                self._judge = None
+            return
         try:
             request = judge.step()
         except RefusedError as refused:
@@ -229,6 +217,10 @@ class Connection:
         if request is None:
             if judge.take_continue():
                 self.transmit(wire.CONTINUE)
+            opening = judge.opening(self._hub.opened) if self.outlet is None else None
+            if opening is not None:
+                self._open(opening)
+                return
             self._wait(judge.size)
             if judge.unfinished and self.state is RECEIVING:
                 self._hub.resume(self)
@@ -241,6 +233,20 @@ class Connection:
         self.plain = self.keep_alive and self.http_1_1 and not self.head_only
         self._hub.counters.judged += 1
         self._serve(request)
+
+    def _open(self, request: Request) -> None:
+        """Serve a request whose body is still to come. Whoever leaves it unread gets no further request."""
+        self.keep_alive = self.plain = self.head_only = False
+        self.http_1_1 = True
+        self._hub.counters.judged += 1
+        self._serve(request)
+
+    def read_on(self) -> None:
+        """Read more of the body of a conversation."""
+        if self._judge is not None and self._judge.unfinished:
+            self._consult(b"")
+        elif self._judge is not None and self.readable:
+            self._receive()
 
     def _wait(self, size: int) -> None:
         """Wait for the rest of a request of which `size` bytes are held here."""
@@ -264,7 +270,7 @@ class Connection:
         if self._held:
             self._hold(0)
         self.state = BUSY
-        self._hub.handler(request, Answer(self))
+        self._hub.handler(request, Answer(self, request.body))
         if self.state is BUSY:
             self.deadline = NEVER
 
@@ -274,6 +280,7 @@ class Connection:
         """Send a whole response."""
         if self.state is not BUSY:
             return  # the client has gone
+        self._judge = None
         hub = self._hub
         body = response.body
         status = response.status
@@ -301,11 +308,27 @@ class Connection:
         if self.ended:
             self.close()
             return
+        self._judge = None
         self.state = STREAMING
         self.deadline = NEVER
         self.outlet = StreamOutlet(self)
         self._hub.counters.streams += 1
         self._hub.spawn(self.outlet.run, produce)
+
+    def converse(self, talk: Talk, body: bytes) -> None:
+        """Answer while the body comes, if it is not here already."""
+        if self.state is not BUSY:
+            return  # the client has gone
+        if self.ended:
+            self.close()
+            return
+        self.state = STREAMING
+        self.deadline = NEVER
+        conversation = self.outlet = Conversation(self, self._hub, talk)
+        self._hub.counters.streams += 1
+        conversation.begin(body if self._judge is None else self._judge.take_body(), last=self._judge is None)
+        if self._judge is not None:
+            self._hub.resume(self)
 
     def begin_stream(self, status: int, headers: bytes) -> None:
         """Send the head of a streamed response."""
@@ -433,38 +456,6 @@ class Connection:
 
     # Limits and the end
 
-    def expire(self) -> None:
-        """The deadline has passed."""
-        refused = self._hub.counters.refused
-        if self.state is RECEIVING:
-            self.refuse(408, f"the request was not complete after {self._hub.limits.request_s:g} seconds")
-            return
-        if self.state is HANDSHAKE:
-            refused["handshake"] += 1
-            self._hub.turned_away(Kind.HANDSHAKE, self.caller.address, "it did not finish the TLS handshake in time")
-        elif self.state is IDLE:
-            refused["idle"] += 1
-        elif self.state is not LINGERING:
-            refused["slow-reader"] += 1
-        self.close()
-
-    def make_room(self) -> None:
-        """It was here longest of too many who have not made themselves known."""
-        if self.state is HANDSHAKE:
-            self._hub.counters.refused["handshake"] += 1
-            cause = "it did not finish the TLS handshake before too many others came"
-            self._hub.turned_away(Kind.HANDSHAKE, self.caller.address, cause)
-        else:
-            self._hub.counters.refused["newcomer"] += 1
-        self.close()
-
-    def wind_up(self) -> None:
-        """The server stops: end what is not a request in flight."""
-        if self.state is HANDSHAKE or (self.state is IDLE and not self.pending and not self.readable):
-            self.close()
-        elif self.outlet is not None:
-            self.outlet.scope.cancel()
-
     def close(self) -> None:
         """Close at once. Whoever produces a stream for it is cancelled."""
         if self.state is CLOSED:
@@ -480,7 +471,7 @@ class Connection:
         self._hub.forget(self._socket.fileno())
         self._socket.close()
         if self.outlet is not None:
-            self.outlet.scope.cancel()
+            self.outlet.cancel()
 
     def _leave_handshakes(self) -> None:
         if self.handshakes is not None:

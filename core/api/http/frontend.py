@@ -6,13 +6,14 @@ import resource
 import select
 import socket
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from time import perf_counter
 
 import trio
 
 from core.api.http import wire
 from core.api.http.connection import Connection
+from core.api.http.ending import expire, make_room, wind_up
 from core.api.http.hub import INTEREST, Admit, Crowd, Hub
 from core.api.http.limits import Limits
 from core.api.http.listeners import Listener
@@ -46,8 +47,11 @@ class Frontend:
         limits: Limits | None = None,
         wall: Callable[[], float] = time.time,
         admit: Admit = lambda _: "",
+        opened: Collection[bytes] = frozenset(),
     ) -> None:
-        """`admit` is asked once for each connection whose client showed a certificate."""
+        """`admit` is asked once for each connection whose client showed a certificate. Requests for the paths `opened`
+        are handed over with their head, for `Reply.converse`."""
+        self._opened = opened
         self._handler = handler
         self._admit = admit
         self._limits = limits or Limits()
@@ -71,6 +75,7 @@ class Frontend:
             async with trio.open_nursery() as streams:
                 start = streams.start_soon
                 hub = self._hub = Hub(self._handler, self._limits, self._counters, self._wall(), start, self._admit)
+                hub.opened = self._opened
                 hub.set_time(trio.current_time(), self._wall())
                 for listener in listeners:
                     self._listeners[listener.socket.fileno()] = listener
@@ -172,10 +177,10 @@ class Frontend:
                     hub.counters.refused["connections"] += 1
                     _turn_away(hub, sock, listener)
                     continue
-                next(iter(hub.newcomers)).make_room()
+                make_room(hub, next(iter(hub.newcomers)))
             handshakes = self._handshakes.get(listener) if listener.tls is not None else None
             if handshakes is not None and len(handshakes) >= self._limits.handshakes_max:
-                next(iter(handshakes)).make_room()
+                make_room(hub, next(iter(handshakes)))
             hub.counters.accepted += 1
             hub.connections[sock.fileno()] = Connection(hub, sock, caller, listener.layer(), handshakes)
             hub.epoll.register(sock.fileno(), INTEREST)
@@ -187,7 +192,7 @@ class Frontend:
             now = trio.current_time()
             hub.set_time(now, self._wall())
             for connection in [found for found in hub.connections.values() if found.deadline < now]:
-                connection.expire()
+                expire(hub, connection)
             while self._paused:
                 listener = self._paused.pop()
                 if not hub.draining:
@@ -202,7 +207,7 @@ class Frontend:
 def _leave_busy(hub: Hub) -> bool:
     """Close what is idle and cancel streams; whether connections are left."""
     for connection in list(hub.connections.values()):
-        connection.wind_up()
+        wind_up(connection)
     return bool(hub.connections)
 
 

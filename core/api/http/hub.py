@@ -4,7 +4,7 @@ import math
 import os
 import select
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import TYPE_CHECKING
 
 from core.api.http.limits import Limits
@@ -42,6 +42,8 @@ class Hub:
         self, handler: Handler, limits: Limits, counters: Counters, wall: float, spawn: Spawn, admit: Admit
     ) -> None:
         self.handler = handler
+        self.opened: Collection[bytes] = frozenset()
+        """Paths whose requests are handed over with their head."""
         self.admit = admit
         self.spawn = spawn
         self.limits = limits

@@ -3,6 +3,8 @@
 Feed it bytes, step it until it has the request, take what follows the request from `rest`.
 """
 
+from collections.abc import Collection
+
 import h11
 
 from core.api.http.limits import Limits
@@ -78,6 +80,19 @@ class Judge:
         self._continued = self._continued or due
         return due
 
+    def opening(self, paths: Collection[bytes]) -> Request | None:
+        """The request without its body, once its head is here, if it is for one of these paths."""
+        head = self._head
+        if head is None or not self.http_1_1 or bytes(head.target).partition(b"?")[0] not in paths:
+            return None
+        return self._request(b"")
+
+    def take_body(self) -> bytes:
+        """What came of the body since it was asked for last."""
+        body = bytes(self._body)
+        self._body.clear()
+        return body
+
     def step(self) -> Request | None:
         """Read on; the request once it is whole. Raises RefusedError."""
         self.unfinished = False
@@ -90,7 +105,7 @@ class Judge:
                     self._check(event)
                     self._head = event
                 elif isinstance(event, h11.EndOfMessage):
-                    return self._request()
+                    return self._request(bytes(self._body))
                 elif not self._feed_parser():
                     return None
         except h11.RemoteProtocolError as error:
@@ -132,13 +147,13 @@ class Judge:
             if name == b"content-length" and int(value) > self._limits.body_max:
                 raise self._body_too_big()
 
-    def _request(self) -> Request:
+    def _request(self, body: bytes) -> Request:
         head = self._head
         if head is None:
             raise RuntimeError("h11 ended a request it had not begun")
         path, _, query = _origin_form(head).partition(b"?")
         headers = tuple((bytes(name), bytes(value)) for name, value in head.headers)
-        return Request(bytes(head.method), path, query, headers, bytes(self._body), self._caller)
+        return Request(bytes(head.method), path, query, headers, body, self._caller)
 
     def _refusal(self, error: h11.RemoteProtocolError) -> RefusedError:
         if error.error_status_hint == 431 and self._head is None:

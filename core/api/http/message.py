@@ -34,6 +34,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     headers: Headers
     """Lower-case names, values as sent."""
     body: bytes
+    """Whole; empty if the front end was told to hand over such requests with their head (`Reply.converse`)."""
     caller: Caller
 
     def header(self, name: bytes) -> bytes | None:
@@ -69,6 +70,65 @@ class Outlet(Protocol):
         ...
 
 
+class Line(Protocol):
+    """The sending half of a conversation. Nothing waits here: look at `free` before you send more."""
+
+    @property
+    def free(self) -> bool:
+        """Whether the client has taken all that was sent. If not, a `wake` takes effect when it has."""
+        ...
+
+    @property
+    def begun(self) -> bool:
+        """Whether `start` was called."""
+        ...
+
+    def start(self, status: int, headers: bytes) -> None:
+        """Send the head at once (chunked encoding is added)."""
+        ...
+
+    def send(self, *pieces: bytes) -> None:
+        """Send each piece as one HTTP chunk."""
+        ...
+
+    def wake(self) -> None:
+        """Ask for a call of `Talk.ready`, once, after others had their turn."""
+        ...
+
+    def wake_in(self, seconds: float) -> None:
+        """Ask for one later, by a second or two; the last such call counts."""
+        ...
+
+    def end(self) -> None:
+        """End the response properly; `Talk.gone` is called."""
+        ...
+
+
+class Talk(Protocol):
+    """The handler's half of a conversation: called on the loop, never waits, and returns within milliseconds."""
+
+    @property
+    def hungry(self) -> bool:
+        """Whether it takes more of the body now."""
+        ...
+
+    def begin(self, line: Line) -> None:
+        """It begins."""
+        ...
+
+    def received(self, data: bytes, *, last: bool) -> None:
+        """More of the request's body; `last` with the end of it."""
+        ...
+
+    def ready(self) -> None:
+        """It was asked for (`Line.wake`), and the line is free."""
+        ...
+
+    def gone(self) -> None:
+        """It is over: the client has gone, the server drains, or `Line.end` was called. Called once."""
+        ...
+
+
 class Reply(Protocol):
     """The one answer to one request."""
 
@@ -79,6 +139,11 @@ class Reply(Protocol):
 
         When it returns, the response is ended properly and the connection serves further requests.
         """
+        ...
+
+    def converse(self, talk: Talk) -> None:
+        """Answer piece by piece, without a task, while the body of the request comes: all of it, where the front end
+        was told to hand over such requests with their head, and otherwise the body that is here already."""
         ...
 
 

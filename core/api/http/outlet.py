@@ -49,6 +49,10 @@ class StreamOutlet:
         connection.transmit(chunk(piece) if connection.http_1_1 else piece)
         await self._wait()
 
+    def cancel(self) -> None:
+        """The client has gone, or the server stops."""
+        self.scope.cancel()
+
     async def abort(self) -> None:
         """Break the connection."""
         self.scope.cancel()

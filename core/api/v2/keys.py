@@ -10,6 +10,7 @@ import trio
 from core.api.access import audit
 from core.api.access.claims import Claim
 from core.api.access.gate import INSUFFICIENT, Denied, Gate
+from core.api.encodings import Encodings
 from core.api.http.message import Outlet, Reply, Request, Response
 from core.api.plain import method_not_allowed, plain
 from core.api.store import DamagedError, Outcome, ProposalError, Store
@@ -43,6 +44,7 @@ class Keys:
         self._switch = gate.switch
         self._head = Head(store, cluster_id)
         self._counters = counters
+        self._encodings = Encodings()
         self._turn = trio.Lock()
         """Held to make a slice of a long listing. It is handed on in the next round of the loop, so however many
         listings are made, everything else waits for one slice and not for one of each."""
@@ -183,7 +185,7 @@ class Keys:
         self, request: Request, reply: Reply, key: bytes, parameters: Parameters, began: int, claim: Claim | None
     ) -> None:
         claim = claim or self._claim(request, key, parameters, None)
-        watching = Watching(self._store, self._head, key, parameters, claim.holds)
+        watching = Watching(self._store, self._head, self._encodings, key, parameters, claim.holds)
         self._gate.claims.stream(reply, watching.produce, claim)
 
     def _get(

@@ -1,7 +1,9 @@
 """Long polls and streams of `/v2/keys`."""
 
 from collections.abc import Callable
+from functools import partial
 
+from core.api.encodings import Encodings
 from core.api.http.message import Outlet
 from core.api.store import DamagedError, Store
 from core.api.v2.errors import refusal
@@ -9,6 +11,7 @@ from core.api.v2.form import Parameters
 from core.api.v2.head import Head
 from core.api.v2.render import event_body
 from core.kv.errors import TreeError
+from core.kv.records import Event
 
 
 class Watching:
@@ -18,8 +21,15 @@ class Watching:
     """
 
     def __init__(
-        self, store: Store, head: Head, key: bytes, parameters: Parameters, still_allowed: Callable[[], bool]
+        self,
+        store: Store,
+        head: Head,
+        encodings: Encodings,
+        key: bytes,
+        parameters: Parameters,
+        still_allowed: Callable[[], bool],
     ) -> None:
+        self._encodings = encodings
         self._still_allowed = still_allowed
         self._store = store
         self._head = head
@@ -50,7 +60,7 @@ class Watching:
             while True:
                 try:
                     events = await (watch.next() if self._stream else watch.next(1))
-                    lines = b"".join([event_body(self._store, event) for event in events])
+                    lines = b"".join([self._line(event) for event in events])
                 except TreeError:
                     return
                 except DamagedError as error:
@@ -63,3 +73,7 @@ class Watching:
                 await outlet.send(lines)
                 if not self._stream:
                     return
+
+    def _line(self, event: Event) -> bytes:
+        """An event as JSON, encoded once for all who wait for it."""
+        return self._encodings.get(event.record.position, partial(event_body, self._store, event))
