@@ -37,7 +37,9 @@ _ALL = b"\0"
 
 def put(ledger: Ledger, command: Put) -> PutDone:
     """Store a value."""
-    _check_put(ledger, command)
+    _check_key(ledger, command)
+    _check_lease(ledger, command)
+    _check_kept(ledger, command)
     return _put(ledger, command)
 
 
@@ -162,7 +164,9 @@ def _choose(ledger: Ledger, command: Txn, branches: dict[int, bool], allowance: 
         if isinstance(operation, Txn):
             _choose(ledger, operation, branches, allowance)
         elif isinstance(operation, Put):
-            _check_put(ledger, operation)
+            _check_key(ledger, operation)
+            _check_kept(ledger, operation)  # before the lease, as etcd looks at them within a transaction
+            _check_lease(ledger, operation)
         elif isinstance(operation, Range):
             _check_revision(ledger, operation.revision)
             _check_range(ledger, operation, allowance)
@@ -293,12 +297,19 @@ def _positions(ledger: Ledger, key: bytes, end: bytes | None, at: int | None) ->
                 yield found, position
 
 
-def _check_put(ledger: Ledger, command: Put) -> None:
+def _check_key(ledger: Ledger, command: Put) -> None:
     if command.key.startswith(SYSTEM_PREFIX):
         raise ReservedKeyError("keys below \\0corenode/ are written by their own operations only")
     ledger.check_length(command.key)
+
+
+def _check_lease(ledger: Ledger, command: Put) -> None:
     if command.lease and leases.find(ledger, command.lease) is None:
         raise LeaseNotFoundError
+
+
+def _check_kept(ledger: Ledger, command: Put) -> None:
+    """KeyNotFoundError if there is nothing whose value or lease could be kept."""
     if command.ignore_value or command.ignore_lease:
         row = ledger.rows.get(Table.KEY, command.key)
         if rows.newest_live(row) is None:
