@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import islice
 
-from core.kv import leases, paths, rows
+from core.kv import leases, paths
 from core.kv.commands import Compare, DeleteRange, Operation, Put, Range, Txn
 from core.kv.errors import (
     DuplicateKeyError,
@@ -162,7 +162,7 @@ def _choose(ledger: Ledger, command: Txn, branches: dict[int, bool], allowance: 
         if isinstance(operation, Txn):
             _choose(ledger, operation, branches, allowance)
         elif isinstance(operation, Put):
-            _check_put(ledger, operation)
+            _check_put(ledger, operation, in_txn=True)
         elif isinstance(operation, Range):
             _check_revision(ledger, operation.revision)
             _check_range(ledger, operation, allowance)
@@ -293,16 +293,17 @@ def _positions(ledger: Ledger, key: bytes, end: bytes | None, at: int | None) ->
                 yield found, position
 
 
-def _check_put(ledger: Ledger, command: Put) -> None:
+def _check_put(ledger: Ledger, command: Put, *, in_txn: bool = False) -> None:
     if command.key.startswith(SYSTEM_PREFIX):
         raise ReservedKeyError("keys below \\0corenode/ are written by their own operations only")
     ledger.check_length(command.key)
+    nothing_to_keep = (command.ignore_value or command.ignore_lease) and not ledger.is_live(Table.KEY, command.key)
+    if in_txn and nothing_to_keep:  # looked at in etcd's order, which is the other one within a transaction
+        raise KeyNotFoundError
     if command.lease and leases.find(ledger, command.lease) is None:
         raise LeaseNotFoundError
-    if command.ignore_value or command.ignore_lease:
-        row = ledger.rows.get(Table.KEY, command.key)
-        if rows.newest_live(row) is None:
-            raise KeyNotFoundError
+    if nothing_to_keep:
+        raise KeyNotFoundError
 
 
 def _check_range(ledger: Ledger, command: Range, allowance: _Allowance) -> None:

@@ -1,8 +1,6 @@
 """The registry of watches and the fan-out of events to them."""
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
 
 import trio
 from sortedcontainers import SortedDict
@@ -14,15 +12,38 @@ from core.kv.records import Event, Record
 from core.watch.index import Group, RangeIndex
 from core.watch.key import KeyWatch, KeyWatcher
 from core.watch.path import PathWatcher, cleared
-from core.watch.watcher import History, Watcher, weight_of
+from core.watch.watcher import BUFFER, History, Watcher, weight_of
 
 CROWD = 500
-"""Watches that are offered an event in the step that applies it, if `run` runs: those of one range, or all of v2. To
-offer it to a larger crowd takes rounds of the loop, so many watches in each."""
+"""Watches of one range that are offered an event in the step that applies it, if `run` runs. To offer it to a larger
+crowd takes rounds of the loop, so many watches in each."""
 
-W = TypeVar("W", bound=Watcher)
-Offers = list[tuple[Event, int]]
-"""Events with their weights, in order; never a part of a revision."""
+
+class _Waiting:
+    """What is still to be offered to a crowd: whole revisions, in order."""
+
+    __slots__ = ("first", "missed", "offers", "weight")
+
+    def __init__(self, first: Event) -> None:
+        self.first = first
+        self.offers: list[tuple[Event, int]] = []
+        self.weight = 0
+        self.missed = False
+        """There were more than any watch would keep: all have to read history from the first on."""
+
+    def add(self, event: Event, weight: int) -> None:
+        self.weight += weight
+        if self.weight > BUFFER:
+            self.missed = True
+            self.offers.clear()
+        elif not self.missed:
+            self.offers.append((event, weight))
+
+    def serve(self, watcher: KeyWatcher) -> None:
+        if self.missed:
+            watcher.miss(self.first)
+        for event, weight in self.offers:
+            watcher.offer(event, weight)
 
 
 class Hub:
@@ -39,12 +60,10 @@ class Hub:
         self._published = self._seen = history.revision
         """What happened up to `_seen` was offered to all live watchers."""
         self._runs = False
-        self._crowds: dict[Group[KeyWatcher], Offers] = {}
+        self._crowds: dict[Group[KeyWatcher], _Waiting] = {}
         """What is still to be offered."""
         self._serving: Group[KeyWatcher] | None = None
         """The crowd that is just being served: some have what the others get in a moment."""
-        self._path_crowds: deque[tuple[Sequence[PathWatcher], Event]] = deque()
-        """The same for v2. While there is one everything else waits behind it, so that each watch keeps its order."""
         self._crowd_came = trio.Event()
 
     @property
@@ -102,7 +121,9 @@ class Hub:
         for event in events:
             record = event.record
             if self._paths and not record.refresh and paths.is_clean(record.key):
-                self._offer_paths(event)
+                weight = weight_of(event)
+                for watcher in self._concerned(record):
+                    watcher.offer(event, weight)
             if self._keys:
                 if not record.directory:
                     self._offer(event)
@@ -115,7 +136,7 @@ class Hub:
     @property
     def settled(self) -> bool:
         """Whether everything that was published was offered to everybody."""
-        return not self._crowds and self._serving is None and not self._path_crowds
+        return not self._crowds and self._serving is None
 
     async def run(self) -> None:
         """Serve crowds, in turns. Without it they are served in the step that applies an event, however long it takes.
@@ -126,30 +147,17 @@ class Hub:
         self._runs = True
         while True:
             await self._crowd_came.wait()
-            if self._crowds:
-                await self._serve_crowd()
-            if self._path_crowds:
-                watchers, event = self._path_crowds[0]
-                weight = weight_of(event)
-                for some in _batched(watchers, CROWD):
-                    for each in some:
-                        each.offer(event, weight)
-                    await trio.lowlevel.checkpoint()
-                self._path_crowds.popleft()
-            if self.settled:
+            group = self._serving = next(iter(self._crowds))
+            waiting = self._crowds.pop(group)
+            for members in _batched(list(group.members), CROWD):
+                for watcher in members:
+                    if watcher in group.members:
+                        waiting.serve(watcher)
+                await trio.lowlevel.checkpoint()
+            self._serving = None
+            if not self._crowds:
                 self._crowd_came = trio.Event()
                 self._seen = self._published
-
-    async def _serve_crowd(self) -> None:
-        group = self._serving = next(iter(self._crowds))
-        offers = self._crowds.pop(group)
-        for some in _batched(list(group.members), CROWD):
-            for each in some:
-                if each in group.members:
-                    for event, weight in offers:
-                        each.offer(event, weight)
-            await trio.lowlevel.checkpoint()
-        self._serving = None
 
     def reset(self, history: History | None = None) -> None:
         """The keyspace was replaced by a later state of it (`history` None: in place), without the events between.
@@ -166,23 +174,15 @@ class Hub:
             yield from watchers
         yield from self._keys.members()
 
-    def _offer_paths(self, event: Event) -> None:
-        concerned = self._concerned(event.record)
-        if self._path_crowds or (self._runs and len(concerned) > CROWD):
-            self._path_crowds.append((concerned, event))
-            self._crowd_came.set()
-        else:
-            weight = weight_of(event)
-            for watcher in concerned:
-                watcher.offer(event, weight)
-
     def _offer(self, event: Event) -> None:
         key = event.record.key
         if not key.startswith(SYSTEM_PREFIX):
             weight = weight_of(event)
             for group in self._keys.find(key):
                 if group in self._crowds or group is self._serving or (self._runs and len(group.members) > CROWD):
-                    self._crowds.setdefault(group, []).append((event, weight))
+                    if group not in self._crowds:
+                        self._crowds[group] = _Waiting(event)
+                    self._crowds[group].add(event, weight)
                     self._crowd_came.set()
                 else:
                     for watcher in group.members:
@@ -214,7 +214,7 @@ class Hub:
         return found
 
 
-def _batched(members: Sequence[W], size: int) -> Iterator[Sequence[W]]:
+def _batched(members: Sequence[KeyWatcher], size: int) -> Iterator[Sequence[KeyWatcher]]:
     """Parts of so many."""
     for start in range(0, len(members), size):
         yield members[start : start + size]

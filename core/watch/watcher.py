@@ -122,6 +122,11 @@ class Watcher:
         else:
             self._events.append(event)
 
+    def miss(self, first: Event) -> None:
+        """More happened than it may hold, beginning with this event: read it from history."""
+        if self.live:
+            self._fall_behind(max(self._next, self._number((self._events or [first])[0].record)))
+
     def reset(self, history: History, seen: int) -> None:
         """History was replaced by another that goes on the same way: read on there. What was published up to `seen` was
         offered."""

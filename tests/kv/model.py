@@ -330,13 +330,16 @@ class Model:
             keys = [one for one in sorted(files) if start <= one and (end == b"\0" or one < end)]
         return [files[one] for one in keys if not one.startswith(RESERVED)]
 
-    def _check_put(self, command: c.Put) -> None:
+    def _check_put(self, command: c.Put, *, in_txn: bool = False) -> None:
         if command.key.startswith(RESERVED):
             raise RefusedError("ReservedKeyError")
+        refusals = []
         if command.lease and command.lease not in self.leases:
-            raise RefusedError("LeaseNotFoundError")
+            refusals.append("LeaseNotFoundError")
         if (command.ignore_value or command.ignore_lease) and command.key not in self.files:
-            raise RefusedError("KeyNotFoundError")
+            refusals.append("KeyNotFoundError")
+        if refusals:
+            raise RefusedError(refusals[-1] if in_txn else refusals[0])
 
     def _put(self, command: c.Put) -> Value:
         previous = self.files.get(command.key)
@@ -386,7 +389,7 @@ class Model:
         for operation in command.success if succeeded else command.failure:
             match operation:
                 case c.Put():
-                    self._check_put(operation)
+                    self._check_put(operation, in_txn=True)
                 case c.Range():
                     self._check_range(operation.revision)
                 case c.Txn():

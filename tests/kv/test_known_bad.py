@@ -173,7 +173,7 @@ def txn_checks_while_it_runs(patch: pytest.MonkeyPatch) -> None:
         check(ledger, command)
         return put(ledger, command)
 
-    patch.setattr(flat, "_check_put", lambda ledger, command: None)
+    patch.setattr(flat, "_check_put", lambda ledger, command, **_: None)
     patch.setattr(flat, "_put", bad)
 
 

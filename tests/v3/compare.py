@@ -80,6 +80,10 @@ class Player:
     def _filled(self, text: str) -> str:
         return re.sub(r"\$[rm]\d+", lambda name: self._values.get(name[0], name[0]), text)
 
+    def known(self, text: str) -> str:
+        """The text with 0 in place of revisions that have not appeared yet."""
+        return re.sub(r'"\$r\d+"', lambda name: name[0] if name[0].strip('"') in self._values else '"0"', text)
+
     def _name(self, kind: str, value: str) -> str:
         if kind + value not in self._names:
             name = f"${kind}{sum(each.startswith('$' + kind) for each in self._values) + 1}"

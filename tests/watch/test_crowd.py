@@ -1,19 +1,13 @@
 """Many watches of one range: served in turns, and none of them notices."""
 
-from collections.abc import Sequence
 from random import Random
 
 import pytest
 import trio
 
 from core.kv.commands import Compact, Put, Txn
-from core.kv.records import Event
 from core.watch import hub as hub_module
 from core.watch import watcher as watcher_module
-from core.watch.path import PathWatcher
-from tests.watch.test_hub import PATHS, shown
-from tests.watch.test_hub import draw as draw_path
-from tests.watch.test_hub import due as due_paths
 from tests.watch.test_keys import ALL, Reader, draw, due
 from tests.watch.world import World
 
@@ -47,49 +41,6 @@ async def test_every_watch_of_a_crowd_gets_exactly_what_concerns_it(seed: int, m
     for reader in readers:
         reader.take_all()
         assert reader.got == due(world, *reader.ends, reader.start)
-
-
-@pytest.mark.parametrize("seed", range(10))
-async def test_every_watch_of_a_crowd_of_v2_gets_exactly_what_concerns_it(
-    seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    random = Random(seed)
-    monkeypatch.setattr(hub_module, "CROWD", random.choice([1, 2, 5]))
-    monkeypatch.setattr(watcher_module, "BUFFER", random.choice([1, 5, 100]))
-    world = World()
-    watches: list[tuple[PathWatcher, bytes, bool, int]] = []
-    got: list[list[Event]] = []
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(world.hub.run)
-        for step in range(150):
-            world.do(*[draw_path(random) for _ in range(random.randrange(1, 4))], time=step + 1)
-            if random.random() < 0.3:
-                path, recursive = random.choice([*PATHS, b"/"]), random.random() < 0.7
-                start = random.choice([0, 0, 1, random.randrange(1, world.keyspace.revision + 5)])
-                first = start or world.keyspace.revision + 1
-                watches.append((world.hub.watch(path, recursive=recursive, start=start), path, recursive, first))
-                got.append([])
-            for number, (watcher, *_) in enumerate(watches):
-                if watcher.waiting and random.random() < 0.2:
-                    got[number] += await next_now(watcher)
-            if random.random() < 0.02:
-                world.hub.reset()
-            if random.random() < 0.6:
-                await trio.lowlevel.checkpoint()
-        while not world.hub.settled:
-            await trio.lowlevel.checkpoint()
-        nursery.cancel_scope.cancel()
-    for number, (watcher, path, recursive, start) in enumerate(watches):
-        while watcher.waiting:
-            got[number] += await next_now(watcher)
-        assert shown(got[number]) == due_paths(world, path, recursive, start)
-
-
-async def next_now(watcher: PathWatcher) -> Sequence[Event]:
-    """What there is; nothing if history has nothing either."""
-    with trio.move_on_after(0.005):
-        return await watcher.next()
-    return ()
 
 
 async def test_publishing_to_a_crowd_takes_no_time_and_others_are_served_between() -> None:
@@ -146,4 +97,25 @@ async def test_a_reset_in_the_middle_of_serving_loses_nothing() -> None:
         for reader in crowd:
             reader.take_all()
             assert reader.got == due(world, b"a", b"b", 2)
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_waits_for_a_crowd_is_bounded_and_nothing_is_lost() -> None:
+    world = World()
+    crowd = [Reader(world, b"a", b"b", 0, puts=True, deletes=True) for _ in range(hub_module.CROWD * 2)]
+    late = Reader(world, b"a", b"b", 150, puts=True, deletes=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.hub.run)
+        await trio.testing.wait_all_tasks_blocked()
+        crowd[0].watcher.close()
+        for number in range(300):
+            world.do(Put(b"aa", b"%d" % number), Put(b"ab"))
+            if number % 100 == 50:
+                await trio.lowlevel.checkpoint()
+            assert sum(len(waiting.offers) for waiting in world.hub._crowds.values()) <= watcher_module.BUFFER
+        while not world.hub.settled:
+            await trio.lowlevel.checkpoint()
+        for reader in [late, *crowd[1:]]:
+            reader.take_all()
+            assert reader.got == due(world, b"a", b"b", reader.start)
         nursery.cancel_scope.cancel()
