@@ -11,7 +11,6 @@ from core.node.errors import ProposalError
 from core.node.forwarding import read_forward, read_refusal
 from core.node.peers import Frame
 from core.raft.messages import Append, Message, from_plain
-from core.store_lmdb.reception import Reception
 
 INBOX_FRAMES = 8192
 INBOX_BYTES = 128 << 20
@@ -19,12 +18,11 @@ INBOX_BYTES = 128 << 20
 
 
 class FromRaft(msgspec.Struct, gc=False):
-    """A message for the rules, with the state that came with it if it is `InstallSnapshot`."""
+    """A message for the rules."""
 
     sender: int
     message: Message
     size: int
-    reception: Reception | None = None
 
 
 class Handed(msgspec.Struct, gc=False):

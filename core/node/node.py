@@ -29,6 +29,7 @@ from core.node.errors import (
 from core.node.flushing import Flusher
 from core.node.headroom import Headroom
 from core.node.inbox import FromRaft, Handed, Inbox, Refused
+from core.node.offer import Offer
 from core.node.pace import Pace
 from core.node.peers import Frame, NoPeers, Peers
 from core.node.proposing import NO_LEADER, STOPPING, Proposer
@@ -41,7 +42,6 @@ from core.raft.machine import Raft, Ready, Role
 from core.raft.members import Standing
 from core.raft.messages import InstallSnapshot, Message, MessageError, to_plain
 from core.store_lmdb.errors import DiskFullError
-from core.store_lmdb.reception import Reception
 from core.watch.hub import Hub
 
 STEPS_AT_ONCE = 256
@@ -115,10 +115,8 @@ class Node:
         self._applier = Applier(raft.member, keyspace, hub, clock, proposer.flight, proposer.forwarded, self._retention)
         self._orders: list[Callable[[], None]] = []
         """What other tasks want of raft, which is this loop's alone."""
-        self._stepped: list[trio.Event] = []
-        """Who waits for the end of the turn."""
-        self._reception: Reception | None = None
-        """The state that came with the snapshot of this turn."""
+        self._offers: list[Offer] = []
+        """Snapshots of this turn."""
         self.lead_since = time.time()
         """Unix time when the leader that is known was first known."""
         self._led = (0, 0)
@@ -212,7 +210,10 @@ class Node:
 
     def receive(self, sender: int, kind: int, content: Any) -> None:
         """A frame from another member. ValueError if it is none of ours."""
-        self.inbox.put(inbox.read(sender, kind, content))
+        item = inbox.read(sender, kind, content)
+        if isinstance(item, FromRaft) and isinstance(item.message, InstallSnapshot):
+            raise ValueError("a snapshot without its state")
+        self.inbox.put(item)
         self._wake.set()
 
     async def receive_snapshot(self, sender: int, content: Any, pieces: AsyncIterator[bytes]) -> None:
@@ -220,17 +221,15 @@ class Node:
         item = inbox.read(sender, Frame.RAFT, content)
         if self._snapshots is None or not isinstance(item, FromRaft) or not isinstance(item.message, InstallSnapshot):
             raise ValueError("not a snapshot")
-        place = item.message.snapshot
-        reception = None
-        if place.index > self.keyspace.applied[0]:
-            reception = await self._snapshots.receive(place, pieces)
-        stepped = trio.Event()
+        offer = Offer(sender, item.message)
+        if item.message.snapshot.index > self.keyspace.applied[0]:
+            offer.reception = await self._snapshots.receive(item.message.snapshot, pieces)
+        self._order(partial(self._take, offer))
         try:
-            self._order(partial(self._step_snapshot, item, reception, stepped))
-            await stepped.wait()
+            await offer.settled.wait()
         finally:
-            if reception is not None:
-                self._snapshots.close(reception)
+            if not offer.taken:  # the link broke: what nobody took is nobody's
+                offer.close(self._snapshots)
 
     # The loop
 
@@ -298,9 +297,8 @@ class Node:
         if self._confirmations.is_new and self.raft.leader:
             self.raft.read(self._confirmations.next_token(trio.current_time()))
         await self._carry_out()
-        while self._stepped:
-            self._stepped.pop().set()
-        self._reception = None
+        while self._offers:
+            self._offers.pop().close(self._snapshots)
         self.flush_if_due()
         if (self.raft.leader, self.raft.term) != self._led:
             self._tell_lead()
@@ -346,11 +344,13 @@ class Node:
         except MessageError as error:
             _logger.error("a member sends what no rule sends", extra={"member": f"{sender:x}", "why": str(error)})
 
-    def _step_snapshot(self, item: FromRaft, reception: Reception | None, stepped: trio.Event) -> None:
-        self._heard[item.sender] = trio.current_time()
-        self._stepped.append(stepped)
-        self._reception = reception or self._reception
-        self._hear(item.sender, item.message)
+    def _take(self, offer: Offer) -> None:
+        """Step a snapshot whose state is here. From now on that is this loop's, to the end of the turn."""
+        if not offer.closed:
+            offer.taken = True
+            self._offers.append(offer)
+            self._heard[offer.sender] = trio.current_time()
+            self._hear(offer.sender, offer.message)
 
     def _order(self, order: Callable[[], None]) -> None:
         self._orders.append(order)
@@ -417,10 +417,11 @@ class Node:
     def _install(self, ready: Ready) -> None:
         """Put the state that came with a snapshot in the place of this one."""
         place = ready.snapshot
-        if self._snapshots is None or self._reception is None or place is None:
+        reception = next((offer.reception for offer in self._offers if offer.reception is not None), None)
+        if self._snapshots is None or reception is None or place is None:
             raise ValueError("a snapshot is to be installed that did not come")
         hard_state = msgspec.structs.replace(ready.hard_state, commit=place.index)
-        state = self._snapshots.install(self._reception, place, hard_state)
+        state = self._snapshots.install(reception, place, hard_state)
         self._flusher.follow(state)
         self.headroom.follow(state)
         self.keyspace.reload(state)

@@ -164,6 +164,8 @@ class Proposer:
 
     def _forward(self, batch: list[Proposal], peers: Peers) -> None:
         leader = self._raft.leader
+        if leader != self.forwarded.leader:
+            self.forwarded.give_up()
         token = self.forwarded.add(batch, leader, trio.current_time())
         encoded = commands.encode(Batch(0, tuple([proposal.command for proposal in batch])))
         if not peers.send(leader, Frame.FORWARD, [token, encoded]):

@@ -21,7 +21,7 @@ class Snapshots:
 
     def __init__(self, directory: DataDirectory) -> None:
         self._directory = directory
-        self._receiving = trio.Lock()
+        self._receiving = trio.Semaphore(1)  # not a lock: who lets go is often not who took
 
     def outgoing(self, place: Snapshot, revision: int) -> AsyncGenerator[bytes]:
         """The state of this moment, which contains the log up to `place`, in pieces of a few milliseconds each; to be

@@ -1,5 +1,6 @@
 """Three nodes as one: writes through any of them, reads that are not stale, a lost leader, snapshots, membership."""
 
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from core.kv.errors import TreeError
 from core.kv.records import Event
 from core.node import flushing, retention
 from core.node.errors import ChangeRefusedError, NoLeaderError, OutcomeUnknownError
+from core.node.peers import Frame
 from core.raft.members import Members, Standing
+from core.raft.messages import InstallSnapshot, Snapshot, to_plain
 from core.store_lmdb.errors import DiskFullError
 from tests.node.together import Host, ask, confirmed, together, until
 
@@ -147,6 +150,63 @@ async def test_a_member_whose_entries_are_gone_gets_a_snapshot_and_its_watchers_
         await cluster.switch_on(away)
         await cluster.agree()
         assert value(away, b"/n") == b"after"
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 3, 4, 6, 10])
+async def test_a_link_that_breaks_around_an_installation_harms_nobody(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    monkeypatch.setattr(retention, "RETAINED_BYTES", 1)
+    monkeypatch.setattr(retention, "_MARK_BYTES", 1)
+    monkeypatch.setattr(flushing, "FLUSH_ROWS", 1)
+    async with together(tmp_path, 1, 2, 3) as cluster:
+        away = await cluster.follower()
+        cluster.network.isolate(away.member)
+        leader = await cluster.leader()
+        for number in range(30):
+            assert isinstance(await ask(leader, Set(b"/n", b"%d" % number)), Event)
+        node, broken = away.running, 0
+        receive = node.receive_snapshot
+
+        async def break_soon(sender: int, content: object, pieces: AsyncIterator[bytes]) -> None:
+            nonlocal broken
+            if broken:
+                await receive(sender, content, pieces)
+                return
+            broken += 1
+            with trio.CancelScope() as scope:
+                order = node._order
+
+                def then_break(work: Callable[[], None]) -> None:
+                    monkeypatch.setattr(node, "_order", order)
+                    order(work)
+                    nursery.start_soon(_cancel_after, steps, scope)
+
+                monkeypatch.setattr(node, "_order", then_break)
+                await receive(sender, content, pieces)
+            raise OSError("the link broke")
+
+        async with trio.open_nursery() as nursery:
+            monkeypatch.setattr(node, "receive_snapshot", break_soon)
+            cluster.network.heal()
+            await cluster.agree()
+        assert broken == 1
+        assert isinstance(await ask(away, Set(b"/n", b"after")), Event)
+        assert value(away, b"/n") == b"after"
+
+
+async def _cancel_after(steps: int, scope: trio.CancelScope) -> None:
+    for _ in range(steps):
+        await trio.lowlevel.checkpoint()
+    scope.cancel()
+
+
+async def test_a_snapshot_without_its_state_is_refused(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with together(tmp_path, 1, 2, 3) as cluster:
+        follower = await cluster.follower()
+        message = InstallSnapshot(9, Snapshot(100, 9, Members((1, 2, 3))))
+        with pytest.raises(ValueError, match="without its state"):
+            follower.running.receive(1, Frame.RAFT, to_plain(message))
 
 
 async def test_a_cluster_grows_from_one_and_shrinks_again(
