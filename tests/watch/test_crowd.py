@@ -82,7 +82,8 @@ async def test_whoever_leaves_or_comes_meanwhile_is_told_nothing() -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_a_reset_in_the_middle_of_serving_loses_nothing() -> None:
+async def test_a_reset_in_the_middle_of_serving_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "CROWD", 20)
     world = World()
     crowd = [Reader(world, b"a", b"b", 0, puts=True, deletes=True) for _ in range(hub_module.CROWD * 2)]
     async with trio.open_nursery() as nursery:
@@ -102,7 +103,8 @@ async def test_a_reset_in_the_middle_of_serving_loses_nothing() -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_what_waits_for_a_crowd_is_bounded_and_nothing_is_lost() -> None:
+async def test_what_waits_for_a_crowd_is_bounded_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "CROWD", 20)
     world = World()
     crowd = [Reader(world, b"a", b"b", 0, puts=True, deletes=True) for _ in range(hub_module.CROWD * 2)]
     late = Reader(world, b"a", b"b", 150, puts=True, deletes=True)
