@@ -14,7 +14,7 @@ from core.client import carried, errors
 from core.client.inside_watch import InsideWatch, Watched
 from core.client.store import Store, Watch
 from core.client.transport import CALL_SECONDS
-from core.client.values import Keys, KeyValue, LeaseStatus, Operation, Range, RangeResult, Result
+from core.client.values import Keys, KeyValue, LeaseStatus, Operation, Range, RangeResult, Result, only_reads
 from core.kv import commands, outcomes
 from core.kv import errors as kv
 from core.kv.access import Span
@@ -86,8 +86,12 @@ class Node(Watched, Protocol):
         """The terms and keys of a lease."""
         ...
 
-    def leases(self) -> list[int]:
-        """The ids of all leases."""
+    def leases(self, after: int = 0, limit: int = 1000) -> list[int]:
+        """The ids of the leases behind `after`, in order."""
+        ...
+
+    def evaluate(self, command: commands.Txn) -> outcomes.TxnDone:
+        """What a transaction that writes nothing comes to now; KeyspaceError."""
         ...
 
 
@@ -105,7 +109,14 @@ class InsideStore(Store):
         carried.check(operation)
         if isinstance(operation, Range):
             return await self._read(operation, local)
-        return carried.result(operation, await self._propose(carried.command(operation)))
+        command = carried.command(operation)
+        if isinstance(command, commands.Txn) and only_reads(operation):
+            await self._confirm()
+            try:
+                return carried.result(operation, self._node.evaluate(command))
+            except kv.KeyspaceError as error:
+                raise carried.refusal(error) from None
+        return carried.result(operation, await self._propose(command))
 
     async def compact(self, revision: int) -> None:
         await self._propose(commands.Compact(revision))
@@ -155,7 +166,11 @@ class InsideStore(Store):
 
     async def leases(self) -> list[int]:
         await self._confirm()
-        return self._node.leases()
+        found: list[int] = []
+        while part := self._node.leases(found[-1] if found else 0):
+            found += part
+            await trio.lowlevel.checkpoint()
+        return found
 
     async def _read(self, operation: Range, local: bool) -> RangeResult:
         if not local:

@@ -26,7 +26,7 @@ from core.client.login import Login
 from core.client.remote_watch import RemoteWatch, Wanted
 from core.client.store import Store, Watch
 from core.client.transport import CALL_SECONDS, Answer, Transport
-from core.client.values import Keys, LeaseStatus, Operation, Range, Result, Txn
+from core.client.values import Keys, LeaseStatus, Operation, Result, only_reads
 
 MOST_BYTES = 64 << 20
 """How large one answer may be, or what a watch tells of one revision."""
@@ -65,7 +65,7 @@ class RemoteStore(Store):
         path, fields = gateway.request(operation)
         if local:
             fields["serializable"] = True
-        reply = await self._ask(path, fields, gateway.REPLIES[path], read=_only_reads(operation))
+        reply = await self._ask(path, fields, gateway.REPLIES[path], read=only_reads(operation))
         return reply.result()
 
     async def compact(self, revision: int) -> None:
@@ -169,12 +169,6 @@ def _meaning(answer: Answer, read: bool) -> ClientError:
             return UnavailableError(answer.status, refusal.code, refusal.message)
         return OutcomeUnknownError(f"{answer.endpoint.text}: {refusal.message}: whether it took effect is not known")
     return refusal
-
-
-def _only_reads(operation: Operation) -> bool:
-    if isinstance(operation, Txn):
-        return all(_only_reads(each) for each in (*operation.then, *operation.otherwise))
-    return isinstance(operation, Range)
 
 
 def _no_lease() -> LeaseNotFoundError:

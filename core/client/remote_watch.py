@@ -210,7 +210,6 @@ class _Lines:
         """Ask for the stream. The errors of a read; RefusedError."""
         request = transport.stream(_PATH, method="POST", body=body, headers=headers)
         stream = self._stream = await self._stack.enter_async_context(request)
-        self._stack.push_async_callback(stream.pieces.aclose)
         if stream.status != 200:
             whole = b"".join([piece async for piece in stream.pieces])
             raise _refusal(Answer(stream.status, stream.headers, whole, stream.endpoint))

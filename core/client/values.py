@@ -142,6 +142,13 @@ class Txn(msgspec.Struct, frozen=True):
 Operation = Range | Put | Delete | Txn
 
 
+def only_reads(operation: Operation) -> bool:
+    """Whether it changes nothing, so that it may be repeated."""
+    if isinstance(operation, Txn):
+        return all(only_reads(each) for each in (*operation.then, *operation.otherwise))
+    return isinstance(operation, Range)
+
+
 # What is answered
 
 
