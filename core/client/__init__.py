@@ -1,9 +1,9 @@
 """The store, for everything above it and for other programs: in this process, at a node, or at an etcd cluster.
 
 `connect(url)` gives a `Store`: one typed interface (range, put, delete, txn, watch, lease, lock, election) whichever
-way leads to it. `RemoteStore` speaks the v3 dialect over HTTP, to corenode and to etcd 3.4 and newer; `InsideStore` asks
-the member in this process. `Tree` and `Accounts` are the v2 dialect, `Operations` the endpoints of an operator; all
-that goes over HTTP shares `Transport`: TCP, TLS or a node's unix socket.
+way leads to it. `RemoteStore` speaks the v3 dialect over HTTP, to corenode and to etcd 3.4 and newer; `InsideStore`
+asks the member in this process. `Tree` and `Accounts` are the v2 dialect, `Operations` the endpoints of an operator;
+all that goes over HTTP shares `Transport`: TCP, TLS or a node's unix socket.
 
 Promises: an endpoint that cannot be connected to is passed over for the next; a write is sent at most once, and if its
 outcome is not known `OutcomeUnknownError` says so (decision 14); a watch that reconnects loses and repeats nothing,
