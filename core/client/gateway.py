@@ -198,7 +198,7 @@ class LeaseReply(msgspec.Struct, frozen=True):
     keys: tuple[bytes, ...] = ()
 
     def result(self) -> LeaseStatus:
-        return LeaseStatus(self.id, self.ttl, self.granted, self.keys)
+        return LeaseStatus(self.id, self.ttl, self.granted, tuple(sorted(self.keys)))
 
 
 class StreamProblem(msgspec.Struct, frozen=True):

@@ -222,4 +222,4 @@ class LeaseStatus(msgspec.Struct, frozen=True):
     """Left."""
     granted: int
     keys: tuple[bytes, ...] = ()
-    """Its keys, if they were asked for."""
+    """Its keys in order, if they were asked for."""
