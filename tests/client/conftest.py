@@ -71,3 +71,10 @@ async def store(connected: Connect) -> AsyncIterator[Store]:
 def base(tmp_path: Path) -> bytes:
     """A prefix of the test's own: servers are shared."""
     return f"/{tmp_path.name}-{id(tmp_path):x}/".encode()
+
+
+@pytest.fixture(params=[way for way in WAYS if way != "local"])
+def server(request: pytest.FixtureRequest) -> Server:
+    """A server, for what happens on the way to it."""
+    found: Server = request.getfixturevalue(str(request.param))
+    return found
