@@ -19,6 +19,7 @@ Connect = Callable[..., Store]
 
 WAYS = [
     "local",
+    pytest.param("corenode", marks=pytest.mark.slow),
     pytest.param("etcd", marks=pytest.mark.slow),
 ]
 
@@ -29,6 +30,13 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     if why := missing("etcd"):
         pytest.skip(why)
     with Server("etcd", tmp_path_factory.mktemp("etcd")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def corenode(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """This program."""
+    with Server("corenode", tmp_path_factory.mktemp("corenode")) as server:
         yield server
 
 
