@@ -34,7 +34,7 @@ class Login:
         if self._fields is None:
             return False
         async with self._renewing:
-            if self._token == (refused or None):
+            if self._token in (None, refused):
                 self._token = await self._authenticate(self._fields)
         return self._token != refused
 

@@ -135,7 +135,7 @@ class RemoteStore(Store):
             # With others to ask, one that accepts and then is silent must leave them some of the time.
             share = left / (hosts - broken) if read and broken < hosts else left
             try:
-                token = await self._login.token()
+                token = await self._token(deadline)
                 answer = await self._transport.call(
                     "POST", path, body, login.header(token), share, repeatable=read, most=self._most
                 )
@@ -156,6 +156,13 @@ class RemoteStore(Store):
             self._transport.avoid(answer.endpoint)
             await trio.sleep(pause)
             pause = min(pause * 2, longest)
+
+    async def _token(self, deadline: float) -> str:
+        try:
+            with trio.fail_at(deadline):
+                return await self._login.token()
+        except trio.TooSlowError:
+            raise ConnectionLostError("no token in time; nothing was sent") from None
 
 
 def _meaning(answer: Answer, read: bool) -> ClientError:

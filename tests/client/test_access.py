@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 import trio
 
@@ -14,7 +13,6 @@ from core.client import Compare, Put, connect, prefix
 from core.client.endpoints import parse
 from core.client.errors import AuthenticationError, OutcomeUnknownError, PermissionDeniedError, UnreachableError
 from core.client.transport import Transport
-from core.runtime_dir import NodeFile
 from core.tls.identity import Role
 from tests.tls.certificates import Workshop
 from tests.whole.servers import DIES_WITH_PARENT, Kind, Server, free_port, is_healthy, missing
@@ -30,12 +28,15 @@ def kind(request: pytest.FixtureRequest) -> Kind:
     return found
 
 
-def door(server: Server) -> str:
+async def door(server: Server) -> str:
     """Where users may be made: at etcd anywhere while access is not restricted, here at the unix socket."""
     if server.kind == "etcd":
         return server.url
-    files = sorted((server.home / "corenode").glob("*.json"), key=lambda path: path.stat().st_mtime)
-    return f"unix://{msgspec.json.decode(files[-1].read_bytes(), type=NodeFile).socket}"
+    socket = server.data / "corenode.sock"
+    with trio.fail_after(10):
+        while not socket.exists():  # noqa: ASYNC110 - it is ready a moment before all its doors are open
+            await trio.sleep(0.01)
+    return f"unix://{socket}"
 
 
 async def restrict(server: Server) -> None:
@@ -51,7 +52,7 @@ async def restrict(server: Server) -> None:
         ("user/grant", {"user": "ann", "role": "app"}),
         ("enable", {}),
     ]
-    async with Transport([parse(door(server))]) as transport:
+    async with Transport([parse(await door(server))]) as transport:
         for path, fields in steps:
             answer = await transport.call("POST", f"/v3/auth/{path}", json.dumps(fields).encode())
             assert answer.status == 200 or b"already exists" in answer.body or b"root" in answer.body, answer.body

@@ -216,6 +216,21 @@ async def test_a_server_that_restricts_nothing_needs_no_token() -> None:
     assert asked[0] == ["/v3/auth/authenticate", "/v3/kv/put", "/v3/kv/put"]
 
 
+async def test_access_restricted_while_the_store_is_used() -> None:
+    answer = in_turn(
+        (412, problem(9, "etcdserver: authentication is not enabled")),
+        (200, {}),
+        (400, problem(3, "etcdserver: user name is empty")),
+        (200, {"token": "t"}),
+        (200, {}),
+    )
+    async with servers(answer, user="ann", password="x") as (store, asked):
+        await store.put(b"a")
+        await store.put(b"a")
+    put, login = "/v3/kv/put", "/v3/auth/authenticate"
+    assert asked[0] == [login, put, put, login, put]
+
+
 async def test_a_keep_alive_that_fails_is_no_lost_lease() -> None:
     error = {"error": {"grpc_code": 14, "http_code": 503, "message": "etcdserver: no leader"}}
     async with servers(in_turn((200, error), (200, {"result": {"ID": "5", "TTL": "9"}}))) as (store, _):
