@@ -109,7 +109,7 @@ async def test_a_watch_cut_anywhere_loses_and_repeats_nothing(
         connect(server.url) as direct,
     ):
         start = (await direct.range(base)).revision + 1
-        with trio.fail_after(60):
+        with trio.fail_after(30):
             async with store.watch(prefix(base), start=start, lost=told.append) as watch:
                 for number in range(150):
                     keys = [base + b"%d" % key for key in chance.sample(range(9), chance.choice((1, 1, 1, 5)))]
@@ -153,7 +153,7 @@ async def test_locks_hold_though_connections_break(
                     continue
 
     async with proxy(server.port, lambda: chance.choice((None, chance.randrange(3000)))) as cutting:
-        with trio.fail_after(60):
+        with trio.fail_after(30):
             async with trio.open_nursery() as nursery:
                 for _ in range(3):
                     nursery.start_soon(contend, cutting.url)
