@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import trio
 
-from core.client import carried, errors
+from core.client import errors, translation
 from core.client.inside_watch import InsideWatch, Watched
 from core.client.store import Store, Watch
 from core.client.transport import CALL_SECONDS
@@ -106,17 +106,17 @@ class InsideStore(Store):
         await trio.lowlevel.checkpoint()
 
     async def execute(self, operation: Operation, *, local: bool = False) -> Result:
-        carried.check(operation)
+        translation.check(operation)
         if isinstance(operation, Range):
             return await self._read(operation, local)
-        command = carried.command(operation)
+        command = translation.command(operation)
         if isinstance(command, commands.Txn) and only_reads(operation):
             await self._confirm()
             try:
-                return carried.result(operation, self._node.evaluate(command))
+                return translation.result(operation, self._node.evaluate(command))
             except kv.KeyspaceError as error:
-                raise carried.refusal(error) from None
-        return carried.result(operation, await self._propose(command))
+                raise translation.refusal(error) from None
+        return translation.result(operation, await self._propose(command))
 
     async def compact(self, revision: int) -> None:
         await self._propose(commands.Compact(revision))
@@ -159,7 +159,7 @@ class InsideStore(Store):
         await self._confirm()
         found = self._node.lease(lease)
         if found is None:
-            raise carried.refusal(kv.LeaseNotFoundError())
+            raise translation.refusal(kv.LeaseNotFoundError())
         terms, attached = found
         left = max(terms.deadline - self._node.clock.now(), 0) // 10**9
         return LeaseStatus(lease, left, terms.ttl, tuple(attached) if keys else ())
@@ -180,8 +180,8 @@ class InsideStore(Store):
         try:
             found, count, revision = await self._records(operation)
         except kv.KeyspaceError as error:
-            raise carried.refusal(error) from None
-        return carried.narrowed(operation, found, count, revision)
+            raise translation.refusal(error) from None
+        return translation.narrowed(operation, found, count, revision)
 
     async def _records(self, operation: Range) -> tuple[list[KeyValue], int, int]:
         """All that is in the range as of one revision, or as much of it as is needed; how much there is; and the
@@ -191,14 +191,14 @@ class InsideStore(Store):
         at = operation.revision
         if isinstance(operation.keys, bytes):
             record = node.key(operation.keys, at)
-            return ([] if record is None else [carried.key_value(record)]), int(record is not None), revision
-        rest: Span | None = carried.span(operation.keys)
+            return ([] if record is None else [translation.key_value(record)]), int(record is not None), revision
+        rest: Span | None = translation.span(operation.keys)
         found: list[KeyValue] = []
         count = 0
         while rest is not None:
-            enough = carried.enough(operation, len(found))
+            enough = translation.enough(operation, len(found))
             page = node.page(rest, at, min(PAGE_KEYS, enough))
-            found += [carried.key_value(record) for record in page.records]
+            found += [translation.key_value(record) for record in page.records]
             count += page.count
             rest = page.rest
             if rest is not None:
@@ -234,7 +234,7 @@ class InsideStore(Store):
                 await trio.sleep(RETRY_SECONDS)
                 continue
             if isinstance(outcome, kv.KeyspaceError | node.ProposalError):
-                raise carried.refusal(outcome)
+                raise translation.refusal(outcome)
             return outcome
 
     async def _proposed(self, command: commands.Admissible | commands.Compact) -> Any:

@@ -6,7 +6,7 @@ from typing import Any, Protocol, Self
 
 import trio
 
-from core.client import carried
+from core.client import translation
 from core.client.store import Watch
 from core.client.values import Batch, Keys
 from core.kv.errors import KeyspaceError
@@ -84,7 +84,7 @@ class InsideWatch(Watch):
                 key, end, self._wake, start=start, puts=puts, deletes=deletes, previous=previous
             )
         except KeyspaceError as error:
-            raise carried.refusal(error) from None
+            raise translation.refusal(error) from None
 
     def __enter__(self) -> Self:
         return self
@@ -108,7 +108,7 @@ class InsideWatch(Watch):
             found = await self._take()
             if found:
                 self.revision = found[-1].record.revision
-                return Batch(self.revision, tuple(carried.event(each, previous=self._previous) for each in found))
+                return Batch(self.revision, tuple(translation.event(each, previous=self._previous) for each in found))
 
     def _is_idle(self) -> bool:
         return not self._watcher.waiting
@@ -120,7 +120,7 @@ class InsideWatch(Watch):
             async with self._node.turn:
                 return self._watcher.take()
         except KeyspaceError as error:
-            raise carried.refusal(error) from None
+            raise translation.refusal(error) from None
 
     def _wake(self, _: Watcher) -> None:
         self._parked.unpark_all()

@@ -149,8 +149,9 @@ class RemoteStore(Store):
             error = _meaning(answer, read)
             if isinstance(error, AuthenticationError) and not renewed:
                 renewed = True
-                if await self._login.renew(token):
-                    continue
+                with trio.move_on_at(deadline):
+                    if await self._login.renew(token):
+                        continue
             if not isinstance(error, UnavailableError) or trio.current_time() + pause >= deadline:
                 raise error
             self._transport.avoid(answer.endpoint)
