@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from core.commands import holding, output
+from core.commands import holding, lazy, output
 from core.commands.connection import Connection, connection_options
 from core.commands.failure import Failure
 from core.commands.kv_lock import ttl_option, wait_option
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from core.client import KeyValue, Store
 
 
-@click.group()
+@click.group(cls=lazy.VerbGroup)
 def election() -> None:
     """Of all who stand for an election the one that stands longest leads. Users of etcdctl's elect are among them.
 

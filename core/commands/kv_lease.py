@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from core.commands import output
+from core.commands import lazy, output
 from core.commands.connection import Connection, connection_options
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class LeaseId(click.ParamType[int]):
 _id = click.argument("lease_id", metavar="ID", type=LeaseId())
 
 
-@click.group()
+@click.group(cls=lazy.VerbGroup)
 def lease() -> None:
     """Leases: keys put under one are removed together when its time is over, unless it is kept alive.
 

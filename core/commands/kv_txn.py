@@ -37,6 +37,7 @@ def txn(output_: str, connection: Connection) -> None:
     """
     from core.commands.kv_txn_text import NotATransactionError, parse
 
+    connection.find()  # wrong endpoints are said before anything is read
     if sys.stdin.isatty():
         output.note("Conditions, an empty line, what to do, an empty line, what to do otherwise; Ctrl-D ends it.")
     try:

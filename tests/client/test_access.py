@@ -4,11 +4,14 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
+from click.testing import CliRunner
 
+from cli import cli
 from core.client import Compare, Put, connect, prefix
 from core.client.endpoints import parse
 from core.client.errors import AuthenticationError, OutcomeUnknownError, PermissionDeniedError, UnreachableError
@@ -76,6 +79,10 @@ async def test_a_user_may_what_its_roles_say(kind: Kind, tmp_path: Path) -> None
             with pytest.raises(PermissionDeniedError):
                 async with store.watch(b"/other"):
                     pass
+        for password, code in (("secret", 0), ("guess", 1)):
+            words = ["kv", "txn", "--endpoints", server.url, "--user", f"ann:{password}"]
+            run = partial(CliRunner().invoke, cli, words, input="\nput /app/verb 1\n")
+            assert (await trio.to_thread.run_sync(run)).exit_code == code
         async with connect(server.url, user="ann", password="guess") as store:
             with pytest.raises(AuthenticationError):
                 await store.put(b"/app/x")
