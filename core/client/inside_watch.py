@@ -98,10 +98,12 @@ class InsideWatch(Watch):
         while True:
             await trio.lowlevel.checkpoint()
             if self._is_idle():
-                with trio.move_on_after(PROGRESS_SECONDS):
+                # Not what is applied by then: crowds of watches are offered it some rounds of the loop later.
+                reached = self._node.revision
+                with trio.move_on_after(PROGRESS_SECONDS) as waiting:
                     await self._parked.park()
-                if self._is_idle() and self._node.revision > self.revision:
-                    self.revision = self._node.revision
+                if waiting.cancelled_caught and self._is_idle() and reached > self.revision:
+                    self.revision = reached
                     if self.progress:
                         return Batch(self.revision, ())
                 continue
