@@ -45,6 +45,11 @@ class Watched(Protocol):
         ...
 
     @property
+    def settled(self) -> bool:
+        """Whether every watch was offered all that was applied; large crowds are some rounds of the loop later."""
+        ...
+
+    @property
     def turn(self) -> trio.Lock:
         """To be held while a slice of history is read."""
         ...
@@ -98,12 +103,10 @@ class InsideWatch(Watch):
         while True:
             await trio.lowlevel.checkpoint()
             if self._is_idle():
-                # Not what is applied by then: crowds of watches are offered it some rounds of the loop later.
-                reached = self._node.revision
-                with trio.move_on_after(PROGRESS_SECONDS) as waiting:
+                with trio.move_on_after(PROGRESS_SECONDS):
                     await self._parked.park()
-                if waiting.cancelled_caught and self._is_idle() and reached > self.revision:
-                    self.revision = reached
+                if self._is_idle() and self._node.settled and self._node.revision > self.revision:
+                    self.revision = self._node.revision
                     if self.progress:
                         return Batch(self.revision, ())
                 continue
