@@ -124,5 +124,5 @@ class Operations:
         async with self._transport.stream("/corenode/snapshot") as stream:
             if stream.status != 200:
                 body = b"".join([piece async for piece in stream.pieces])
-                raise refusal(Answer(stream.status, stream.headers, body))
+                raise refusal(Answer(stream.status, stream.headers, body, stream.endpoint))
             yield stream

@@ -8,10 +8,10 @@ decided here, and Trio's cancel scopes bound the time.
 import math
 import os
 import re
-import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,20 +21,19 @@ import trio
 
 from core.client.credentials import ClientCredentials
 from core.client.endpoints import Endpoint
-from core.client.errors import ClientError, ConnectionLostError, OutcomeUnknownError, UnreachableError
+from core.client.errors import (
+    AnswerTooLargeError,
+    ClientError,
+    ConnectionLostError,
+    OutcomeUnknownError,
+    UnreachableError,
+)
+from core.client.pool import CONNECT_SECONDS, Pool
 
-CONNECT_SECONDS = 2.0
-"""How long one endpoint may take to accept, before the next is tried."""
 CALL_SECONDS = 10.0
 """How long a whole call may take, unless told otherwise."""
 
 _READS = frozenset({"GET", "HEAD"})
-_KEEPALIVE = (  # a watch may be silent for days: notice within a minute that the other host is gone
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 20),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
-)
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -44,6 +43,8 @@ class Answer(msgspec.Struct, frozen=True):
     headers: dict[str, str]
     """By lower-case name."""
     body: bytes
+    endpoint: Endpoint
+    """Who answered."""
 
 
 class Stream(msgspec.Struct, frozen=True):
@@ -53,13 +54,19 @@ class Stream(msgspec.Struct, frozen=True):
     headers: dict[str, str]
     pieces: AsyncIterator[bytes]
     """Raises ConnectionLostError if the body breaks off."""
+    endpoint: Endpoint
+    """Who answers."""
 
 
 class _Attempt:
     """A request on its way: whether any of it can have left this host, and what went wrong first."""
 
-    def __init__(self) -> None:
+    def __init__(self, method: str, repeatable: bool | None = None) -> None:
+        self.method = method
+        self.repeatable = method in _READS if repeatable is None else repeatable
         self.sent = False
+        self.endpoint: Endpoint | None = None
+        """Who is asked."""
         self._failure: Exception | None = None
 
     async def trace(self, event: str, details: dict[str, Any]) -> None:
@@ -74,48 +81,17 @@ class _Attempt:
         failure, self._failure = self._failure, None
         return failure or error
 
+    def lost(self, error: Exception) -> ClientError:
+        """What it means that the connection failed."""
+        if self.endpoint is None:
+            return self.broken(str(error))
+        return self.broken(f"{self.endpoint.text}: {_why(error, self.endpoint)}")
 
-class _Pool:
-    """Connections to one endpoint that trust and show the same."""
-
-    def __init__(self, endpoint: Endpoint, tls: ssl.SSLContext | None) -> None:
-        self.tls = tls
-        self._requests = 0
-        self._retired = False
-        self._connections = httpcore.AsyncConnectionPool(
-            ssl_context=tls,
-            uds=endpoint.socket,
-            keepalive_expiry=30.0,
-            socket_options=None if endpoint.socket else _KEEPALIVE,
-        )
-
-    @asynccontextmanager
-    async def stream(
-        self, method: str, url: str, body: bytes, headers: Sequence[tuple[bytes, bytes]], attempt: _Attempt
-    ) -> AsyncIterator[httpcore.Response]:
-        """Send a request. The errors of httpcore."""
-        extensions = {"timeout": {"connect": CONNECT_SECONDS}, "trace": attempt.trace}
-        self._requests += 1
-        try:
-            async with self._connections.stream(
-                method, url, content=body or None, headers=list(headers), extensions=extensions
-            ) as response:
-                yield response
-        finally:
-            self._requests -= 1
-            if self._retired:
-                await self.retire()
-
-    async def retire(self) -> None:
-        """Close the connections, if there is no request on them, else when the last one has ended."""
-        self._retired = True
-        if not self._requests:
-            await self.close()
-
-    async def close(self) -> None:
-        """Close them now."""
-        with trio.CancelScope(shield=True):
-            await self._connections.aclose()
+    def broken(self, why: str) -> ClientError:
+        """What it means that no whole answer came."""
+        if self.repeatable or not self.sent:
+            return ConnectionLostError(why)
+        return OutcomeUnknownError(f"{why}: whether it took effect is not known")
 
 
 class Transport:
@@ -127,7 +103,7 @@ class Transport:
         self._endpoints = list(endpoints)
         self._tls = tls
         self._headers = [] if authorization is None else [(b"Authorization", authorization.encode("latin-1"))]
-        self._pools: dict[Endpoint, _Pool] = {}
+        self._pools: dict[Endpoint, Pool] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -135,8 +111,21 @@ class Transport:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
         for pool in self._pools.values():
             await pool.close()
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """All of them, in the order in which they are tried next."""
+        return list(self._endpoints)
+
+    def avoid(self, endpoint: Endpoint) -> None:
+        """Try the others first, from now on: this one broke off, or knows no leader."""
+        self._endpoints.sort(key=lambda each: each == endpoint)
 
     async def call(
         self,
@@ -145,72 +134,125 @@ class Transport:
         body: bytes = b"",
         headers: Sequence[tuple[bytes, bytes]] = (),
         seconds: float = CALL_SECONDS,
+        *,
+        repeatable: bool | None = None,
+        most: int | None = None,
     ) -> Answer:
         """Send a request and read its answer within `seconds`.
 
-        `target` is the path and query, percent-encoded. Raises UnreachableError, ConnectionLostError (reads) or
-        OutcomeUnknownError (writes); any HTTP status is an answer.
+        `target` is the path and query, percent-encoded; `repeatable` says whether it only reads, where the method does
+        not say it; `most` is how large an answer may be. Raises UnreachableError, ConnectionLostError (reads),
+        OutcomeUnknownError (writes) or AnswerTooLargeError; any HTTP status is an answer.
         """
-        attempt = _Attempt()
+        attempt = _Attempt(method, repeatable)
         try:
             with trio.fail_after(seconds):
-                async with self._open(attempt, method, target, body, headers) as stream:
-                    content = b"".join([piece async for piece in stream.pieces])
-                    return Answer(stream.status, stream.headers, content)
+                async with self._open(attempt, target, body, headers) as stream:
+                    return Answer(stream.status, stream.headers, await _whole(stream, attempt, most), stream.endpoint)
         except trio.TooSlowError:
-            raise _broken(method, attempt, f"no answer within {seconds:g} s") from None
+            if attempt.endpoint is not None:
+                self.avoid(attempt.endpoint)
+            raise attempt.broken(f"no answer within {seconds:.3g} s") from None
 
     @asynccontextmanager
-    async def stream(self, target: str) -> AsyncIterator[Stream]:
-        """GET with an answer that is read piece by piece, without a deadline."""
-        async with self._open(_Attempt(), "GET", target, b"", ()) as stream:
+    async def stream(
+        self,
+        target: str,
+        *,
+        method: str = "GET",
+        body: bytes = b"",
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> AsyncIterator[Stream]:
+        """A read whose answer is taken piece by piece, without a deadline."""
+        async with self._open(_Attempt(method, repeatable=True), target, body, headers) as stream:
             yield stream
 
     @asynccontextmanager
     async def _open(
-        self, attempt: _Attempt, method: str, target: str, body: bytes, headers: Sequence[tuple[bytes, bytes]]
+        self, attempt: _Attempt, target: str, body: bytes, headers: Sequence[tuple[bytes, bytes]]
     ) -> AsyncIterator[Stream]:
         async with AsyncExitStack() as stack:
             reasons: dict[str, str] = {}
+            shown = [*self._headers, *headers]
             for endpoint in list(self._endpoints):
+                attempt.endpoint = endpoint
                 pool = await self._pool(endpoint)
-                request = pool.stream(method, endpoint.origin + target, body, [*self._headers, *headers], attempt)
+                request = pool.stream(attempt.method, endpoint.origin + target, body, shown, attempt.trace)
                 try:
                     response = await stack.enter_async_context(request)
                     break
                 except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError) as error:
                     cause = attempt.cause(error)
-                    why = _why(cause, endpoint)
                     if attempt.sent and not _is_unwelcome(cause):
-                        raise _broken(method, attempt, f"{endpoint.text}: {why}") from None
+                        self.avoid(endpoint)
+                        raise attempt.lost(cause) from None
                     attempt.sent = False
-                    reasons[endpoint.text] = why
+                    reasons[endpoint.text] = _why(cause, endpoint)
             else:
                 raise UnreachableError(reasons)
             self._endpoints.sort(key=lambda each: each != endpoint)
             found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
-            yield Stream(response.status, found, _pieces(response, method, attempt, endpoint))
+            pieces = _Pieces(response, attempt, partial(self.avoid, endpoint))
+            stack.push_async_callback(pieces.aclose)
+            yield Stream(response.status, found, pieces, endpoint)
 
-    async def _pool(self, endpoint: Endpoint) -> _Pool:
+    async def _pool(self, endpoint: Endpoint) -> Pool:
         """The connections to an endpoint; others than before once what is trusted or shown has changed."""
         tls = self._tls.context() if self._tls is not None and endpoint.secure else None
         found = self._pools.get(endpoint)
         if found is None or found.tls is not tls:
-            self._pools[endpoint] = fresh = _Pool(endpoint, tls)
+            self._pools[endpoint] = fresh = Pool(endpoint, tls)
             if found is not None:
                 await found.retire()
             return fresh
         return found
 
 
-async def _pieces(
-    response: httpcore.Response, method: str, attempt: _Attempt, endpoint: Endpoint
-) -> AsyncIterator[bytes]:
-    try:
-        async for piece in response.aiter_stream():
-            yield piece
-    except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError) as error:
-        raise _broken(method, attempt, f"{endpoint.text}: {_why(error, endpoint)}") from None
+class _Pieces:
+    """The body of an answer, as it comes."""
+
+    def __init__(self, response: httpcore.Response, attempt: _Attempt, avoid: Callable[[], None]) -> None:
+        self._response = response
+        self._attempt = attempt
+        self._avoid = avoid
+        self._parts = response.aiter_stream()
+        self._ended = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await anext(self._parts)
+        except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError) as error:
+            self._ended = True
+            self._avoid()
+            raise self._attempt.lost(error) from None
+        except BaseException:
+            self._ended = True
+            raise
+
+    async def aclose(self) -> None:
+        """Give up what is still to come. httpcore's nested generators end only by an error from the innermost; left to
+        the garbage collector they would be reported as leaks."""
+        if not self._ended:
+            with trio.CancelScope(shield=True) as waiting:
+                waiting.cancel()
+                async for _ in self._parts:
+                    pass
+
+
+async def _whole(stream: Stream, attempt: _Attempt, most: int | None) -> bytes:
+    pieces = []
+    size = 0
+    async for piece in stream.pieces:
+        size += len(piece)
+        if most is not None and size > most:
+            if not attempt.repeatable and stream.status == 200:
+                raise OutcomeUnknownError(f"the answer is larger than {most} bytes: what was done is not known")
+            raise AnswerTooLargeError(f"the answer is larger than {most} bytes; ask for less, or in pages")
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -252,12 +294,6 @@ def _why(error: Exception, endpoint: Endpoint) -> str:
             # Trio puts the address before the system's words; those of a name server have no positive number.
             words = os.strerror(inner.errno) if inner.errno and inner.errno > 0 else inner.strerror
     return words
-
-
-def _broken(method: str, attempt: _Attempt, why: str) -> ClientError:
-    if method in _READS or not attempt.sent:
-        return ConnectionLostError(why)
-    return OutcomeUnknownError(f"{why}: whether it took effect is not known")
 
 
 NO_DEADLINE = math.inf

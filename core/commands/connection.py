@@ -14,6 +14,7 @@ import click
 from core.commands.failure import Failure
 
 if TYPE_CHECKING:
+    from core.client import Store
     from core.client.credentials import ClientCredentials
     from core.client.endpoints import Endpoint
     from core.client.transport import Transport
@@ -77,6 +78,27 @@ class Connection(NamedTuple):
         except ClientError as error:
             raise Failure(explain(error)) from None
 
+    def run_store(self, work: "Callable[[Store], Awaitable[T]]") -> T:
+        """The same with a store of the v3 dialect, which a node shares with etcd."""
+        import trio
+
+        from core.client.errors import ClientError
+        from core.client.remote import RemoteStore
+        from core.client.transport import Transport
+
+        endpoints = self.find()
+        tls = self._tls() if any(endpoint.secure for endpoint in endpoints) else None
+        user, password = self._credentials() or (None, "")
+
+        async def connected() -> T:
+            async with RemoteStore(Transport(endpoints, tls), user, password, self.timeout) as store:
+                return await work(store)
+
+        try:
+            return trio.run(connected)
+        except ClientError as error:
+            raise Failure(explain(error)) from None
+
     def _tls(self) -> "ClientCredentials":
         from core.client.credentials import ClientCredentials
         from core.tls.contexts import TlsFilesError
@@ -89,14 +111,21 @@ class Connection(NamedTuple):
             raise Failure(f"{error}.") from None
 
     def _authorization(self) -> str | None:
-        if self.user is None:
+        credentials = self._credentials()
+        if credentials is None:
             return None
         from base64 import b64encode
 
+        return "Basic " + b64encode(":".join(credentials).encode()).decode()
+
+    def _credentials(self) -> tuple[str, str] | None:
+        """User and password."""
+        if self.user is None:
+            return None
         name, colon, password = self.user.partition(":")
         if not colon:
             password = click.prompt(f"Password of {name}", hide_input=True, err=True)
-        return "Basic " + b64encode(f"{name}:{password}".encode()).decode()
+        return name, password
 
 
 def explain(error: Exception) -> str:

@@ -17,6 +17,12 @@ VERBS = {
         "update": lazy.Verb(f"{_WRITE}:update", "Change a key or directory that is there."),
         "rm": lazy.Verb(f"{_WRITE}:rm", "Remove a key or directory."),
     },
+    "Many at once": {
+        "txn": lazy.Verb("core.commands.kv_txn:txn", "Compare, then write, all at one revision."),
+        "lock": lazy.Verb("core.commands.kv_lock:lock", "Hold a lock while a command runs."),
+        "election": lazy.Verb("core.commands.kv_election:election", "Elect a leader, or see who leads."),
+        "lease": lazy.Verb("core.commands.kv_lease:lease", "Let keys end together, unless kept alive."),
+    },
     "Look after": {
         "compact": lazy.Verb(f"{_WRITE}:compact", "Forget history before a revision."),
     },

@@ -6,7 +6,7 @@ from core.watch.path import PathWatcher
 
 
 class LocalStore:
-    """Fulfils `core.api.store.Store` on a member. Synchronous, on the loop."""
+    """Fulfils `core.api.store.Store` and `core.client.inside.Node` on a member. Synchronous, on the loop."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -27,6 +27,8 @@ class LocalStore:
         self.deadline = node.keyspace.deadline
         self.watch_keys = node.hub.watch_keys
         self.follow = node.hub.follow
+        self.turn = node.hub.turn
+        self.switch = node.keyspace.access.switch
 
     @property
     def revision(self) -> int:

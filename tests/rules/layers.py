@@ -44,7 +44,7 @@ ROOMS = {
     "core.api.ops": Room(
         3, "core.kv core.tls core.node core.api core.api.http core.api.access", "trio msgspec prometheus_client"
     ),
-    "core.client": Room(3, "core.addresses core.tls", "trio httpcore msgspec"),
+    "core.client": Room(3, "core.addresses core.kv core.tls core.node", "trio httpcore msgspec"),
     # 4 wiring
     "core.settings": Room(4, "core.addresses", "msgspec"),
     "core.config": Room(4, "core.addresses core.settings", "msgspec"),
