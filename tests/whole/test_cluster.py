@@ -3,8 +3,12 @@
 import json
 import shutil
 import signal
+import socket
 import time
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -149,6 +153,42 @@ def test_when_most_are_lost_one_goes_on_alone(tmp_path: Path) -> None:
         lost.start(ready=False)
         assert lost.wait() == 1
         assert "was removed from the cluster" in lost.output()
+
+
+def test_members_change_through_v3(tmp_path: Path) -> None:
+    def ask(server: Server, path: str, **body: object) -> tuple[int, dict[str, Any]]:
+        connection = HTTPConnection(HOST, timeout=20)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(str(server.data / "corenode.sock"))
+        with closing(connection):
+            connection.request("POST", f"/v3/{path}", json.dumps(body))
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+
+    with ClusterOf(tmp_path, "n1", "n2", "n3") as cluster:
+        first = cluster.leader()
+        url = _free_url()
+        status, added = ask(first, "cluster/member/add", peerURLs=[url], isLearner=True)
+        assert (status, added["member"]["isLearner"]) == (200, True)
+        new = added["member"]["ID"]
+        status, refusal = ask(first, "cluster/member/add", peerURLs=[url], isLearner=True)
+        assert (status, refusal["error"]) == (412, "etcdserver: Peer URLs already exists")
+        status, refusal = ask(first, "cluster/member/promote", ID="12345")
+        assert (status, refusal["error"]) == (404, "etcdserver: member not found")
+        joined = cluster.join("n4", url)
+        joined.start(ready=False)
+        cluster.until(lambda: ask(first, "cluster/member/promote", ID=new)[0] == 200, "n4 votes")
+        cluster.until(lambda: put(joined, "/by", "n4") == 201, "n4 serves")
+        status, listed = ask(joined, "cluster/member/list")
+        assert sorted(member["name"] for member in listed["members"]) == ["n1", "n2", "n3", "n4"]
+        leader = cluster.leader()
+        heir = next(member for member in listed["members"] if member["name"] != leader.home.name)
+        status, refusal = ask(cluster.servers[heir["name"]], "maintenance/transfer-leadership", targetID=heir["ID"])
+        assert (status, refusal["error"]) == (412, "etcdserver: not leader")
+        assert ask(leader, "maintenance/transfer-leadership", targetID=heir["ID"])[0] == 200
+        cluster.until(lambda: cluster.leader().home.name == heir["name"], "the heir leads")
+        assert ask(cluster.leader(), "cluster/member/remove", ID=new)[0] == 200
+        assert joined.wait() == 1
 
 
 def test_a_directory_older_than_members_gets_one(tmp_path: Path) -> None:
