@@ -45,7 +45,7 @@ PATIENCE_SECONDS = 20.0
 def message(path: str, body: object) -> bytes:
     """A whole POST."""
     data = json.dumps(body).encode() if not isinstance(body, bytes) else body
-    return b"POST %b HTTP/1.1\r\nHost: bench\r\nContent-Length: %d\r\n\r\n%b" % (path.encode(), len(data), data)
+    return b"POST %b HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n%b" % (path.encode(), len(data), data)
 
 
 def text(raw: str) -> str:

@@ -302,7 +302,7 @@ async def test_what_is_no_request_is_refused(sent: bytes, status: int, words: st
     world = Watched()
     async with world.served() as port:
         stream = Stream(await trio.open_tcp_stream("127.0.0.1", port))
-        head = b"POST /v3/watch HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(sent)
+        head = b"POST /v3/watch HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n" % len(sent)
         await stream.stream.send_all(head + sent)
         answer = await stream.line()
         assert stream.status == status
@@ -389,7 +389,7 @@ async def test_the_older_names_of_the_path_take_open_bodies_too() -> None:
             stream = await Stream.begin(port, "watch")
             await stream.close()
             stream = Stream(await trio.open_tcp_stream("127.0.0.1", port))
-            head = f"POST /{prefix}/watch HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+            head = f"POST /{prefix}/watch HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
             await stream.stream.send_all(head.encode())
             await stream.say(create(b"a"))
             assert (await stream.next())["created"] is True

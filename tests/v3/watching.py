@@ -69,7 +69,7 @@ class Watched(World):
 def request(path: str, *messages: object, headers: str = "") -> bytes:
     """A whole request with messages as its body; bytes in them become base64."""
     body = b"".join(json.dumps(_written(message)).encode() for message in messages)
-    return b"POST /v3/%b HTTP/1.1\r\nHost: a\r\n%bContent-Length: %d\r\n\r\n%b" % (
+    return b"POST /v3/%b HTTP/1.1\r\nHost: 127.0.0.1\r\n%bContent-Length: %d\r\n\r\n%b" % (
         path.encode(),
         headers.encode(),
         len(body),
@@ -103,7 +103,7 @@ class Stream:
     async def begin(cls, port: int, path: str) -> Self:
         """Send a head; messages follow by `say`."""
         self = cls(await trio.open_tcp_stream(HOST, port))
-        head = b"POST /v3/%b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" % path.encode()
+        head = b"POST /v3/%b HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n" % path.encode()
         await self.stream.send_all(head)
         return self
 
