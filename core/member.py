@@ -29,6 +29,7 @@ from core.raft.members import Members
 from core.raft.messages import Snapshot
 from core.store_lmdb.creation import Beginning
 from core.store_lmdb.directory import DataDirectory
+from core.store_lmdb.errors import SnapshotError
 from core.version import VERSION
 from core.watch.hub import Hub
 
@@ -142,6 +143,8 @@ class Member:
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[AsyncIterator[bytes]]:
         """A snapshot file of the state at this moment, in pieces that each take a few milliseconds to make."""
+        if self.node.fence.why:
+            raise SnapshotError(self.node.fence.why)
         index, term = self.keyspace.applied
         place = Snapshot(index, term, self._members())
         async with aclosing(self.snapshots.outgoing(place, self.keyspace.revision)) as pieces:

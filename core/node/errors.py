@@ -19,6 +19,10 @@ class NoLeaderError(ProposalError):
     """No leader is known; nothing was proposed."""
 
 
+class FencedError(NoLeaderError):
+    """This member's state differs from that of the others, so that no answer may rest on it; nothing was proposed."""
+
+
 class OutcomeUnknownError(ProposalError):
     """Leadership or time ran out in between: the command may or may not take effect. Nobody repeats it."""
 

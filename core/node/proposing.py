@@ -132,9 +132,9 @@ class Proposer:
         for proposal in self.queue.take_all():
             proposal.done(error)
 
-    def end(self) -> None:
-        """Nothing more will be carried out here."""
-        self.refuse_queued(NoLeaderError(STOPPING))
+    def end(self, error: ProposalError) -> None:
+        """Nothing that waits will be carried out here, or answered from this state."""
+        self.refuse_queued(error)
         self.flight.fail_all(OutcomeUnknownError(LOST))
         self.forwarded.give_up()
 
