@@ -7,9 +7,9 @@ table, deletions swept sooner or later), what waits for a flush, and rows that o
 attached keys, terms of leases). If those differ, the next expiry or write makes records that differ.
 
 A hash that is carried along from entry to entry would cost nothing, but would tell only what was once applied. This one
-reads what is there. So it finds what carrying along cannot: a record that a fault of the disk, of memory or of a program
-changed behind the back of the rules, with the checksum of its row in order; and, as well, commands that did not come to
-the same on all members. Its price is a scan, about 3 s of one core for a million records, in slices.
+reads what is there. So it finds what carrying along cannot: a record that a fault of the disk, of memory or of a
+program changed behind the back of the rules, with the checksum of its row in order; and, as well, commands that did not
+come to the same on all members. Its price is a scan, about 3 s of one core for a million records, in slices.
 """
 
 import hashlib

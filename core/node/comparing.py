@@ -1,7 +1,7 @@
 """Comparing the states of the members: each hashes its own at one place of the log, the leader collects the hashes.
 
-The place is an entry (`CompareStates`), which the leader proposes every COMPARE_SECONDS: so all mean the same state, and
-a member that is behind hashes it when it comes there. It lets each member bring the sweep of compaction to the floor as
+The place is an entry (`CompareStates`), which the leader proposes every COMPARE_SECONDS: so all mean the same state,
+and a member that is behind hashes it when it comes there. It lets each member bring the sweep of compaction to the floor as
 of that entry, so the comparison is one of what compaction leaves; compactions themselves come every few seconds under
 load, and a scan at each would cost more than it tells. A hash is made in slices, and takes at most half of the time.
 

@@ -82,7 +82,7 @@ class _Sealed:
 def _why(index: int) -> str:
     return (
         f"the state of this member differed from that of most others at entry {index}, so it serves nothing; ask "
-        "another member. Replace this one: corenode member remove, then member add and start it with an empty data directory"
+        "another member. Replace this one: corenode member remove, then member add, and start it with empty data"
     )
 
 
