@@ -1,9 +1,9 @@
 """Comparing the states of the members: each hashes its own at one place of the log, the leader collects the hashes.
 
 The place is an entry (`CompareStates`), which the leader proposes every COMPARE_SECONDS: so all mean the same state,
-and a member that is behind hashes it when it comes there. It lets each member bring the sweep of compaction to the floor as
-of that entry, so the comparison is one of what compaction leaves; compactions themselves come every few seconds under
-load, and a scan at each would cost more than it tells. A hash is made in slices, and takes at most half of the time.
+and a member that is behind hashes it when it comes there. What is compared is what compaction leaves: each member first
+brings its sweep to the floor as of that entry, and no further before it has hashed. Compactions come every few seconds
+under load, and a scan at each would cost more than it tells. A hash is made in slices, in at most half of the time.
 
 A hash that is lost (a restart, a snapshot, a compaction that overtook it, damage met) is not made again: that member is
 compared the next time. The leader asks for what is missing for ASK_SECONDS. A new leader asks anew.
