@@ -12,6 +12,7 @@ from core.node.damage import Damage
 from core.node.errors import (
     ChangeRefusedError,
     FencedError,
+    GatedError,
     NoLeaderError,
     NoSpaceError,
     Obstacle,
@@ -118,6 +119,7 @@ __all__ = [
     "DamagedError",
     "DivergedError",
     "FencedError",
+    "GatedError",
     "KeyspaceError",
     "NoLeaderError",
     "NoSpaceError",

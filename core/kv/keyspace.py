@@ -16,6 +16,7 @@ from core.kv import (
     suspicion,
     trail,
     tree,
+    versions,
 )
 from core.kv.access import Span
 from core.kv.accounts import Accounts
@@ -353,6 +354,11 @@ class Keyspace:
     def unmark(self) -> None:
         """The hash is made, or will not be."""
         self._ledger.marked = None
+
+    @property
+    def cluster_version(self) -> versions.Version:
+        """What all members understand: `core.kv.versions`."""
+        return versions.cluster(self._ledger)
 
     @property
     def accusations(self) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 import msgspec
 
-from core.kv import suspicion
+from core.kv import suspicion, versions
 from core.kv.commands import Publish
 from core.kv.ledger import Ledger
 from core.kv.outcomes import Published
@@ -67,6 +67,7 @@ def settle(ledger: Ledger, counted: bytes, left: Collection[int], change: Change
         ledger.rows.delete(Table.META, _DESCRIBED + _name(gone))
         ledger.rows.put(*tombstone(gone))
     suspicion.absolve(ledger, tuple(left))
+    versions.settle(ledger, [member.version for member in members(ledger)])
 
 
 def publish(ledger: Ledger, command: Publish) -> Published:
@@ -77,6 +78,7 @@ def publish(ledger: Ledger, command: Publish) -> Published:
             ledger,
             msgspec.structs.replace(known, name=command.name, client_urls=command.client_urls, version=command.version),
         )
+        versions.settle(ledger, [member.version for member in members(ledger)])
     return Published(known is not None)
 
 
