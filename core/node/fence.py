@@ -8,9 +8,11 @@ import logging
 from collections.abc import Callable
 from typing import NoReturn
 
+from core.kv.commands import Command, Publish
 from core.kv.errors import DivergedError
 from core.kv.keyspace import Keyspace
 from core.node.damage import Damage
+from core.node.errors import FencedError
 from core.raft.machine import Raft
 from core.watch.hub import Hub
 
@@ -30,6 +32,13 @@ class Fence:
         """Why nothing is served here; empty while all is."""
         self.on_fenced: Callable[[str], None] = lambda _: None
         """Told `why` when it changes."""
+        self.follow()
+
+    def check(self, command: Command) -> None:
+        """FencedError if nothing may be proposed; a member tells its version all the same, or it would hold back the
+        cluster's."""
+        if self.why and type(command) is not Publish:
+            raise FencedError(self.why)
 
     def follow(self) -> bool:
         """Look whether the suspicions changed; whether this member was fenced just now."""

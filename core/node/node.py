@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import trio
 
-from core.kv.commands import Command, Publish
+from core.kv.commands import Command
 from core.kv.keyspace import Keyspace
 from core.kv.membership import Member
 from core.node import inbox
@@ -104,7 +104,6 @@ class Node:
         proposer = self._proposer
         self._applier = Applier(raft.member, keyspace, hub, clock, proposer.flight, proposer.forwarded, self._retention)
         self.fence = Fence(raft, keyspace, hub, self.damage)
-        self.fence.follow()
         self.comparing = Comparing(raft, keyspace, self._peers, self.damage, self.propose)
         self._orders: list[Callable[[], None]] = []
         """What other tasks want of raft, which is this loop's alone."""
@@ -172,8 +171,7 @@ class Node:
     def propose(self, command: Command, done: Done) -> None:
         """Queue a command; `done` is called exactly once with its outcome, which may be a KeyspaceError or a
         ProposalError. Raises OverloadedError, NoSpaceError or NoLeaderError if it was not queued."""
-        if self.fence.why and type(command) is not Publish:
-            raise FencedError(self.fence.why)
+        self.fence.check(command)
         self._proposer.enqueue(Proposal(command, done, size_of(command)))
         self._wake.set()
 
@@ -456,8 +454,9 @@ class Node:
         while self._stop_by is None:
             self._proposer.refuse_queued(NoSpaceError(self.headroom.shortage))
             await trio.sleep(FULL_SECONDS)
-            self._turned_at = trio.current_time()
-            self._ticks = 0
+            self._ticks, self._turned_at = 0, trio.current_time()
+            self._proposer.tick()
+            self._confirmations.tick(self._turned_at)
             self.inbox.clear()
             self.headroom.look()
             try:
@@ -466,6 +465,7 @@ class Node:
                 self.headroom.ran_out(str(full))
             else:
                 return True
+        self._stop_by = trio.current_time()  # no turn more: raft would take the next save for this one
         return False
 
     async def _apply_committed(self) -> None:
