@@ -80,7 +80,8 @@ class _Sealed:
 
     @property
     def floor(self) -> int:
-        return self._keyspace.floor
+        """Looked at by every watch before it reads on."""
+        raise DivergedError(self._why)
 
     def _refuse(self, *_: object) -> NoReturn:
         raise DivergedError(self._why)

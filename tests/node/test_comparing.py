@@ -51,6 +51,8 @@ async def test_a_member_altered_behind_its_back_is_fenced_off(
         await cluster.agree()
         store = LocalStore(odd.running)
         watch = odd.running.hub.watch(b"/a")
+        woken: list[object] = []
+        keys = odd.running.hub.watch_keys(b"/a", None, woken.append)
         alter(odd)
         await compare(cluster)
         await until(lambda: bool(odd.running.fence.why))
@@ -70,8 +72,11 @@ async def test_a_member_altered_behind_its_back_is_fenced_off(
         ):
             with pytest.raises(DivergedError):
                 read()
-        with pytest.raises(DivergedError):
+        with pytest.raises(DivergedError), trio.fail_after(1):
             await watch.next()
+        assert woken
+        with pytest.raises(DivergedError):
+            keys.take()
 
         leader = await cluster.leader()
         assert leader is not odd
