@@ -17,6 +17,7 @@ from core.kv.keyspace import Keyspace
 from core.kv.membership import Member as KnownMember
 from core.node.clock import ClusterClock
 from core.node.errors import ProposalError
+from core.node.gating import outdated
 from core.node.headroom import Headroom
 from core.node.keeper import Keeper
 from core.node.node import Node
@@ -29,6 +30,7 @@ from core.raft.members import Members
 from core.raft.messages import Snapshot
 from core.store_lmdb.creation import Beginning
 from core.store_lmdb.directory import DataDirectory
+from core.store_lmdb.errors import SnapshotError, StoreError
 from core.version import VERSION
 from core.watch.hub import Hub
 
@@ -38,6 +40,10 @@ PUBLISH_SECONDS = 1.0
 _logger = logging.getLogger(__name__)
 
 
+class OutdatedError(StoreError):
+    """This program is older than the cluster, and must not run as its member."""
+
+
 class Member:
     """An opened member. `start`, then `run` until `stop`, then `close`."""
 
@@ -45,6 +51,7 @@ class Member:
         self.directory = directory
         self.identity = directory.identity
         self.keyspace = Keyspace(directory.state)
+        self._check_version()
         self._name = config.name
         applied, _ = self.keyspace.applied
         directory.check_applied(applied)
@@ -72,6 +79,12 @@ class Member:
         self._keeper = Keeper(self.node, retention=config.auto_compaction_retention, revisions=config.history_revisions)
         if 0 < applied < log.last.index:
             _logger.info("replaying the log", extra={"entries": log.last.index - applied, "first": applied + 1})
+
+    def _check_version(self) -> None:
+        """OutdatedError if the cluster has come to a later version than this program."""
+        why = outdated(self.keyspace, VERSION)
+        if why:
+            raise OutdatedError(why)
 
     def _members(self) -> Members:
         """The members as of the applied entry. A state that is older than they are is that of a member alone."""
@@ -126,6 +139,7 @@ class Member:
         """See to it that the members know this one's name and URLs."""
         own = self.identity.member
         while True:
+            self._check_version()
             known = next((member for member in self.keyspace.members() if member.id == own), None)
             command: Command | None = None
             if self.keyspace.counted_members is None:  # a state that is older than members in it
@@ -142,6 +156,8 @@ class Member:
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[AsyncIterator[bytes]]:
         """A snapshot file of the state at this moment, in pieces that each take a few milliseconds to make."""
+        if self.node.fence.why:
+            raise SnapshotError(self.node.fence.why)
         index, term = self.keyspace.applied
         place = Snapshot(index, term, self._members())
         async with aclosing(self.snapshots.outgoing(place, self.keyspace.revision)) as pieces:

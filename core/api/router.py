@@ -6,7 +6,7 @@ import msgspec
 
 from core.api.http.message import Handler, Reply, Request
 from core.api.plain import DAMAGED, message, not_found
-from core.api.store import Damage, DamagedError
+from core.api.store import Damage, DamagedError, DivergedError
 
 _KEYS = b"/v2/keys"
 _SLASH = ord("/")
@@ -51,4 +51,4 @@ class Router:
             handler(request, reply)
         except DamagedError as error:
             self._damage.met(error)
-            reply.send(message(500, DAMAGED))
+            reply.send(message(503, str(error)) if isinstance(error, DivergedError) else message(500, DAMAGED))

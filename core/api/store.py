@@ -5,12 +5,14 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from core.kv.commands import Command
-from core.kv.errors import DamagedError, KeyspaceError
+from core.kv.errors import DamagedError, DivergedError, KeyspaceError
 from core.kv.records import Event, Record
 from core.kv.tree import Page
 from core.node.damage import Damage
 from core.node.errors import (
     ChangeRefusedError,
+    FencedError,
+    GatedError,
     NoLeaderError,
     NoSpaceError,
     Obstacle,
@@ -115,6 +117,9 @@ __all__ = [
     "Clock",
     "Damage",
     "DamagedError",
+    "DivergedError",
+    "FencedError",
+    "GatedError",
     "KeyspaceError",
     "NoLeaderError",
     "NoSpaceError",

@@ -253,6 +253,20 @@ class Advance(_Command, frozen=True, array_like=True, gc=False, tag=43):
     """Consume a revision and change nothing that anybody sees."""
 
 
+class CompareStates(_Command, frozen=True, array_like=True, gc=False, tag=52):
+    """Every member is to hash its state as it is at this place of the log (`core.kv.hashing`)."""
+
+
+class Accuse(_Command, frozen=True, array_like=True, gc=False, tag=53):
+    """The state of some members differs from that of the others."""
+
+    members: tuple[int, ...]
+    index: int
+    """The entry at which they were compared."""
+    judged: bool
+    """Whether most have another state, so that these are wrong; else nobody can say who is."""
+
+
 Operation = Put | DeleteRange | Range | Txn
 Admissible = (
     Set
@@ -289,7 +303,7 @@ class Admitted(_Command, frozen=True, array_like=True, gc=False, tag=39):
     command: Admissible
 
 
-Command = Admissible | Admitted | Expire | Compact | Revoke | Publish | ChangeMember | Advance
+Command = Admissible | Admitted | Expire | Compact | Revoke | Publish | ChangeMember | Advance | CompareStates | Accuse
 
 
 class Origin(msgspec.Struct, frozen=True, array_like=True, gc=False):

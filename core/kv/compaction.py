@@ -32,9 +32,10 @@ def compact(ledger: Ledger, command: Compact) -> Compacted:
     return Compacted(ledger.revision, ledger.floor)
 
 
-def sweep(ledger: Ledger, limit: int) -> int:
-    """Remove up to `limit` changes' worth of what the floor hides; how many changes it walked, 0 at the end."""
-    end = POSITION.pack(ledger.floor, 0)
+def sweep(ledger: Ledger, limit: int, floor: int) -> int:
+    """Remove up to `limit` changes' worth of what `floor`, the present one or an earlier, hides; how many changes it
+    walked, 0 at the end."""
+    end = POSITION.pack(floor, 0)
     found = []
     for position, row in ledger.rows.scan(Table.REVISION, ledger.swept, end):
         found.append(records.decode(position, row))
@@ -42,7 +43,7 @@ def sweep(ledger: Ledger, limit: int) -> int:
             break
     walked = ledger.swept
     for record in found:
-        if record.revision >= ledger.floor:
+        if record.revision >= floor:
             break
         walked = (int.from_bytes(record.position, "big") + 1).to_bytes(12, "big")
         if record.previous:

@@ -11,6 +11,10 @@ class MissingRecordError(DamagedError, LookupError):
     """A row names a record that is not there."""
 
 
+class DivergedError(DamagedError):
+    """This member's state is not that of the others, and is not served."""
+
+
 class KeyspaceError(Exception):
     """Any refusal by the state machine."""
 

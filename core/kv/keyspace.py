@@ -1,13 +1,27 @@
 """The state machine: batches of commands in, outcomes and events out; and the reads of both dialects."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from core.kv import accounts, compaction, flat, leases, membership, reading, records, revocations, trail, tree
+from core.kv import (
+    accounts,
+    compaction,
+    flat,
+    leases,
+    membership,
+    reading,
+    records,
+    revocations,
+    suspicion,
+    trail,
+    tree,
+    versions,
+)
 from core.kv.access import Span
 from core.kv.accounts import Accounts
 from core.kv.commands import (
+    Accuse,
     Admitted,
     Advance,
     AuthSwitch,
@@ -16,6 +30,7 @@ from core.kv.commands import (
     Compact,
     CompareAndDelete,
     CompareAndSwap,
+    CompareStates,
     Create,
     Delete,
     DeleteRange,
@@ -42,10 +57,12 @@ from core.kv.hashing import Hashing
 from core.kv.ledger import Ledger
 from core.kv.outcomes import (
     AccessDone,
+    Accused,
     Compacted,
     DeleteDone,
     Expired,
     LeaseDone,
+    Marked,
     Published,
     PutDone,
     RangeDone,
@@ -67,6 +84,8 @@ Outcome = (
     | AccessDone
     | Revoked
     | Published
+    | Marked
+    | Accused
     | KeyspaceError
 )
 
@@ -95,6 +114,8 @@ _OPERATIONS: dict[type, Any] = {
     RoleDelete: accounts.delete_role,
     Revoke: revocations.revoke,
     Publish: membership.publish,
+    CompareStates: suspicion.mark,
+    Accuse: suspicion.accuse,
 }
 
 
@@ -112,7 +133,7 @@ def _unadmitted(ledger: Ledger, command: Command) -> Outcome:
 
 
 _OPERATIONS[Admitted] = _admitted
-_BY_OFFICE = frozenset((Admitted, Advance, Compact, Expire, Publish, Revoke))
+_BY_OFFICE = frozenset((Accuse, Admitted, Advance, Compact, CompareStates, Expire, Publish, Revoke))
 _RESTRICTED: dict[type, Any] = {
     command: operation if command in _BY_OFFICE else _unadmitted for command, operation in _OPERATIONS.items()
 }
@@ -174,7 +195,7 @@ class Keyspace:
         return outcomes, events
 
     def apply_members(
-        self, index: int, term: int, counted: bytes, left: Iterable[int], change: membership.Change
+        self, index: int, term: int, counted: bytes, left: Collection[int], change: membership.Change
     ) -> None:
         """Apply the log entry at `index`, a change of the members: `core.kv.membership.settle`. ValueError as above."""
         self._check_next(index)
@@ -183,9 +204,10 @@ class Keyspace:
         self._ledger.applied_term = term
         self._ledger.save_numbers()
 
-    def abandon(self, counted: bytes, left: Iterable[int]) -> None:
+    def abandon(self, counted: bytes, left: Collection[int]) -> None:
         """Let go of members without an entry that says so: only for a cluster that can commit none any more."""
         membership.settle(self._ledger, counted, left, membership.Change())
+        suspicion.absolve_all(self._ledger)
 
     def _check_next(self, index: int) -> None:
         if index != self._ledger.applied_index + 1:
@@ -195,6 +217,7 @@ class Keyspace:
         """Go on from another state, which a snapshot brought."""
         self._ledger.open(transaction)
         self._ledger.revocations += 1  # nobody knows how many came with it
+        self._ledger.accusations += 1
         self.access.refresh()
 
     def _do(self, command: Command) -> Outcome:
@@ -207,7 +230,8 @@ class Keyspace:
 
     def sweep(self, limit: int = 500) -> int:
         """Remove a slice of what the compaction floor hides; 0 when there is nothing left to do."""
-        walked = compaction.sweep(self._ledger, limit)
+        marked = self._ledger.marked
+        walked = compaction.sweep(self._ledger, limit, self._ledger.floor if marked is None else marked.floor)
         if walked:
             self._ledger.save_numbers()
         return walked
@@ -283,9 +307,10 @@ class Keyspace:
         """The ids of the leases behind `after`, in order."""
         return leases.ids(self._ledger, after, limit)
 
-    def hashing(self, revision: int = 0) -> Hashing:
-        """A hash of all as of a revision (0: now), to be made step by step; CompactedError, FutureRevisionError."""
-        return Hashing(self._ledger, revision)
+    def hashing(self, revision: int = 0, floor: int = 0) -> Hashing:
+        """A hash of all as of a revision (0: now), as a floor (0: the present one) leaves it, to be made step by step;
+        CompactedError, FutureRevisionError."""
+        return Hashing(self._ledger, revision, floor)
 
     def next_deadline(self) -> int | None:
         """Cluster time in ns when something expires next."""
@@ -320,6 +345,33 @@ class Keyspace:
     def was_removed(self, member: int) -> bool:
         """Whether that member was removed from the cluster."""
         return membership.was_removed(self._ledger, member)
+
+    @property
+    def marked(self) -> Marked | None:
+        """Where states are to be compared; nothing that its floor shows is swept before `unmark`."""
+        return self._ledger.marked
+
+    def unmark(self) -> None:
+        """The hash is made, or will not be."""
+        self._ledger.marked = None
+
+    @property
+    def cluster_version(self) -> versions.Version:
+        """What all members understand: `core.kv.versions`."""
+        return versions.cluster(self._ledger)
+
+    @property
+    def accusations(self) -> int:
+        """Moves when `suspicions` may have changed."""
+        return self._ledger.accusations
+
+    def suspicions(self) -> list[suspicion.Suspicion]:
+        """The members whose state differs from that of others."""
+        return suspicion.suspicions(self._ledger)
+
+    def suspicion_of(self, member: int) -> suspicion.Suspicion | None:
+        """What that member is suspected of."""
+        return suspicion.find(self._ledger, member)
 
     def revision_at(self, time: int) -> int:
         """The last noted revision that was reached by cluster time `time`; 0 if none is noted."""

@@ -11,6 +11,7 @@ import msgspec
 
 from core.kv import paths, records, rows
 from core.kv.errors import CompactedError, LimitError, MissingRecordError
+from core.kv.outcomes import Marked
 from core.kv.records import DIRECTORY, GONE, NOWHERE, POSITION, SPILLED, Action, Event, Record
 from core.kv.transaction import Table, Transaction
 
@@ -49,6 +50,8 @@ class Ledger:
         """As the rows of `core.kv.accounts` say."""
         self.revocations = 0
         """Certificates revoked since the ledger was made: whoever guards connections looks again when it moves."""
+        self.accusations = 0
+        """How often `core.kv.suspicion` changed since the ledger was made."""
         self.open(transaction)
 
     def open(self, transaction: Transaction) -> None:
@@ -65,6 +68,8 @@ class Ledger:
         """Position up to which compaction has removed what the floor hides."""
         self.events: list[Event] = []
         """Visible changes of the batch in progress."""
+        self.marked: Marked | None = None
+        """Where states are to be compared; until that is done no more is swept than its floor hides."""
         self._group: list[tuple[Table, Record]] | None = None
         self._open_directories: set[bytes] = set()
         """Directories known to be live with no file at or above them; forgotten whole when in doubt. With a directory

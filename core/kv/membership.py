@@ -4,10 +4,11 @@ The set that counts is raft's and rests here in raft's encoding, in one transact
 stands what people call each member and where it is reached. Who was removed stays known, so that it can be told.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import msgspec
 
+from core.kv import suspicion, versions
 from core.kv.commands import Publish
 from core.kv.ledger import Ledger
 from core.kv.outcomes import Published
@@ -56,7 +57,7 @@ def decode(context: bytes) -> Change:
     return _decode_change(context) if context else Change()
 
 
-def settle(ledger: Ledger, counted: bytes, left: Iterable[int], change: Change) -> None:
+def settle(ledger: Ledger, counted: bytes, left: Collection[int], change: Change) -> None:
     """From here on `counted` (raft's encoding) are the members; those in `left` are so no more."""
     ledger.rows.put(Table.META, COUNTED, counted)
     for member in change.described:
@@ -65,6 +66,8 @@ def settle(ledger: Ledger, counted: bytes, left: Iterable[int], change: Change) 
     for gone in left:
         ledger.rows.delete(Table.META, _DESCRIBED + _name(gone))
         ledger.rows.put(*tombstone(gone))
+    suspicion.absolve(ledger, tuple(left))
+    versions.settle(ledger, [member.version for member in members(ledger)])
 
 
 def publish(ledger: Ledger, command: Publish) -> Published:
@@ -75,6 +78,7 @@ def publish(ledger: Ledger, command: Publish) -> Published:
             ledger,
             msgspec.structs.replace(known, name=command.name, client_urls=command.client_urls, version=command.version),
         )
+        versions.settle(ledger, [member.version for member in members(ledger)])
     return Published(known is not None)
 
 

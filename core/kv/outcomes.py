@@ -68,6 +68,22 @@ class Published(msgspec.Struct, frozen=True, gc=False):
     taken: bool
 
 
+class Marked(msgspec.Struct, frozen=True, gc=False):
+    """A place of the log at which the members compare their states."""
+
+    index: int
+    """The entry."""
+    floor: int
+    revision: int
+    """The last index consumed before it."""
+
+
+class Accused(msgspec.Struct, frozen=True, gc=False):
+    """These members are under suspicion."""
+
+    members: tuple[int, ...]
+
+
 class Expired(msgspec.Struct, frozen=True, gc=False):
     """How many files, directories and leases were due and removed."""
 

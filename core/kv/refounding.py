@@ -6,7 +6,7 @@ after the copy was made then finds it compacted, and not, silently, another hist
 
 from collections.abc import Sequence
 
-from core.kv import membership
+from core.kv import membership, suspicion
 from core.kv.ledger import Ledger
 from core.kv.membership import Member
 from core.kv.transaction import Table, Transaction
@@ -20,6 +20,7 @@ def refound(transaction: Transaction, counted: bytes, described: Sequence[Member
         transaction.delete(*membership.row(member)[:2])
     for gone in membership.removed(ledger):
         transaction.delete(*membership.tombstone(gone)[:2])
+    suspicion.absolve_all(ledger)
     transaction.put(Table.META, membership.COUNTED, counted)
     for member in described:
         transaction.put(*membership.row(member))

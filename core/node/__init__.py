@@ -26,6 +26,10 @@ low-water mark of the disk, or above the quota, commands that add data are refus
 (NoSpaceError); deletes and compaction go on, at last from the reserve. A member of many that cannot save for want of
 room gives up the lead, is silent, and goes on from there when it can.
 
+Safety nets. The members compare their states at entries that the leader proposes (`comparing`); who differs from most
+is accused through the log and serves nothing any more (`fence`). A kind of command that not all members know yet is
+refused where it is queued (`gating`).
+
 Cancelled, or told to stop: what is queued is still carried out, the lead handed over, the state flushed, then `run`
 returns. A disk that fails in any other way than for want of space ends the process: nothing is tried twice.
 

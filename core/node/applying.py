@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from core.kv import commands, membership
 from core.kv.commands import Batch
 from core.kv.keyspace import Keyspace
 from core.kv.membership import Change, Member
 from core.node.clock import ClusterClock
+from core.node.errors import UnreadableEntryError
 from core.node.flight import Flight
 from core.node.forwarding import Forwarded
 from core.node.retention import Retention
@@ -60,7 +63,7 @@ class Applier:
         if entry.kind == Kind.MEMBERSHIP:
             self._apply_members(entry)
             return
-        batch = commands.decode(entry.data) if entry.data else None
+        batch = _decoded(entry) if entry.data else None
         if batch is not None:
             self._clock.advance(batch.time)
         outcomes, events = self._keyspace.apply(entry.index, entry.term, batch)
@@ -96,3 +99,13 @@ class Applier:
             if proposal is not None:
                 proposal.done(change)
         self.on_members()
+
+
+def _decoded(entry: Entry) -> Batch:
+    try:
+        return commands.decode(entry.data)
+    except msgspec.MsgspecError as error:
+        raise UnreadableEntryError(
+            f"entry {entry.index} of the log cannot be understood ({error}). If a later version wrote it, upgrade this "
+            "member; else its log is damaged, and it is to be replaced"
+        ) from error

@@ -53,6 +53,7 @@ def propose_change(raft: Raft, keyspace: Keyspace, command: ChangeMember, asking
         _check_caught_up(raft, command.id)
     if standing is not current:
         _check_quorum(raft, command.id, standing, alive)
+        _check_sound(raft, keyspace, command.id, standing)
     try:
         return raft.change(command.id, standing, encode(Change(described, asking, token)))
     except members.ChangeRefusedError as error:
@@ -81,6 +82,17 @@ def _check_caught_up(raft: Raft, member: int) -> None:
         raise ChangeRefusedError(
             Obstacle.BEHIND,
             f"learner {member:x} is {behind} entries behind; a vote for it could stop the cluster. Try again later",
+        )
+
+
+def _check_sound(raft: Raft, keyspace: Keyspace, member: int, standing: Standing) -> None:
+    """Refuse to leave nobody who may lead."""
+    if standing is Standing.VOTER:
+        return
+    fenced = {each.member for each in keyspace.suspicions() if each.judged}
+    if fenced >= set(raft.members.voters) - {member}:
+        raise ChangeRefusedError(
+            Obstacle.NO_QUORUM, f"only members whose state is wrong would stay beside {member:x}; replace those first"
         )
 
 

@@ -86,6 +86,10 @@ class Confirmations:
         self._new += self._refused
         self._refused = []
         overdue = [reader for reader in self._new if reader.deadline <= now]
+        for _, placed in self._placed:
+            if placed and placed[0].deadline <= now:  # they came in this order
+                overdue += placed
+                placed.clear()
         if overdue:
             self._new = [reader for reader in self._new if reader.deadline > now]
             self._tell(overdue, NoLeaderError("no leader confirmed the read in time; nothing was read, try again"))

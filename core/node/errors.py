@@ -2,6 +2,8 @@
 
 from enum import IntEnum
 
+from core.kv.errors import DamagedError
+
 
 class ProposalError(Exception):
     """The node did not carry out a command, or cannot say whether it did."""
@@ -19,8 +21,20 @@ class NoLeaderError(ProposalError):
     """No leader is known; nothing was proposed."""
 
 
+class FencedError(NoLeaderError):
+    """This member's state differs from that of the others, so that no answer may rest on it; nothing was proposed."""
+
+
+class GatedError(NoLeaderError):
+    """Not all members know this kind of command yet; nothing was proposed."""
+
+
 class OutcomeUnknownError(ProposalError):
     """Leadership or time ran out in between: the command may or may not take effect. Nobody repeats it."""
+
+
+class UnreadableEntryError(DamagedError):
+    """The log holds what this program does not understand, so that it cannot go on."""
 
 
 class Obstacle(IntEnum):

@@ -14,6 +14,7 @@ import msgspec
 
 from core.node.errors import (
     ChangeRefusedError,
+    GatedError,
     NoLeaderError,
     NoSpaceError,
     Obstacle,
@@ -40,11 +41,14 @@ class Refusal(IntEnum):
     OVERLOADED = 2
     NO_SPACE = 3
     CHANGE = 4
+    GATED = 5
 
 
 def refusal_of(error: ProposalError) -> list[int] | None:
     """How an error travels to the member that forwarded the command; None if the command may yet take effect."""
     match error:
+        case GatedError():
+            return [Refusal.GATED, 0]
         case NoLeaderError():
             return [Refusal.NO_LEADER, 0]
         case OverloadedError():
@@ -64,6 +68,8 @@ def _error_of(refusal: int, detail: int, why: str) -> ProposalError:
             return NoSpaceError(why)
         case Refusal.CHANGE:
             return ChangeRefusedError(Obstacle(detail), why)
+        case Refusal.GATED:
+            return GatedError(why)
     return NoLeaderError(why)
 
 

@@ -51,7 +51,16 @@ class Transfer(msgspec.Struct, gc=False):
     size: int = 0
 
 
-Item = FromRaft | Handed | Refused | Transfer
+class Hashed(msgspec.Struct, gc=False):
+    """Somebody's hash of the state at an entry; empty: it is asked for."""
+
+    sender: int
+    index: int
+    digest: bytes
+    size: int = 0
+
+
+Item = FromRaft | Handed | Refused | Transfer | Hashed
 
 
 class Inbox:
@@ -102,4 +111,8 @@ def read(sender: int, kind: int, content: Any) -> Item:
         return Refused(sender, *read_refusal(content))
     if kind == Frame.TRANSFER and isinstance(content, int):
         return Transfer(sender, content)
+    if kind == Frame.HASH:
+        match content:
+            case [int(index), bytes(digest)] if len(digest) <= 64:
+                return Hashed(sender, index, digest)
     raise ValueError(f"a frame of unknown kind {kind}")

@@ -4,7 +4,7 @@ from typing import Any
 
 import trio
 
-from core.kv.commands import Advance, Command, Compact, Expire
+from core.kv.commands import Advance, Command, Compact, CompareStates, Expire
 from core.kv.errors import DamagedError
 from core.kv.outcomes import Expired
 from core.node.errors import ProposalError
@@ -34,6 +34,7 @@ class Keeper:
         self._revisions = revisions
         self._expiring = False
         self._compacting = False
+        self._comparing = False
         self._damaged = False
         """History was found damaged."""
         self._kept = revisions
@@ -60,6 +61,8 @@ class Keeper:
                     node.headroom.nearly_gone and tick % round(RETRY_SECONDS / TICK_SECONDS) == 0
                 ):
                     self._compact_if_due()
+                if tick % round(RETRY_SECONDS / TICK_SECONDS) == 0:
+                    self._compare_if_due()
             while self._sweep():
                 node.flush_if_due()
                 await trio.lowlevel.checkpoint()
@@ -110,6 +113,13 @@ class Keeper:
         elif node.headroom.shortage and keyspace.floor == keyspace.revision != self._advanced:
             # What the last change replaced is still told to whoever asks for it, and may be what fills the disk.
             self._compacting = self._propose(Advance(), self._did_advance)
+
+    def _compare_if_due(self) -> None:
+        if self._node.comparing.is_due and not self._comparing:
+            self._comparing = self._propose(CompareStates(), self._compared)
+
+    def _compared(self, _: object) -> None:
+        self._comparing = False
 
     def _compacted(self, _: object) -> None:
         self._compacting = False

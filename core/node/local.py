@@ -1,5 +1,9 @@
 """The store as the dialects of this member see it: proposals go to the drive loop, reads to the keyspace."""
 
+from functools import partial
+from typing import Any, NoReturn
+
+from core.kv.errors import DivergedError
 from core.kv.tree import Page
 from core.node.node import Node
 from core.watch.path import PathWatcher
@@ -29,6 +33,22 @@ class LocalStore:
         self.follow = node.hub.follow
         self.turn = node.hub.turn
         self.switch = node.keyspace.access.switch
+        node.fence.on_fenced = self._refuse
+        self._refuse(node.fence.why)
+
+    def _refuse(self, why: str) -> None:
+        """Serve no reads any more, for a reason, or (without one) serve them."""
+        keyspace = self._node.keyspace
+        refuse = partial(_diverged, why)
+        self.node = refuse if why else keyspace.node
+        self.record = refuse if why else keyspace.record
+        self.key = refuse if why else keyspace.key
+        self.page = refuse if why else keyspace.page
+        self.evaluate = refuse if why else keyspace.evaluate
+        self.lease = refuse if why else keyspace.lease
+        self.leases = refuse if why else keyspace.leases
+        self.deadline = refuse if why else keyspace.deadline
+        self.watch_keys = refuse if why else self._node.hub.watch_keys
 
     @property
     def revision(self) -> int:
@@ -56,8 +76,16 @@ class LocalStore:
 
     def children(self, path: bytes, after: bytes = b"", limit: int = 1000, at: int | None = None) -> Page:
         """A page of what is directly in a directory; see `Keyspace.children`."""
+        if self._node.fence.why:
+            _diverged(self._node.fence.why)
         return self._node.keyspace.children(path, after, limit, at)
 
     def watch(self, path: bytes, *, recursive: bool = False, start: int = 0) -> PathWatcher:
         """Watch a path; see `Hub.watch`."""
+        if self._node.fence.why:
+            _diverged(self._node.fence.why)
         return self._node.hub.watch(path, recursive=recursive, start=start)
+
+
+def _diverged(why: str, *_: Any, **__: Any) -> NoReturn:
+    raise DivergedError(why)

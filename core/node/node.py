@@ -15,20 +15,23 @@ from core.kv.membership import Member
 from core.node import inbox
 from core.node.applying import Applier
 from core.node.clock import ClusterClock
+from core.node.comparing import Comparing
 from core.node.confirming import Confirmations, Confirmed
 from core.node.damage import Damage
 from core.node.disk import Log, Snapshots, State
 from core.node.errors import (
     ChangeRefusedError,
+    FencedError,
     NoLeaderError,
     NoSpaceError,
     Obstacle,
     OverloadedError,
     ProposalError,
 )
+from core.node.fence import Fence
 from core.node.flushing import Flusher
 from core.node.headroom import Headroom
-from core.node.inbox import FromRaft, Handed, Inbox, Refused
+from core.node.inbox import FromRaft, Handed, Hashed, Inbox, Refused
 from core.node.offer import Offer
 from core.node.pace import Pace
 from core.node.peers import Frame, NoPeers, Peers
@@ -37,7 +40,7 @@ from core.node.queue import Done, Proposal, size_of
 from core.node.retention import Retention
 from core.node.saving import Saver
 from core.node.shipping import ship
-from core.node.timing import Timing
+from core.node.timing import Timing, Timings
 from core.raft.machine import Raft, Ready, Role
 from core.raft.members import Standing
 from core.raft.messages import InstallSnapshot, Message, MessageError, to_plain
@@ -57,19 +60,6 @@ FULL_SECONDS = 1.0
 """How often a member that could not save looks whether there is room."""
 
 _logger = logging.getLogger(__name__)
-
-
-class Timings(msgspec.Struct, frozen=True):
-    """Where the time goes, for metrics and for telling the cause of slowness."""
-
-    commit: Timing
-    """Durable commits of the log: the disk."""
-    apply: Timing
-    """Applying batches and answering their requests: the processor."""
-    flush: Timing
-    """Flushes of the state: both."""
-    lag: Timing
-    """How late the ticker woke: whatever kept the loop."""
 
 
 class Node:
@@ -113,6 +103,8 @@ class Node:
         self._saver = Saver(log, headroom, self.pace, self.timings.commit)
         proposer = self._proposer
         self._applier = Applier(raft.member, keyspace, hub, clock, proposer.flight, proposer.forwarded, self._retention)
+        self.fence = Fence(raft, keyspace, hub, self.damage)
+        self.comparing = Comparing(raft, keyspace, self._peers, self.damage, self.propose)
         self._orders: list[Callable[[], None]] = []
         """What other tasks want of raft, which is this loop's alone."""
         self._offers: list[Offer] = []
@@ -179,6 +171,7 @@ class Node:
     def propose(self, command: Command, done: Done) -> None:
         """Queue a command; `done` is called exactly once with its outcome, which may be a KeyspaceError or a
         ProposalError. Raises OverloadedError, NoSpaceError or NoLeaderError if it was not queued."""
+        self.fence.check(command)
         self._proposer.enqueue(Proposal(command, done, size_of(command)))
         self._wake.set()
 
@@ -189,6 +182,8 @@ class Node:
         """
         if self.leads and self.raft.members.voters == (self.raft.member,):
             done(None)
+        elif self.fence.why:
+            done(FencedError(self.fence.why))
         elif self._stop_by is not None or self._proposer.is_leaderless:
             done(NoLeaderError(NO_LEADER))
         elif self._confirmations.is_full:
@@ -252,6 +247,7 @@ class Node:
         async with trio.open_nursery() as beside:
             self._beside = beside
             beside.start_soon(self._tick)
+            beside.start_soon(self.comparing.run)
             while not self._may_end():
                 if not self._has_work():
                     await self._wake.wait()
@@ -263,7 +259,7 @@ class Node:
                 if self._proposer.may_hand_on:
                     await trio.lowlevel.checkpoint()
             beside.cancel_scope.cancel()
-        self._proposer.end()
+        self._proposer.end(NoLeaderError(STOPPING))
         self._confirmations.refuse_all(STOPPING)
         self.flush()
 
@@ -334,6 +330,8 @@ class Node:
                 self._proposer.take_over(item, self._peers)
             elif isinstance(item, Refused):
                 self._proposer.forwarded.refuse(item.token, item.error)
+            elif isinstance(item, Hashed):
+                self.comparing.heard(item.sender, item.index, item.digest)
             else:
                 self._transfer(item.heir, lambda _: None)
 
@@ -390,6 +388,9 @@ class Node:
         if ready.held:
             self._send(ready.held)
         await self._apply_committed()
+        if self.fence.follow():
+            self._proposer.end(FencedError(self.fence.why))
+            self._confirmations.refuse_all(self.fence.why)
         for read in self.raft.reads():
             self._confirmations.answered(read.token, read.index)
         self._confirmations.applied(self.keyspace.applied[0])
@@ -453,8 +454,9 @@ class Node:
         while self._stop_by is None:
             self._proposer.refuse_queued(NoSpaceError(self.headroom.shortage))
             await trio.sleep(FULL_SECONDS)
-            self._turned_at = trio.current_time()
-            self._ticks = 0
+            self._ticks, self._turned_at = 0, trio.current_time()
+            self._proposer.tick()
+            self._confirmations.tick(self._turned_at)
             self.inbox.clear()
             self.headroom.look()
             try:
@@ -463,6 +465,7 @@ class Node:
                 self.headroom.ran_out(str(full))
             else:
                 return True
+        self._stop_by = trio.current_time()  # no turn more: raft would take the next save for this one
         return False
 
     async def _apply_committed(self) -> None:

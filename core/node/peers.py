@@ -16,6 +16,8 @@ class Frame(IntEnum):
     """A forwarded command that was not proposed: [its token, which `Refusal`, a detail of it, why]."""
     TRANSFER = 4
     """Somebody wants that the leader hands over the lead: to which member."""
+    HASH = 5
+    """The hash of the state at an entry where states are compared: [index, hash]; without a hash it is asked for."""
 
 
 class Peers(Protocol):

@@ -20,6 +20,7 @@ from core.node.errors import (
 )
 from core.node.flight import LOST, Flight
 from core.node.forwarding import Forwarded, refusal_of
+from core.node.gating import check_version
 from core.node.headroom import Headroom
 from core.node.inbox import Handed
 from core.node.peers import Frame, Peers
@@ -82,6 +83,7 @@ class Proposer:
         """Queue a command; OverloadedError, NoSpaceError or NoLeaderError if it was not."""
         if adds_data(proposal.command) and not self._headroom.admits(proposal.size):
             raise NoSpaceError(self._headroom.shortage)
+        check_version(self._keyspace, proposal.command)
         if self.stopping:
             raise NoLeaderError(STOPPING)
         if self._raft.role is not Role.LEADER and self.is_leaderless:
@@ -132,9 +134,9 @@ class Proposer:
         for proposal in self.queue.take_all():
             proposal.done(error)
 
-    def end(self) -> None:
-        """Nothing more will be carried out here."""
-        self.refuse_queued(NoLeaderError(STOPPING))
+    def end(self, error: ProposalError) -> None:
+        """Nothing that waits will be carried out here, or answered from this state."""
+        self.refuse_queued(error)
         self.flight.fail_all(OutcomeUnknownError(LOST))
         self.forwarded.give_up()
 

@@ -2,6 +2,8 @@
 
 from collections import deque
 
+import msgspec
+
 from core.node.latency import Latency
 
 _RECENT = 512
@@ -27,3 +29,16 @@ class Timing:
         """What this share of the last few hundred stayed below; 0 before the first."""
         ordered = sorted(self._recent)
         return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else 0.0
+
+
+class Timings(msgspec.Struct, frozen=True):
+    """Where the time goes, for metrics and for telling the cause of slowness."""
+
+    commit: Timing
+    """Durable commits of the log: the disk."""
+    apply: Timing
+    """Applying batches and answering their requests: the processor."""
+    flush: Timing
+    """Flushes of the state: both."""
+    lag: Timing
+    """How late the ticker woke: whatever kept the loop."""

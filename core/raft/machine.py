@@ -110,6 +110,12 @@ class Raft(State):
         if self._lead is not None:
             self._follow(self.term, 0)
 
+    def bar(self, barred: bool) -> None:
+        """Whether this member must not lead: it still votes and replicates. A leader resigns."""
+        self.barred = barred
+        if barred and self.role is not Role.FOLLOWER:
+            self._follow(self.term, 0)
+
     def propose(self, data: bytes) -> int:
         """Append an entry of commands and return its index; NotLeaderError if this member does not lead."""
         if self._lead is None:

@@ -84,6 +84,8 @@ class State:
         """Must wait for the save: they promise what is saved with them."""
         self.answers: list[Read] = []
         """Reads that are decided."""
+        self.barred = False
+        """Whether the driver forbade this member to lead."""
         self._scan(applied)
         self.wait_anew()
 
@@ -101,6 +103,8 @@ class State:
     def may_stand(self) -> bool:
         """Whether this member may be elected: it is a voter, as far as it knows, or was one before a change that is not
         committed. It may be the only one who has that change, and the others need it to commit it (section 4.2.2)."""
+        if self.barred:
+            return False
         if self.members.standing(self.member) is Standing.VOTER:
             return True
         return self.membership.at(self.commit).standing(self.member) is Standing.VOTER

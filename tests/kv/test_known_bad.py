@@ -70,12 +70,8 @@ def compaction_one_too_many(patch: pytest.MonkeyPatch) -> None:
     """The sweep takes what the change at the floor itself replaced."""
     sweep = compaction.sweep
 
-    def bad(ledger: Ledger, limit: int) -> int:
-        ledger.floor += 1
-        try:
-            return sweep(ledger, limit)
-        finally:
-            ledger.floor -= 1
+    def bad(ledger: Ledger, limit: int, floor: int) -> int:
+        return sweep(ledger, limit, floor + 1)
 
     patch.setattr(compaction, "sweep", bad)
 

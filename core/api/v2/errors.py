@@ -3,7 +3,14 @@
 import msgspec
 
 from core.api.plain import DAMAGED
-from core.api.store import DamagedError, NoLeaderError, NoSpaceError, OutcomeUnknownError, OverloadedError
+from core.api.store import (
+    DamagedError,
+    DivergedError,
+    NoLeaderError,
+    NoSpaceError,
+    OutcomeUnknownError,
+    OverloadedError,
+)
 from core.kv.errors import LimitError, ReservedKeyError, TreeError
 
 KEY_RESERVED = 106
@@ -105,6 +112,8 @@ def refusal(error: object, index: int) -> Refusal:
             return Refusal(503, NO_LEADER, str(error), index)
         case NoSpaceError():
             return Refusal(507, INTERNAL, str(error), index)
+        case DivergedError():
+            return Refusal(503, INTERNAL, str(error), index)
         case DamagedError():
             return Refusal(500, INTERNAL, DAMAGED, index)
         case OutcomeUnknownError():

@@ -25,12 +25,12 @@ from core.api.v3.header import Header, ok
 from core.api.v3.store import Store
 from core.kv.access import Identity, Office, Right, Span, span
 from core.kv.commands import Admissible, Admitted, Command, Compact
-from core.kv.errors import KeyspaceError, StaleAccessError
+from core.kv.errors import DivergedError, KeyspaceError, StaleAccessError
 
 NOT_ALLOWED = Response(405, TEXT, b"Method Not Allowed\n")
 SYNCHRONOUS_PIECES = 4
 """Pieces of an answer that are made at once, a millisecond each; a longer one gets a task of its own."""
-REFUSALS = (RpcError, KeyspaceError, ProposalError)
+REFUSALS = (RpcError, KeyspaceError, ProposalError, DivergedError)
 """What serving a request may raise; it is answered."""
 
 

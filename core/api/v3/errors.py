@@ -7,7 +7,15 @@ import msgspec
 
 from core.api.http.message import Response
 from core.api.plain import JSON
-from core.api.store import NoLeaderError, NoSpaceError, OutcomeUnknownError, OverloadedError
+from core.api.store import (
+    DivergedError,
+    FencedError,
+    GatedError,
+    NoLeaderError,
+    NoSpaceError,
+    OutcomeUnknownError,
+    OverloadedError,
+)
 from core.kv.errors import (
     CompactedError,
     DuplicateKeyError,
@@ -98,6 +106,8 @@ def refusal(error: object) -> RpcError:
             return RpcError(Code.RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded")
         case OverloadedError():
             return etcd(Code.RESOURCE_EXHAUSTED, "too many requests")
+        case FencedError() | GatedError() | DivergedError():
+            return RpcError(Code.UNAVAILABLE, f"etcdserver: {error}")
         case NoLeaderError():
             return etcd(Code.UNAVAILABLE, "no leader")
         case OutcomeUnknownError():

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from functools import partial
 
+import msgspec
 import trio
 
 from core.api.access import audit
@@ -27,7 +28,7 @@ from core.api.v3.splitter import Splitter
 from core.api.v3.store import KeyWatcher, Store
 from core.api.v3.watch_messages import FILTERS, NO_DELETE, NO_PUT, NOBODY, WatchCreateRequest, WatchRequest, reply
 from core.kv.access import Identity, Right, span
-from core.kv.errors import CompactedError
+from core.kv.errors import CompactedError, DivergedError
 from core.kv.records import Event
 
 MESSAGES = 32
@@ -243,6 +244,9 @@ class WatchStream:
         except CompactedError as error:
             self._compacted(watch, error)
             return
+        except DivergedError as error:
+            self._diverged(watch, error)
+            return
         self._watches[watch.id] = watch
         self._held += _cost(key, end)
         if watch.progress and self._progress_at is None:
@@ -301,6 +305,10 @@ class WatchStream:
         rest = b',"canceled":true,"compact_revision":"%d"' % error.floor
         self._out.append(reply(self._service.header.without_revision(), watch.id, rest))
 
+    def _diverged(self, watch: _Watch, error: DivergedError) -> None:
+        rest = b',"canceled":true,"cancel_reason":%b' % msgspec.json.encode(f"etcdserver: {error}")
+        self._out.append(reply(self._service.header.without_revision(), watch.id, rest))
+
     def _deliver(self) -> None:
         size = 0
         for _ in range(min(DELIVERIES, len(self._queue))):
@@ -320,6 +328,10 @@ class WatchStream:
             except CompactedError as error:
                 self._close(watch)
                 self._compacted(watch, error)
+                continue
+            except DivergedError as error:
+                self._close(watch)
+                self._diverged(watch, error)
                 continue
             if events:
                 watch.told = True
