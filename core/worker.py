@@ -11,6 +11,7 @@ this worker, which must give no office.
 """
 
 import logging
+import os
 import signal
 import time
 
@@ -122,6 +123,7 @@ class _Own:
         return {
             "name": self._config.name,
             "role": "worker",
+            "pid": os.getpid(),
             "version": VERSION,
             "cluster_id": self._upstreams.cluster,
             "uptime_seconds": round(time.time() - self._started, 3),

@@ -2,6 +2,8 @@
 
 from collections import deque
 
+import msgspec
+
 from core.node.latency import Latency
 
 _RECENT = 512
@@ -27,3 +29,14 @@ class Timing:
         """What this share of the last few hundred stayed below; 0 before the first."""
         ordered = sorted(self._recent)
         return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else 0.0
+
+
+class Counts(msgspec.Struct):
+    """What happened since the start."""
+
+    leaders: int = 0
+    """Times that another leader became known."""
+    sent: int = 0
+    """Snapshots that reached a member."""
+    received: int = 0
+    """Snapshots that were installed."""

@@ -80,8 +80,8 @@ ROOMS = {
     "core.reshaping": Room(4, "core.kv core.node core.api core.api.v2 core.api.v3"),
     "core.views": Room(
         4,
-        "core.version core.raft core.kv core.node core.api core.api.http core.api.v2 core.api.v3 core.api.ops"
-        " core.config core.credentials core.member core.reshaping",
+        "core.version core.raft core.kv core.tls core.node core.peer core.api core.api.http core.api.v2 core.api.v3"
+        " core.api.ops core.config core.credentials core.member core.reshaping",
         "trio",
     ),
     "core.process": Room(
