@@ -253,7 +253,7 @@ class View:
         for each in ("leader", "follower", "candidate", "pre_candidate", "learner"):
             yield Figure("corenode_raft_role", "1 for what this member is.", float(each == role), labels={"role": each})
         counts = node.counts
-        yield Figure("corenode_leader_changes", "Times that another led.", counts.leaders, counter=True)
+        yield Figure("corenode_leader_changes", "Elections seen: a leader of a new term.", counts.leaders, counter=True)
         yield Figure("corenode_snapshots_sent", "Snapshots that reached a member.", counts.sent, counter=True)
         yield Figure("corenode_snapshots_received", "Snapshots installed.", counts.received, counter=True)
         yield Figure("corenode_proposals_forwarded", "Commands sent to the leader.", node.forwarded, counter=True)

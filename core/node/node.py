@@ -37,7 +37,7 @@ from core.node.queue import Done, Proposal, size_of
 from core.node.retention import Retention
 from core.node.saving import Saver
 from core.node.shipping import ship
-from core.node.timing import Counts, Timing
+from core.node.timing import Counts, Timing, Timings
 from core.raft.machine import Raft, Ready, Role
 from core.raft.members import Standing
 from core.raft.messages import InstallSnapshot, Message, MessageError, to_plain
@@ -57,19 +57,6 @@ FULL_SECONDS = 1.0
 """How often a member that could not save looks whether there is room."""
 
 _logger = logging.getLogger(__name__)
-
-
-class Timings(msgspec.Struct, frozen=True):
-    """Where the time goes, for metrics and for telling the cause of slowness."""
-
-    commit: Timing
-    """Durable commits of the log: the disk."""
-    apply: Timing
-    """Applying batches and answering their requests: the processor."""
-    flush: Timing
-    """Flushes of the state: both."""
-    lag: Timing
-    """How late the ticker woke: whatever kept the loop."""
 
 
 class Node:

@@ -35,8 +35,21 @@ class Counts(msgspec.Struct):
     """What happened since the start."""
 
     leaders: int = 0
-    """Times that another leader became known."""
+    """Elections: a leader of a term became known."""
     sent: int = 0
     """Snapshots that reached a member."""
     received: int = 0
     """Snapshots that were installed."""
+
+
+class Timings(msgspec.Struct, frozen=True):
+    """Where the time goes, for metrics and for telling the cause of slowness."""
+
+    commit: Timing
+    """Durable commits of the log: the disk."""
+    apply: Timing
+    """Applying batches and answering their requests: the processor."""
+    flush: Timing
+    """Flushes of the state: both."""
+    lag: Timing
+    """How late the ticker woke: whatever kept the loop."""

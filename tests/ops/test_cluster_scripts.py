@@ -75,7 +75,12 @@ def test_all_are_restarted_and_none_while_one_is_missing(tmp_path: Path) -> None
         leader = next(name for name, url in cluster.clients.items() if _role(cluster, url) == "leader")
         before = {name: process.pid for name, process in cluster.processes.items()}
         order: list[str] = []
-        with Restarter(asked, lambda name: (order.append(name), cluster.restart(name))):
+
+        def restart(name: str) -> None:
+            order.append(name)
+            cluster.restart(name)
+
+        with Restarter(asked, restart):
             done = run("rolling-restart", command, *pairs, env=env, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert sorted(order) == ["n1", "n2", "n3"]
@@ -90,7 +95,7 @@ def _role(cluster: TlsCluster, url: str) -> str:
 class Restarter:
     """Does what the script asks for in a file, and removes the file when it is done."""
 
-    def __init__(self, asked: Path, act: Callable[[str], object]) -> None:
+    def __init__(self, asked: Path, act: Callable[[str], None]) -> None:
         self._asked, self._act, self._end = asked, act, threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -114,7 +119,7 @@ def test_the_peers_go_over_to_a_new_root_without_a_restart(tmp_path: Path) -> No
         servers = [tmp_path / f"server-{name}" / f"{name}.crt" for name in cluster.peers]
         peers = [tmp_path / f"peer-{name}" / f"{name}.crt" for name in cluster.peers]
         alice = tmp_path / "certs" / "alice.crt"
-        words = ["ca", "--trust", trust, *servers, alice]
+        words: list[str | Path] = ["ca", "--trust", trust, *servers, alice]
         begun = run("rotate-authority", *words, tmp_path / "certs" / "node1.crt", env=cluster.env, cwd=tmp_path)
         assert begun.returncode == 0, begun.stderr
         early = run("rotate-authority", "ca", "--finish", env={**cluster.env, "WAIT": "4"}, cwd=tmp_path)
