@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -157,6 +158,29 @@ def test_operations_are_not_passed_on(tmp_path: Path) -> None:
         told = member(worker, "list")
         assert told.returncode == 1
         assert "is a worker, which passes on no operations" in told.stderr
+
+
+def test_the_other_dialect_passes_too(tmp_path: Path) -> None:
+    """A lock that is given up at the worker is given up at the member, and does not stand in anybody's way."""
+    with ClusterOf(tmp_path, "n1") as cluster, worker_of(tmp_path, cluster.servers["n1"]) as worker:
+        assert _v3(worker, "kv/put", {"key": "Zm9v", "value": "YmFy"})["header"]["revision"] == "2"
+        assert _v3(cluster.servers["n1"], "kv/range", {"key": "Zm9v"})["kvs"][0]["value"] == "YmFy"
+        assert "operations" in _v3(worker, "maintenance/status", {})["message"]
+        leases = [_v3(worker, "lease/grant", {"TTL": 60})["ID"] for _ in range(3)]
+        held = _v3(worker, "lock/lock", {"name": "bG9jaw==", "lease": leases[0]})["key"]
+        with pytest.raises(TimeoutError):
+            _v3(worker, "lock/lock", {"name": "bG9jaw==", "lease": leases[1]}, timeout=1)
+        _v3(worker, "lock/unlock", {"key": held})
+        assert _v3(worker, "lock/lock", {"name": "bG9jaw==", "lease": leases[2]})["key"]
+
+
+def _v3(server: Server, method: str, body: dict[str, object], timeout: float = 10) -> Any:
+    connection = http.client.HTTPConnection(HOST, server.port, timeout=timeout)
+    try:
+        connection.request("POST", f"/v3/{method}", json.dumps(body))
+        return json.loads(connection.getresponse().read())
+    finally:
+        connection.close()
 
 
 def test_restricted_access_is_judged_by_the_members(tmp_path: Path) -> None:
