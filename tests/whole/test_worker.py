@@ -39,7 +39,7 @@ def test_a_killed_leader_doubles_no_write_and_loses_no_event(tmp_path: Path) -> 
                 begin = client.ask("PUT", "/v2/keys/log", {"dir": "true"}).json["node"]["createdIndex"]
             stop = threading.Event()
             outcomes: dict[str, int] = {}
-            writers = [threading.Thread(target=_append, args=(worker, n, stop, outcomes)) for n in range(3)]
+            writers = [threading.Thread(target=_append, args=(worker, n, stop, outcomes)) for n in range(12)]
             seen: list[str] = []
             watcher = threading.Thread(target=_watch, args=(worker, begin + 1, seen), daemon=True)
             for thread in (*writers, watcher):
