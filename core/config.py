@@ -27,6 +27,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """All settings of a node, checked. `core.settings` says what each means."""
 
     name: str
+    role: str
+    """`member` or `worker`."""
+    members: tuple[Url, ...]
+    """Of a worker: where to find the members."""
     data_dir: Path
     socket: Path
     listen_client_urls: tuple[Url, ...]
@@ -97,6 +101,11 @@ def load(flags: Mapping[str, str], file: Path | None = None, environ: Mapping[st
     config = _with_peers(Config(**values, flags=dict(flags), file=file))
     _check_clients(config)
     _check_tls(config)
+    if config.role == "worker":
+        _check_worker(config)
+        return config
+    if config.members:
+        raise ConfigError("--members is for workers: add --role worker, or name the members with --initial-cluster.")
     _check_cluster(config)
     _check_peers(config)
     return config
@@ -263,6 +272,26 @@ def _check_peers(config: Config) -> None:
             f"--election-timeout {config.election_timeout}: it must be at least five times --heartbeat-interval, "
             f"{config.heartbeat_interval}, and at most 50000."
         )
+
+
+def _check_worker(config: Config) -> None:
+    if not config.members:
+        raise ConfigError("A worker needs --members, the client URLs of some members of the cluster.")
+    if config.initial_cluster or config.listen_peer_urls:
+        raise ConfigError("--role worker: a worker is no member; leave out --initial-cluster and --listen-peer-urls.")
+    schemes = {url.secure for url in config.members}
+    if len(schemes) > 1:
+        raise ConfigError("--members: write either http:// or https:// in all of them.")
+    for url in config.members:
+        if url.wildcard or url.port == 0:
+            raise ConfigError(f"--members: nobody can connect to {url}; write a real address and port.")
+        if not url.secure and not url.loopback and not config.allow_plain_http:
+            raise ConfigError(
+                f"--members: {url} is another host, and without TLS what passes between can be read and changed. Use "
+                "https:// with --peer-trusted-ca-file, or add --allow-plain-http if you mean it."
+            )
+    if bool(config.peer_cert_file) != bool(config.peer_key_file):
+        raise ConfigError("--peer-cert-file and --peer-key-file belong together.")
 
 
 def _shown(urls: Sequence[Url]) -> str:

@@ -18,36 +18,34 @@ request is served, and is a `StartError`. An exception in any task after that en
 import logging
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
 
 import trio
 
-from core import runtime_dir, slowness, welcome
+from core import slowness
 from core.addresses import Url
 from core.admission import Admission
 from core.api.access.gate import Gate
 from core.api.access.hashing import Hashing
 from core.api.browsers import Browsers
 from core.api.figures import Source
-from core.api.http import Frontend, Limits, Listener, ListenError, open_tcp, open_unix
+from core.api.http import Frontend, Limits, Listener
 from core.api.ops import routes as operations
 from core.api.router import Router
 from core.api.v2 import routes as tree
 from core.api.v2.counters import Counters
 from core.api.v2.keys import Keys
 from core.api.v3 import routes as flat
-from core.config import Config, ConfigError
+from core.config import Config
 from core.credentials import Credentials
 from core.joining import JoinError, beginning
 from core.logs import set_level
 from core.member import Member
 from core.node.local import LocalStore
 from core.peer import PeerListener, PeerListenError, open_listeners
+from core.process import announced, body_max, cut_short, listen, obey
 from core.salvage import go_on_alone
 from core.service import Notifier, StartError
 from core.store_lmdb.errors import StoreError
-from core.tls.contexts import TlsFilesError
 from core.version import VERSION
 from core.views import View, connection_figures
 
@@ -72,7 +70,7 @@ async def _main(config: Config) -> None:
     except (StoreError, JoinError) as error:
         raise StartError(str(error)) from error
     try:
-        credentials, listeners, bound = _listen(config)
+        credentials, listeners, bound = listen(config)
         peer_listeners = await _listen_for_peers(config)
         advertised = [str(url) for url in config.advertised(bound)]
         async with trio.open_nursery() as nursery:
@@ -115,12 +113,12 @@ async def _serve(
             background.start_soon(gate.claims.run)
             async with trio.open_nursery() as serving:
                 await serving.start(frontend.serve, listeners)
-                with _announced(config, notifier, bound):
-                    await _obey(signals, config, notifier, take, lambda: credentials.reload(listeners))
+                with announced(config, notifier, bound):
+                    await obey(signals, config, notifier, take, lambda: credentials.reload(listeners))
                 notifier.stopping()
                 _logger.info("stopping", extra={"connections": frontend.statistics().connections})
                 frontend.drain(DRAIN_SECONDS)
-                background.start_soon(_cut_short, signals, serving.cancel_scope)
+                background.start_soon(cut_short, signals, serving.cancel_scope)
             background.cancel_scope.cancel()
 
 
@@ -146,31 +144,8 @@ def _frontend(
     )
     names = [url.host for url in (*config.listen_client_urls, *config.advertise_client_urls)]
     browsers = Browsers(handler, names, config.cors)
-    frontend = Frontend(browsers, Limits(body_max=_body_max(config)), admit=admission, opened=flat.OPENED)
+    frontend = Frontend(browsers, Limits(body_max=body_max(config)), admit=admission, opened=flat.OPENED)
     return frontend, browsers
-
-
-def _body_max(config: Config) -> int:
-    """Bytes of a request body: the largest request of v3 is a third longer in base64, and has some JSON around it."""
-    return config.max_request_bytes * 4 // 3 + 65_536
-
-
-def _listen(config: Config) -> tuple[Credentials, list[Listener], list[Url]]:
-    """Open every listener; with them what they show and the URLs that were bound. StartError, and then none is open."""
-    listeners: list[Listener] = []
-    bound: list[Url] = []
-    try:
-        credentials = Credentials(config)
-        for url in config.listen_client_urls:
-            opened = open_tcp(url.host, url.port, credentials.context if url.secure else None)
-            listeners += opened
-            bound.append(Url(url.scheme, url.host, opened[0].port))
-        listeners.append(open_unix(config.socket))
-    except (ListenError, TlsFilesError) as error:
-        for listener in listeners:
-            listener.close()
-        raise StartError(str(error)) from error
-    return credentials, listeners, bound
 
 
 async def _listen_for_peers(config: Config) -> list[PeerListener]:
@@ -178,55 +153,3 @@ async def _listen_for_peers(config: Config) -> list[PeerListener]:
         return await open_listeners(config.listen_peer_urls)
     except PeerListenError as error:
         raise StartError(str(error)) from error
-
-
-@contextmanager
-def _announced(config: Config, notifier: Notifier, bound: list[Url]) -> Iterator[None]:
-    """Tell the command line, the service manager and people that requests are served."""
-    node_file = None
-    told = runtime_dir.describe(config.name, tuple(str(url) for url in bound), config.socket, config.data_dir)
-    try:
-        node_file = runtime_dir.write_node_file(told)
-    except OSError as error:
-        _logger.warning("the command line will not find this node by itself", extra={"why": str(error)})
-    try:
-        where = ", ".join(str(url) for url in bound)
-        notifier.ready(f"serving {where}")
-        _logger.info("ready", extra={"node": config.name, "endpoints": where, "data_dir": str(config.data_dir)})
-        welcome.show(config, bound)
-        yield
-    finally:
-        if node_file is not None:
-            runtime_dir.remove_node_file(node_file)
-
-
-async def _obey(
-    signals: AsyncIterator[int],
-    config: Config,
-    notifier: Notifier,
-    take: Callable[[Config], None],
-    renew_credentials: Callable[[], None],
-) -> None:
-    """Reload at each SIGHUP; return at the first other signal."""
-    async for number in signals:
-        if number != signal.SIGHUP:
-            return
-        notifier.reloading()
-        try:
-            config, restart = config.reload()
-        except ConfigError as error:
-            _logger.error("configuration not reloaded; going on as before", extra={"why": str(error)})
-        else:
-            take(config)
-            _logger.info("configuration reloaded", extra={"needs_restart": ", ".join(restart) or "nothing"})
-        renew_credentials()
-        notifier.ready("serving")
-
-
-async def _cut_short(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
-    """While requests in flight are finished: a second signal ends that."""
-    async for number in signals:
-        if number != signal.SIGHUP:
-            _logger.warning("second signal: connections are cut off")
-            scope.cancel()
-            return

@@ -76,6 +76,11 @@ def read_node_file(environ: Mapping[str, str] = os.environ) -> NodeFile | None:
     return None
 
 
+def read_all(environ: Mapping[str, str] = os.environ) -> list[NodeFile]:
+    """Every node alive on this host that tells us of itself."""
+    return [node for directory in _readable_directories(environ) for _, node in _files(directory) if _alive(node)]
+
+
 def _own_directory(environ: Mapping[str, str]) -> Path:
     """The directory to write to, made if need be."""
     given = environ.get("RUNTIME_DIRECTORY", "").split(":")[0]  # from systemd's RuntimeDirectory=

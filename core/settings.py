@@ -139,6 +139,22 @@ _CLUSTER, _PEERS, _STORE, _LOG = "Cluster", "Peer traffic", "Store", "Log"
 
 SETTINGS = (
     Setting("name", _NODE, name, "default", "Name of this member."),
+    Setting(
+        "role",
+        _NODE,
+        _choice("member", "worker"),
+        "member",
+        "member, or worker: no member and without data of its own, it passes requests on to --members.",
+        metavar="ROLE",
+    ),
+    Setting(
+        "members",
+        _NODE,
+        urls,
+        "",
+        "A worker's way to the cluster: client URLs of members, separated by commas. They name the others.",
+        metavar="URLS",
+    ),
     Setting("data-dir", _NODE, path, "", "Directory of the data.  [default: NAME.corenode]", metavar="DIR"),
     Setting(
         "socket",

@@ -1,5 +1,7 @@
 """The running member as the API shows it: cluster, health, status, figures. Reads only."""
 
+import logging
+import os
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -18,9 +20,13 @@ from core.credentials import Credentials
 from core.kv.membership import Member as KnownMember
 from core.member import Member
 from core.node.local import LocalStore
+from core.peer import LinkState
 from core.raft.machine import Role
 from core.reshaping import Reshaping
+from core.tls.shown import Shown, describe
 from core.version import VERSION
+
+_logger = logging.getLogger(__name__)
 
 _STATES = {
     Role.LEADER: "StateLeader",
@@ -154,6 +160,8 @@ class View:
             member_id=self.self_id,
             cluster_id=self.id,
             leader_id=self.leader_id,
+            role="leader" if node.leads else "learner" if self.learner else "voter",
+            pid=os.getpid(),
             version=VERSION,
             revision=keyspace.revision,
             raft_index=node.raft_index,
@@ -170,7 +178,19 @@ class View:
                 worst_ms=round(commit.longest * 1e3, 3),
             ),
             tls=self._credentials.shown,
+            peer_tls=self._peer_tls(),
         )
+
+    def _peer_tls(self) -> Shown | None:
+        """From the files as they are now: each new link takes them up."""
+        config = self._config
+        if config.peer_cert_file is None:
+            return None
+        try:
+            return describe(config.peer_cert_file, config.peer_trusted_ca_file)
+        except OSError as error:
+            _logger.error("the certificate for peers cannot be read", extra={"why": str(error)})
+            return None
 
     def roster(self) -> list[RosterMember]:
         """The members with their standing and how the links to them are."""
@@ -218,6 +238,7 @@ class View:
             yield Figure("corenode_disk_bytes", "Size of the file.", size, labels={"part": part})
         yield Figure("corenode_state_used_bytes", "Pages that hold rows.", directory.state.size_in_use())
         yield Figure("corenode_state_waiting_rows", "Rows not flushed yet.", directory.state.dirty_rows)
+        yield from self._cluster_figures()
         for name, help_, timing in (
             ("commit", "Durable commits of the log.", node.timings.commit),
             ("apply", "Applying batches and answering.", node.timings.apply),
@@ -225,6 +246,33 @@ class View:
             ("loop_lag", "How late the loop came to its timer.", node.timings.lag),
         ):
             yield Figure(f"corenode_{name}_duration_seconds", help_, timing.histogram)
+
+    def _cluster_figures(self) -> Iterator[Figure]:
+        node = self._member.node
+        role = "learner" if self.learner else node.raft.role.name.lower()
+        for each in ("leader", "follower", "candidate", "pre_candidate", "learner"):
+            yield Figure("corenode_raft_role", "1 for what this member is.", float(each == role), labels={"role": each})
+        counts = node.counts
+        yield Figure("corenode_leader_changes", "Elections seen: a leader of a new term.", counts.leaders, counter=True)
+        yield Figure("corenode_snapshots_sent", "Snapshots that reached a member.", counts.sent, counter=True)
+        yield Figure("corenode_snapshots_received", "Snapshots installed.", counts.received, counter=True)
+        yield Figure("corenode_proposals_forwarded", "Commands sent to the leader.", node.forwarded, counter=True)
+        now = trio.current_time()
+        for link in self._member.peering.states().values():
+            yield from _link_figures(link, now)
+
+
+def _link_figures(link: LinkState, now: float) -> Iterator[Figure]:
+    """Of one other member."""
+    labels = {"member": link.name}
+    yield Figure("corenode_link_up", "1 if connected to that member.", float(not link.why_not), labels=labels)
+    if link.heard is not None:
+        yield Figure("corenode_link_silent_seconds", "Since it was heard.", now - link.heard, labels=labels)
+    if link.round_trip_s is not None:
+        yield Figure("corenode_link_round_trip_seconds", "Of the last ping.", link.round_trip_s, labels=labels)
+    yield Figure("corenode_link_queued_bytes", "Waiting to be sent to it.", link.queued_bytes, labels=labels)
+    yield Figure("corenode_link_sent_frames", "Sent to it.", link.sent_frames, counter=True, labels=labels)
+    yield Figure("corenode_link_dropped_frames", "Not sent.", link.dropped_frames, counter=True, labels=labels)
 
 
 def connection_figures(frontend: Frontend) -> Iterator[Figure]:

@@ -162,9 +162,10 @@ class Transport:
         method: str = "GET",
         body: bytes = b"",
         headers: Sequence[tuple[bytes, bytes]] = (),
+        repeatable: bool = True,
     ) -> AsyncIterator[Stream]:
-        """A read whose answer is taken piece by piece, without a deadline."""
-        async with self._open(_Attempt(method, repeatable=True), target, body, headers) as stream:
+        """A request whose answer is taken piece by piece, without a deadline; `repeatable`: it only reads."""
+        async with self._open(_Attempt(method, repeatable), target, body, headers) as stream:
             yield stream
 
     @asynccontextmanager

@@ -182,16 +182,20 @@ def _judge(who: str, status: dict[str, Any], rotation: "Rotation", directory: Pa
     if "tls" not in status:
         yield _Row(who, "does not say what it trusts: it is of an older version", "update it")
         return
-    try:
-        shown = msgspec.convert(status["tls"], Shown | None)
-    except msgspec.ValidationError as error:
-        yield _Row(who, f"says what it trusts in a form not known here: {error}", "use its version of this program")
-        return
-    if shown is None:
-        return
-    keys.add(shown.certificate.key_id)
-    if trusts_only_old(shown, rotation):
-        yield _Row(who, "trusts only the old root", f"copy {directory / 'ca.crt'} to its trusted-ca-file")
-    if chains_only_to_old(shown, rotation):
-        why = f"shows {shown.certificate.name}, which chains only to the old root"
-        yield _Row(who, why, "ca renew FILE")
+    for part, setting, whom in (
+        ("tls", "trusted-ca-file", ""),
+        ("peer_tls", "peer-trusted-ca-file", " among members"),
+    ):
+        try:
+            shown = msgspec.convert(status.get(part), Shown | None)
+        except msgspec.ValidationError as error:
+            yield _Row(who, f"says what it trusts in a form not known here: {error}", "use its version of this program")
+            return
+        if shown is None:
+            continue
+        keys.add(shown.certificate.key_id)
+        if trusts_only_old(shown, rotation):
+            yield _Row(who, f"trusts only the old root{whom}", f"copy {directory / 'ca.crt'} to its {setting}")
+        if chains_only_to_old(shown, rotation):
+            why = f"shows {shown.certificate.name}{whom}, which chains only to the old root"
+            yield _Row(who, why, "ca renew FILE")

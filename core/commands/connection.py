@@ -146,6 +146,8 @@ def explain(error: Exception) -> str:
     return f"{text}."
 
 
+cluster_option = click.option("--cluster", is_flag=True, help="Ask every member of the cluster.")
+
 _OPTIONS = (
     click.option("--endpoints", metavar="URLS", help="Nodes to try in turn: http://, https:// or unix:///PATH.",
                  envvar="CORENODE_ENDPOINTS"),

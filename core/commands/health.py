@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from core.commands import output
-from core.commands.connection import Connection, connection_options
+from core.commands.connection import Connection, cluster_option, connection_options
 
 if TYPE_CHECKING:
     from core.client.operations import Health
@@ -15,18 +15,19 @@ if TYPE_CHECKING:
 
 @click.command()
 @output.format_option(output.TABLE, output.JSON)
+@cluster_option
 @connection_options
-def command(output_: str, connection: Connection) -> None:
+def command(output_: str, cluster: bool, connection: Connection) -> None:
     """Ask each endpoint whether it serves reads and writes. Exit 1 if one does not, or does not answer.
 
     \b
     Examples:
-      corenode health
+      corenode health --cluster
       corenode health -o json --endpoints http://10.0.0.5:2379,http://10.0.0.6:2379
     """
     from core.client.errors import ClientError
     from core.client.operations import Operations
-    from core.commands.survey import reason, survey
+    from core.commands.survey import reason, survey, survey_members
 
     async def ask(transport: "Transport") -> "tuple[Health, float]":
         start = time.monotonic()
@@ -34,7 +35,7 @@ def command(output_: str, connection: Connection) -> None:
         return found, (time.monotonic() - start) * 1e3
 
     rows: list[tuple[str, bool, str, float | None]] = []
-    for endpoint, answer in survey(connection, ask):
+    for endpoint, answer in (survey_members if cluster else survey)(connection, ask):
         if isinstance(answer, ClientError):
             rows.append((endpoint, False, reason(answer), None))
         else:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from core.commands import output
-from core.commands.connection import Connection, connection_options
+from core.commands.connection import Connection, cluster_option, connection_options
 
 if TYPE_CHECKING:
     from core.client.transport import Transport
@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 @click.command()
 @output.format_option(output.TABLE, output.JSON)
+@cluster_option
 @connection_options
-def command(output_: str, connection: Connection) -> None:
-    """Show how each endpoint's node is. Exit 1 if one does not answer.
+def command(output_: str, cluster: bool, connection: Connection) -> None:
+    """Show how each endpoint's node is; without --endpoints, the node of this host. Exit 1 if one does not answer.
 
     Needs the node's unix socket (taken by itself on the node's host) or a client certificate of the role
     reader, operator or admin.
@@ -23,16 +24,17 @@ def command(output_: str, connection: Connection) -> None:
     \b
     Examples:
       corenode status
+      corenode status --cluster
       corenode status -o json --endpoints unix:///var/lib/corenode/corenode.sock
     """
     from core.client.errors import ClientError
     from core.client.operations import Operations
-    from core.commands.survey import reason, survey
+    from core.commands.survey import reason, survey, survey_members
 
     async def ask(transport: "Transport") -> dict[str, Any]:
         return await Operations(transport, connection.timeout).status()
 
-    answers = survey(connection, ask)
+    answers = (survey_members if cluster else survey)(connection, ask)
     good = [(endpoint, found) for endpoint, found in answers if not isinstance(found, ClientError)]
     bad = [(endpoint, reason(error)) for endpoint, error in answers if isinstance(error, ClientError)]
     if output_ == output.JSON:
@@ -48,38 +50,25 @@ def command(output_: str, connection: Connection) -> None:
         click.get_current_context().exit(1)
 
 
-_HEADINGS = (
-    "ENDPOINT",
-    "NAME",
-    "MEMBER",
-    "VERSION",
-    "LEADER",
-    "REVISION",
-    "RAFT",
-    "DATA",
-    "COMMIT P99",
-    "UP",
-    "ALARMS",
-)
+_HEADINGS = ("ENDPOINT", "NAME", "ROLE", "VERSION", "REVISION", "RAFT", "DATA", "COMMIT P99", "UP", "PID", "ALARMS")
 
 
 def _row(endpoint: str, found: dict[str, Any]) -> tuple[object, ...]:
     def get(name: str) -> Any:
-        return found.get(name, "?")
+        return found.get(name, "-")
 
-    leader = "itself" if get("leader_id") == get("member_id") else get("leader_id") or "none"
-    data = found.get("state_bytes", 0) + found.get("log_bytes", 0)
+    commits = found.get("commits")
     return (
         endpoint,
         get("name"),
-        get("member_id"),
+        get("role") if found.get("leader_id") or get("role") == "worker" else f"{get('role')}, no leader",
         get("version"),
-        leader,
         get("revision"),
         f"{get('raft_term')}/{get('raft_index')}",
-        size(data),
-        f"{found.get('commits', {}).get('p99_ms', 0):.1f} ms",
+        size(found["state_bytes"] + found.get("log_bytes", 0)) if "state_bytes" in found else "-",
+        f"{commits.get('p99_ms', 0):.1f} ms" if commits else "-",
         _age(found.get("uptime_seconds", 0)),
+        get("pid"),
         " ".join(found.get("alarms", ())) or "none",
     )
 

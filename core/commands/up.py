@@ -59,13 +59,13 @@ def _up(config: Path | None, **given: str | None) -> None:
     for name in unknown_variables(os.environ, VARIABLES | {"CORENODE_CONFIG", "CORENODE_CACHE"}):
         logs.log.warning("this environment variable means nothing to corenode", extra={"variable": name})
 
-    from core import daemon
+    from core import daemon, worker
     from core.kv.errors import DamagedError
     from core.service import StartError
     from core.store_lmdb.errors import StoreError
 
     try:
-        daemon.run(settings)
+        (worker if settings.role == "worker" else daemon).run(settings)
     except (StartError, StoreError, DamagedError) as error:
         raise Failure(str(error)) from None
     except BaseExceptionGroup as group:

@@ -50,7 +50,7 @@ def propose_change(raft: Raft, keyspace: Keyspace, command: ChangeMember, asking
             )
         raise ChangeRefusedError(Obstacle.NO_URL, "a new member needs the URLs at which the others reach it")
     if current is Standing.LEARNER and standing is Standing.VOTER:
-        _check_caught_up(raft, command.id)
+        _check_caught_up(raft, command.id, alive)
     if standing is not current:
         _check_quorum(raft, command.id, standing, alive)
         _check_sound(raft, keyspace, command.id, standing)
@@ -75,9 +75,13 @@ def _check_unique(command: ChangeMember, known: Iterable[Member]) -> None:
             )
 
 
-def _check_caught_up(raft: Raft, member: int) -> None:
+def _check_caught_up(raft: Raft, member: int, alive: Alive) -> None:
     progress = raft.lead.progress.get(member) if raft.lead is not None else None
-    behind = raft.last_index - (progress.match if progress is not None else 0)
+    if progress is None or not progress.match or not alive(member):
+        raise ChangeRefusedError(
+            Obstacle.BEHIND, f"learner {member:x} is not heard of; a vote for it could stop the cluster. Start it first"
+        )
+    behind = raft.last_index - progress.match
     if behind > BEHIND_ENTRIES:
         raise ChangeRefusedError(
             Obstacle.BEHIND,

@@ -83,7 +83,7 @@ class Forwarded:
 
     def __init__(self, first_token: int) -> None:
         """Tokens count on from `first_token`; they must not come again after a restart."""
-        self._next = first_token
+        self._first = self._next = first_token
         self._waiting: OrderedDict[int, _Waiting] = OrderedDict()
         self._bytes = 0
         self.leader = 0
@@ -91,6 +91,11 @@ class Forwarded:
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    @property
+    def total(self) -> int:
+        """All that were ever sent."""
+        return self._next - self._first
 
     @property
     def has_room(self) -> bool:

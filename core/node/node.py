@@ -40,7 +40,7 @@ from core.node.queue import Done, Proposal, size_of
 from core.node.retention import Retention
 from core.node.saving import Saver
 from core.node.shipping import ship
-from core.node.timing import Timing, Timings
+from core.node.timing import Counts, Timing, Timings
 from core.raft.machine import Raft, Ready, Role
 from core.raft.members import Standing
 from core.raft.messages import InstallSnapshot, Message, MessageError, to_plain
@@ -88,6 +88,7 @@ class Node:
         self.clock = clock
         self.headroom = headroom
         self.timings = Timings(Timing(), Timing(), Timing(), Timing())
+        self.counts = Counts()
         self.pace = Pace()
         self.inbox = Inbox()
         self.damage = Damage()
@@ -150,6 +151,11 @@ class Node:
     def waiting(self) -> int:
         """Commands in the queue."""
         return len(self._proposer.queue)
+
+    @property
+    def forwarded(self) -> int:
+        """Commands sent to the leader since the start."""
+        return self._proposer.forwarded.total
 
     def is_alive(self, member: int) -> bool:
         """Whether another member was heard of lately."""
@@ -306,6 +312,7 @@ class Node:
         if not leader:
             _logger.warning("no leader is known", extra={"term": term})
         else:
+            self.counts.leaders += 1
             who = "this member" if leader == self.raft.member else f"{leader:x}"
             _logger.info("a leader is elected", extra={"leader": who, "term": term})
 
@@ -406,6 +413,7 @@ class Node:
 
     def _ship(self, member: int, message: InstallSnapshot) -> None:
         def done(arrived: bool) -> None:
+            self.counts.sent += arrived
             self._order(partial(self.raft.snapshot_done, member, arrived))
 
         if self._snapshots is None:
@@ -429,6 +437,7 @@ class Node:
         self.clock.advance(self.keyspace.time)
         self.hub.reset()
         self._retention.restart(place.index)
+        self.counts.received += 1
         self._applier.on_members()
 
     async def _save(self, ready: Ready) -> bool:

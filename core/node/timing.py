@@ -31,6 +31,17 @@ class Timing:
         return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else 0.0
 
 
+class Counts(msgspec.Struct):
+    """What happened since the start."""
+
+    leaders: int = 0
+    """Elections: a leader of a term became known."""
+    sent: int = 0
+    """Snapshots that reached a member."""
+    received: int = 0
+    """Snapshots that were installed."""
+
+
 class Timings(msgspec.Struct, frozen=True):
     """Where the time goes, for metrics and for telling the cause of slowness."""
 

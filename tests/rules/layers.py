@@ -80,21 +80,33 @@ ROOMS = {
     "core.reshaping": Room(4, "core.kv core.node core.api core.api.v2 core.api.v3"),
     "core.views": Room(
         4,
-        "core.version core.raft core.kv core.node core.api core.api.http core.api.v2 core.api.v3 core.api.ops"
-        " core.config core.credentials core.member core.reshaping",
+        "core.version core.raft core.kv core.tls core.node core.peer core.api core.api.http core.api.v2 core.api.v3"
+        " core.api.ops core.config core.credentials core.member core.reshaping",
+        "trio",
+    ),
+    "core.process": Room(
+        4,
+        "core.addresses core.tls core.api.http core.config core.credentials core.runtime_dir core.service core.welcome",
         "trio",
     ),
     "core.daemon": Room(
         4,
-        "core.version core.addresses core.store_lmdb core.tls core.node core.api core.api.http core.api.access"
-        " core.api.v2 core.api.v3 core.api.ops core.admission core.config core.credentials core.logs core.runtime_dir"
-        " core.service core.slowness core.welcome core.peer core.joining core.salvage core.member core.views",
+        "core.version core.addresses core.store_lmdb core.node core.api core.api.http core.api.access core.api.v2"
+        " core.api.v3 core.api.ops core.admission core.config core.credentials core.logs core.process core.service"
+        " core.slowness core.peer core.joining core.salvage core.member core.views",
+        "trio",
+    ),
+    "core.relay": Room(4, "core.api core.api.http core.client", "trio msgspec"),
+    "core.worker": Room(
+        4,
+        "core.version core.store_lmdb core.tls core.api core.api.http core.api.ops core.client core.config"
+        " core.credentials core.logs core.process core.relay core.service core.slowness core.views",
         "trio",
     ),
     "core.commands": Room(
         4,
         "core.version core.raft core.kv core.store_lmdb core.tls core.client core.settings core.config core.founding"
-        " core.logs core.runtime_dir core.service core.daemon",
+        " core.logs core.runtime_dir core.service core.daemon core.worker",
         "click rich trio msgspec cryptography",
     ),
     "cli": Room(4, "core.version core.commands", "click"),

@@ -29,7 +29,9 @@ from core.node.latency import BOUNDS_NS, Latency
 from tests.auth.support import certificate, open_gate
 from tests.v2.fakes import ANYONE, LOCAL, FakeOutlet, FakeReply, FakeStore, request
 
-STATUS = Status("one", "8e9e", "7e27", "8e9e", "0.1", 40, 50, 3, 1, 4096, 8192, (), 1.5, CommitTimes(9, 0.2, 0.5, 3.0))
+STATUS = Status(
+    "one", "8e9e", "7e27", "8e9e", "leader", 7, "0.1", 40, 50, 3, 1, 4096, 8192, (), 1.5, CommitTimes(9, 0.2, 0.5, 3.0)
+)
 
 
 class FakeHealth:

@@ -50,6 +50,9 @@ class Status(msgspec.Struct, frozen=True):
     member_id: str
     cluster_id: str
     leader_id: str | None
+    role: str
+    """leader, voter or learner."""
+    pid: int
     version: str
     revision: int
     raft_index: int
@@ -63,6 +66,8 @@ class Status(msgspec.Struct, frozen=True):
     commits: CommitTimes
     tls: Shown | None = None
     """None: it serves no TLS."""
+    peer_tls: Shown | None = None
+    """As new links between members use it; None: they are plain."""
 
 
 class Node(Protocol):

@@ -1,0 +1,139 @@
+"""The members as a worker knows them: those of its configuration, and those that they name."""
+
+import logging
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+import msgspec
+import trio
+
+from core.client.credentials import ClientCredentials
+from core.client.endpoints import Endpoint, parse
+from core.client.errors import ClientError
+from core.client.transport import Answer, Transport
+
+REFRESH_SECONDS = 10.0
+ASK_SECONDS = 3.0
+
+_logger = logging.getLogger(__name__)
+
+
+class _Member(msgspec.Struct, frozen=True, rename={"client_urls": "clientURLs"}):
+    client_urls: tuple[str, ...] = ()
+
+
+class _Members(msgspec.Struct, frozen=True):
+    members: tuple[_Member, ...]
+
+
+class Upstream:
+    """One way to a member."""
+
+    def __init__(self, endpoint: Endpoint, tls: ClientCredentials | None) -> None:
+        self.endpoint = endpoint
+        self.transport = Transport([endpoint], tls)
+        self.trouble = ""
+        """Why it did not answer when it was asked last."""
+        self.stranger = False
+        """It belongs to another cluster."""
+
+    async def close(self) -> None:
+        """Break off what goes on with it."""
+        await self.transport.__aexit__(None, None, None)
+
+
+class Upstreams:
+    """All of them, in the order in which they are asked: the one that answered last comes first."""
+
+    def __init__(self, seeds: Sequence[Endpoint], tls: ClientCredentials | None) -> None:
+        self.cluster = ""
+        """Id of the cluster, once one of its members has answered."""
+        self._tls = tls
+        self._seeds = tuple(seeds)
+        self._all = {seed: Upstream(seed, tls) for seed in seeds}
+        self._order = list(self._all.values())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for upstream in self._order:
+            await upstream.close()
+
+    @property
+    def all(self) -> list[Upstream]:
+        """Every way that is known."""
+        return list(self._order)
+
+    def in_order(self) -> list[Upstream]:
+        """Those to ask, one after the other."""
+        return [upstream for upstream in self._order if not upstream.stranger]
+
+    def prefer(self, upstream: Upstream) -> None:
+        """It answered: ask it first."""
+        if upstream.trouble:
+            _logger.info("a member answers again", extra={"member": upstream.endpoint.text})
+            upstream.trouble = ""
+        if self._order[0] is not upstream:
+            self._order.sort(key=lambda each: each is not upstream)
+
+    def avoid(self, upstream: Upstream, why: str) -> None:
+        """It did not answer, or knows no leader: ask it last."""
+        if not upstream.trouble:
+            _logger.warning("a member does not answer", extra={"member": upstream.endpoint.text, "why": why})
+        upstream.trouble = why
+        self._order.sort(key=lambda each: each is upstream)
+
+    async def refresh(self) -> None:
+        """Ask all of them who the members are, and use those from now on."""
+        told: dict[Upstream, tuple[str, ...]] = {}
+        async with trio.open_nursery() as nursery:
+            for upstream in self._order:
+                nursery.start_soon(self._ask, upstream, told)
+        if not told:
+            return
+        # Never from https:// to http://, whatever is advertised.
+        schemes = {seed.secure for seed in self._seeds}
+        named = {url for urls in told.values() for url in urls}
+        wanted = {*self._seeds, *(found for url in named if (found := parse(url)).secure in schemes)}
+        for endpoint in wanted - self._all.keys():
+            self._all[endpoint] = upstream = Upstream(endpoint, self._tls)
+            self._order.append(upstream)
+        for endpoint in self._all.keys() - wanted:
+            upstream = self._all.pop(endpoint)
+            self._order.remove(upstream)
+            await upstream.close()
+
+    async def keep(self) -> None:
+        """Refresh until cancelled."""
+        while True:
+            await trio.sleep(REFRESH_SECONDS)
+            await self.refresh()
+
+    async def _ask(self, upstream: Upstream, told: dict[Upstream, tuple[str, ...]]) -> None:
+        try:
+            answer = await upstream.transport.call("GET", "/v2/members", seconds=ASK_SECONDS)
+            if answer.status != 200:
+                raise ValueError(f"/v2/members: HTTP status {answer.status}")
+            members = msgspec.json.decode(answer.body, type=_Members).members
+        except (ClientError, ValueError, msgspec.DecodeError) as error:
+            self.avoid(upstream, str(error))
+            return
+        if self._is_ours(upstream, answer):
+            told[upstream] = tuple(url for member in members for url in member.client_urls)
+
+    def _is_ours(self, upstream: Upstream, answer: Answer) -> bool:
+        cluster = answer.headers.get("x-etcd-cluster-id", "")
+        self.cluster = self.cluster or cluster
+        if cluster == self.cluster:
+            upstream.stranger = False
+        elif not upstream.stranger:
+            upstream.stranger = True
+            _logger.error(
+                "a member of another cluster is not asked; check --members",
+                extra={"member": upstream.endpoint.text, "its_cluster": cluster, "ours": self.cluster},
+            )
+        return not upstream.stranger

@@ -1,0 +1,158 @@
+"""The process of a host that is no member: the same doors as a member's, and behind them the members.
+
+    run
+    ├─ writes          those that are passed on; ended last, so that their outcomes are told
+    └─ background      systemd's watchdog, the watch on the loop, on certificate files, and on who the members are
+       └─ front end    innermost, with the signals, as in `core.daemon`
+
+It keeps no data: its data directory holds the unix socket. Who is asking, a member learns only from the Authorization
+header. A client certificate opens this door and no more, and so does the unix socket: a member sees the certificate of
+this worker, which must give no office.
+"""
+
+import logging
+import os
+import signal
+import time
+
+import trio
+
+from core import slowness
+from core.api.browsers import Browsers
+from core.api.http import Frontend, Handler, Limits, Reply, Request
+from core.api.ops.metrics import Metrics
+from core.api.plain import json_answer, message, plain
+from core.client.credentials import ClientCredentials
+from core.client.endpoints import parse
+from core.config import Config
+from core.credentials import Credentials
+from core.logs import set_level
+from core.process import announced, body_max, cut_short, listen, obey
+from core.relay import Relay, Upstreams
+from core.service import Notifier, StartError
+from core.store_lmdb.creation import is_made
+from core.tls.authority import load_chain
+from core.tls.contexts import TlsFilesError
+from core.tls.identity import Role, identify, identity_of
+from core.version import VERSION
+from core.views import connection_figures
+
+DRAIN_SECONDS = 10.0
+
+_logger = logging.getLogger(__name__)
+
+
+def run(config: Config) -> None:
+    """Serve until a signal ends it. StartError if it cannot start; the text is for people."""
+    trio.run(_main, config)
+
+
+async def _main(config: Config) -> None:
+    if is_made(config.data_dir):
+        raise StartError(f"{config.data_dir} holds the data of a member; give this worker another --data-dir")
+    tls = _shown_to_members(config)
+    try:
+        config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StartError(f"{config.data_dir} cannot be made: {error.strerror}") from error
+    notifier = Notifier()
+    try:
+        async with Upstreams([parse(str(url)) for url in config.members], tls) as upstreams:
+            await upstreams.refresh()
+            async with trio.open_nursery() as writes:
+                await _serve(config, notifier, upstreams, writes)
+    finally:
+        notifier.close()
+    _logger.info("stopped")
+
+
+async def _serve(config: Config, notifier: Notifier, upstreams: Upstreams, writes: trio.Nursery) -> None:
+    credentials, listeners, bound = listen(config)
+    relay = Relay(upstreams, writes)
+    own = _Own(config, upstreams, credentials, relay)
+    names = [url.host for url in (*config.listen_client_urls, *config.advertise_client_urls)]
+    browsers = Browsers(own, names, config.cors)
+    frontend = Frontend(browsers, Limits(body_max=body_max(config)), admit=_why_not)
+    own.metrics = Metrics([relay.figures, lambda: connection_figures(frontend)])
+
+    def take(fresh: Config) -> None:
+        set_level(fresh.log_level)
+        browsers.allow(fresh.cors)
+
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async with trio.open_nursery() as background:
+            background.start_soon(slowness.watch_loop)
+            background.start_soon(notifier.feed_watchdog, lambda: True)
+            background.start_soon(credentials.watch, listeners)
+            background.start_soon(upstreams.keep)
+            async with trio.open_nursery() as serving:
+                await serving.start(frontend.serve, listeners)
+                with announced(config, notifier, bound):
+                    await obey(signals, config, notifier, take, lambda: credentials.reload(listeners))
+                notifier.stopping()
+                _logger.info("stopping", extra={"connections": frontend.statistics().connections})
+                frontend.drain(DRAIN_SECONDS)
+                background.start_soon(cut_short, signals, serving.cancel_scope)
+            background.cancel_scope.cancel()
+
+
+class _Own:
+    """What a worker answers itself: whether it lives, its figures, and to its own host how it is."""
+
+    def __init__(self, config: Config, upstreams: Upstreams, credentials: Credentials, relay: Handler) -> None:
+        self._config = config
+        self._upstreams = upstreams
+        self._credentials = credentials
+        self._relay = relay
+        self._started = time.time()
+        self.metrics: Handler | None = None
+
+    def __call__(self, request: Request, reply: Reply) -> None:
+        if request.path == b"/livez":
+            reply.send(plain(200, b"ok"))
+        elif request.path == b"/metrics" and self.metrics is not None:
+            self.metrics(request, reply)
+        elif request.path == b"/corenode/status" and request.method == b"GET":
+            local = request.caller.local
+            reply.send(json_answer(self._status(), end=b"\n") if local else message(403, "only on the unix socket"))
+        else:
+            self._relay(request, reply)
+
+    def _status(self) -> dict[str, object]:
+        ways = [(way.endpoint.text, way.trouble) for way in self._upstreams.all]
+        return {
+            "name": self._config.name,
+            "role": "worker",
+            "pid": os.getpid(),
+            "version": VERSION,
+            "cluster_id": self._upstreams.cluster,
+            "uptime_seconds": round(time.time() - self._started, 3),
+            "members": [{"url": url, "trouble": trouble} for url, trouble in ways],
+            "tls": self._credentials.shown,
+        }
+
+
+def _why_not(certificate: bytes) -> str:
+    """Why whoever holds a verified certificate is not let in; empty if it is."""
+    try:
+        peer = identify(certificate).role is Role.PEER
+    except ValueError:
+        return "its certificate cannot be read"
+    return "its certificate is that of a peer, and this port is for clients" if peer else ""
+
+
+def _shown_to_members(config: Config) -> ClientCredentials | None:
+    """What the members are shown and trusted by. StartError if that gives an office, for all who come here would have
+    it."""
+    certificate = config.peer_cert_file
+    try:
+        if certificate is not None and identity_of(load_chain(certificate)[0]).role is not Role.CLIENT:
+            raise StartError(
+                f"{certificate} is no plain client's certificate; whoever asks this worker would have its rights. "
+                "Make one with `corenode ca issue --role client`"
+            )
+        if not config.members[0].secure:
+            return None
+        return ClientCredentials(config.peer_trusted_ca_file, certificate, config.peer_key_file)
+    except (TlsFilesError, ValueError, OSError) as error:
+        raise StartError(str(error)) from error
