@@ -253,6 +253,33 @@ class Advance(_Command, frozen=True, array_like=True, gc=False, tag=43):
     """Consume a revision and change nothing that anybody sees."""
 
 
+class TokenCreate(_Command, frozen=True, array_like=True, gc=False, tag=48):
+    """Make a token by which hosts can join. Of its secret only the SHA-256 is kept."""
+
+    id: str
+    digest: bytes
+    role: str
+    ttl: int
+    """Seconds."""
+    uses: int
+    creator: str
+
+
+class TokenUse(_Command, frozen=True, array_like=True, gc=False, tag=49):
+    """A host that knows the secret of a token becomes one of its holders, by the SHA-256 of its public key."""
+
+    id: str
+    digest: bytes
+    role: str
+    holder: bytes
+
+
+class TokenRevoke(_Command, frozen=True, array_like=True, gc=False, tag=50):
+    """Make a token useless."""
+
+    id: str
+
+
 Operation = Put | DeleteRange | Range | Txn
 Admissible = (
     Set
@@ -289,7 +316,19 @@ class Admitted(_Command, frozen=True, array_like=True, gc=False, tag=39):
     command: Admissible
 
 
-Command = Admissible | Admitted | Expire | Compact | Revoke | Publish | ChangeMember | Advance
+Command = (
+    Admissible
+    | Admitted
+    | Expire
+    | Compact
+    | Revoke
+    | Publish
+    | ChangeMember
+    | Advance
+    | TokenCreate
+    | TokenUse
+    | TokenRevoke
+)
 
 
 class Origin(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from core.kv import accounts, compaction, flat, leases, membership, reading, records, revocations, trail, tree
+from core.kv import accounts, compaction, flat, leases, membership, reading, records, revocations, tokens, trail, tree
 from core.kv.access import Span
 from core.kv.accounts import Accounts
 from core.kv.commands import (
@@ -31,6 +31,9 @@ from core.kv.commands import (
     RoleCreate,
     RoleDelete,
     Set,
+    TokenCreate,
+    TokenRevoke,
+    TokenUse,
     Txn,
     Update,
     UserChange,
@@ -53,6 +56,7 @@ from core.kv.outcomes import (
     TxnDone,
 )
 from core.kv.records import POSITION, Event, Record
+from core.kv.tokens import Token, TokenDone
 from core.kv.transaction import Table, Transaction
 
 Outcome = (
@@ -67,6 +71,7 @@ Outcome = (
     | AccessDone
     | Revoked
     | Published
+    | TokenDone
     | KeyspaceError
 )
 
@@ -95,6 +100,9 @@ _OPERATIONS: dict[type, Any] = {
     RoleDelete: accounts.delete_role,
     Revoke: revocations.revoke,
     Publish: membership.publish,
+    TokenCreate: tokens.create,
+    TokenUse: tokens.use,
+    TokenRevoke: tokens.revoke,
 }
 
 
@@ -112,7 +120,7 @@ def _unadmitted(ledger: Ledger, command: Command) -> Outcome:
 
 
 _OPERATIONS[Admitted] = _admitted
-_BY_OFFICE = frozenset((Admitted, Advance, Compact, Expire, Publish, Revoke))
+_BY_OFFICE = frozenset((Admitted, Advance, Compact, Expire, Publish, Revoke, TokenCreate, TokenRevoke, TokenUse))
 _RESTRICTED: dict[type, Any] = {
     command: operation if command in _BY_OFFICE else _unadmitted for command, operation in _OPERATIONS.items()
 }
@@ -303,6 +311,14 @@ class Keyspace:
     def revoked(self) -> list[int]:
         """The serial numbers of all revoked certificates."""
         return revocations.revoked(self._ledger)
+
+    def token(self, name: str) -> Token | None:
+        """The token of that id by which hosts join."""
+        return tokens.find(self._ledger, name)
+
+    def tokens(self) -> list[Token]:
+        """All tokens that are known, those that ended lately too."""
+        return tokens.tokens(self._ledger)
 
     @property
     def counted_members(self) -> bytes | None:
