@@ -1,8 +1,8 @@
 """Tokens by which hosts join: system records.
 
-What is kept of a token's secret is its SHA-256. A slow hash or a salt would protect a secret that people choose; this one
-is 160 random bits, so nobody finds it by trying, whatever one attempt costs. Its time of expiry is cluster time, and
-its uses are counted here, where commands come one after the other: two hosts cannot both have the last one.
+What is kept of a secret is its SHA-256. A slow hash or a salt would protect a secret that people choose; this one is
+160 random bits, so nobody finds it by trying, whatever one attempt costs. Its time of expiry is cluster time, and its
+uses are counted here, where commands come one after the other: two hosts cannot both have the last one.
 
 A use belongs to the key of the host that asks, by the SHA-256 of its public half. The same key asking again is the same
 host going on where it was interrupted: it costs no further use, and is not turned away when the uses are gone.
