@@ -13,6 +13,7 @@ from core.version import VERSION
 VERBS = {
     "Run a node": {
         "up": lazy.Verb("core.commands.up", "Run this host's node in the foreground."),
+        "join": lazy.Verb("core.commands.join", "Make this host part of a cluster, with a token."),
     },
     "Use the store": {
         "kv": lazy.Verb("core.commands.kv", "Read, write and watch keys."),
@@ -26,6 +27,7 @@ VERBS = {
         "status": lazy.Verb("core.commands.status", "Show how nodes are: revision, size, leader, alarms."),
         "member": lazy.Verb("core.commands.member", "List the members of the cluster, add and remove them."),
         "health": lazy.Verb("core.commands.health", "Say whether nodes are healthy; exit 1 if one is not."),
+        "token": lazy.Verb("core.commands.token", "Make tokens by which hosts join the cluster."),
         "ca": lazy.Verb("core.commands.ca", "Make and look after the cluster's certificate authority."),
         "snapshot": lazy.Verb("core.commands.snapshot", "Save, verify and restore the whole store."),
         "check": lazy.Verb("core.commands.check", "Read all of a stopped node's data; exit 1 if any is damaged."),

@@ -27,6 +27,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """All settings of a node, checked. `core.settings` says what each means."""
 
     name: str
+    role: str
+    """`member` or `worker`."""
     data_dir: Path
     socket: Path
     listen_client_urls: tuple[Url, ...]
@@ -95,6 +97,11 @@ def load(flags: Mapping[str, str], file: Path | None = None, environ: Mapping[st
     values["data_dir"] = values["data_dir"] or Path(f"{values['name']}.corenode")
     values["socket"] = values["socket"] or values["data_dir"] / "corenode.sock"
     config = _with_peers(Config(**values, flags=dict(flags), file=file))
+    if config.role == "worker":
+        raise ConfigError(
+            "--role worker: this version runs members only. The host keeps its certificates; let its programs use the "
+            "members' addresses until a version that runs workers is installed."
+        )
     _check_clients(config)
     _check_tls(config)
     _check_cluster(config)

@@ -139,6 +139,14 @@ _CLUSTER, _PEERS, _STORE, _LOG = "Cluster", "Peer traffic", "Store", "Log"
 
 SETTINGS = (
     Setting("name", _NODE, name, "default", "Name of this member."),
+    Setting(
+        "role",
+        _NODE,
+        _choice("member", "worker"),
+        "member",
+        "member, or worker: a host that joined without becoming a member.",
+        metavar="ROLE",
+    ),
     Setting("data-dir", _NODE, path, "", "Directory of the data.  [default: NAME.corenode]", metavar="DIR"),
     Setting(
         "socket",

@@ -56,7 +56,7 @@ def _up(config: Path | None, **given: str | None) -> None:
     except ConfigError as error:
         raise click.UsageError(str(error)) from None
     handler = logs.setup(settings.log_format, settings.log_level)
-    for name in unknown_variables(os.environ, VARIABLES | {"CORENODE_CONFIG", "CORENODE_CACHE"}):
+    for name in unknown_variables(os.environ, VARIABLES | {"CORENODE_CONFIG", "CORENODE_CACHE", "CORENODE_TOKEN"}):
         logs.log.warning("this environment variable means nothing to corenode", extra={"variable": name})
 
     from core import daemon

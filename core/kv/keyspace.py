@@ -320,6 +320,10 @@ class Keyspace:
         """All tokens that are known, those that ended lately too."""
         return tokens.tokens(self._ledger)
 
+    def came_by_token(self, member: int) -> bool:
+        """Whether a token that is still known let this member in."""
+        return tokens.came_by_token(self._ledger, member)
+
     @property
     def counted_members(self) -> bytes | None:
         """The members as of the applied entry, in raft's encoding; None in a state that is older than they are."""

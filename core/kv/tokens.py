@@ -8,6 +8,7 @@ A use belongs to the key of the host that asks, by the SHA-256 of its public hal
 host going on where it was interrupted: it costs no further use, and is not turned away when the uses are gone.
 """
 
+import hashlib
 import hmac
 from collections.abc import Iterator
 
@@ -138,6 +139,18 @@ def find(ledger: Ledger, name: str) -> Token | None:
 def tokens(ledger: Ledger) -> list[Token]:
     """Every token that is known, also those that ended less than a day before the last one was made."""
     return [_decode(record.value) for record in _records(ledger)]
+
+
+def member_id(holder: bytes) -> int:
+    """The id of the member that joins by a key, of which `holder` is the SHA-256: the same each time it asks."""
+    return int.from_bytes(hashlib.sha256(b"member" + holder).digest()[:8], "big") >> 1 | 1
+
+
+def came_by_token(ledger: Ledger, member: int) -> bool:
+    """Whether a token that is still known let this member in."""
+    return any(
+        member_id(holder) == member for token in tokens(ledger) if token.role == MEMBER for holder in token.holders
+    )
 
 
 def _put(ledger: Ledger, token: Token, previous: Record | None) -> TokenDone:

@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from core.tls import certificates, files
 from core.tls.authority import load_key, pem, private_pem, signed_by
 
+PublicKey = ec.EllipticCurvePublicKey
+
 
 class EnrolmentError(Exception):
     """A request or what came for it cannot be used. The text says why."""
@@ -34,7 +36,7 @@ def request(key: certificates.Key) -> str:
     return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
 
 
-def requested_key(text: str) -> ec.EllipticCurvePublicKey:
+def requested_key(text: str) -> PublicKey:
     """The public key in a request whose sender has the private one. EnrolmentError."""
     try:
         found = x509.load_pem_x509_csr(text.encode())
@@ -49,7 +51,7 @@ def requested_key(text: str) -> ec.EllipticCurvePublicKey:
     return key
 
 
-def key_digest(key: ec.EllipticCurvePublicKey) -> bytes:
+def key_digest(key: PublicKey) -> bytes:
     """SHA-256 of a public key, by which a host is known from its first request on."""
     return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
 
