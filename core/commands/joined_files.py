@@ -15,13 +15,14 @@ import msgspec
 
 from core.commands.ca import explained
 from core.commands.failure import Failure
+from core.commands.up import JOINED
 from core.tls import enrolment, files
 from core.tls.certificates import Key
 
 if TYPE_CHECKING:
     from core.client.joining import Asked, Granted
 
-CONFIGURATION, TLS, CA = "corenode.toml", "tls", "ca.crt"
+TLS, CA = "tls", "ca.crt"
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -47,7 +48,7 @@ class JoinedFiles:
     @classmethod
     def begin(cls, wanted: Wanted) -> "JoinedFiles":
         """Find or make the keys. Failure if the directory is in use already, or cannot be used."""
-        configuration = wanted.data_dir / CONFIGURATION
+        configuration = wanted.data_dir / JOINED
         if configuration.exists():
             raise Failure(f"This host has joined already; start it with: corenode up --config {configuration}")
         if (wanted.data_dir / "format").exists():
@@ -76,7 +77,7 @@ class JoinedFiles:
     def finish(self, granted: "Granted") -> Path:
         """Write what was granted; the configuration file."""
         tls = self._wanted.data_dir / TLS
-        configuration = self._wanted.data_dir / CONFIGURATION
+        configuration = self._wanted.data_dir / JOINED
         with explained():
             try:
                 enrolment.check_issued(granted.identity, self._identity)

@@ -3,10 +3,13 @@
 import contextlib
 import os
 import signal
+import socket
+import ssl
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,6 +17,8 @@ from typing import Self
 import msgspec
 import pytest
 
+from core.tls.authority import Authority, create
+from core.tls.identity import Role
 from tests.whole.servers import DIES_WITH_PARENT, HOST, ROOT, free_port
 
 PROGRAM = (sys.executable, str(ROOT / "cli.py"))
@@ -92,8 +97,8 @@ class World:
         first.do("ca", "init", "--dir", "data/authority")
         for role in ("server", "peer"):
             first.do(
-                *("ca", "issue", "--dir", "data/authority", "--role", role, "--name", role),
-                *("--san", f"{HOST},localhost", "--out", "certs"),
+                *("ca", "issue", "--dir", "data/authority", "--role", role, "--name", "one"),
+                *("--san", f"{HOST},localhost", "--out", role),
             )
         return self
 
@@ -102,8 +107,6 @@ class World:
     ) -> None:
         for machine in self.machines:
             machine.kill()
-            if error is not None:
-                print(f"--- {machine.home.name}\n{machine.log()[-3000:]}")
 
     def machine(self, name: str) -> Machine:
         self.machines.append(Machine(self.home / name))
@@ -118,9 +121,9 @@ class World:
         first, ca = self.first, "data/authority/ca.crt"
         first.up(
             *("--name", "one", "--data-dir", "data", "--listen-client-urls", first.url),
-            *("--cert-file", "certs/server.crt", "--key-file", "certs/server.key", "--trusted-ca-file", ca),
+            *("--cert-file", "server/one.crt", "--key-file", "server/one.key", "--trusted-ca-file", ca),
             *("--listen-peer-urls", first.peer_url, "--initial-advertise-peer-urls", first.peer_url),
-            *("--peer-cert-file", "certs/peer.crt", "--peer-key-file", "certs/peer.key"),
+            *("--peer-cert-file", "peer/one.crt", "--peer-key-file", "peer/one.key"),
             *("--peer-trusted-ca-file", ca, *more),
         )
         self.until(lambda: first.roles() == {"one": "leader"})
@@ -134,10 +137,10 @@ class World:
             *("--listen-client-urls", machine.url, "--listen-peer-urls", machine.peer_url, *more),
         )
 
-    def until(self, condition: "object", seconds: float = SECONDS) -> None:
+    def until(self, condition: Callable[[], bool], seconds: float = SECONDS) -> None:
         end = time.monotonic() + seconds
-        while not condition():  # type: ignore[operator]
-            assert time.monotonic() < end, "it did not come to that"
+        while not condition():
+            assert time.monotonic() < end, "\n".join(machine.log()[-2000:] for machine in self.machines)
             time.sleep(0.05)
 
 
@@ -156,12 +159,18 @@ def test_three_hosts_from_nothing(world: World) -> None:
         assert joined.returncode == 0, joined.stderr
         assert joined.stdout.startswith("corenode up --config ")
     assert world.first.roles() == {"one": "leader", "two": "learner", "three": "learner"}
-    for machine in others:
-        machine.up("--config", "data/corenode.toml")
+    others[0].up("--config", "data/corenode.toml")
+    others[1].up("--data-dir", "data")
     voters = {"one": "leader", "two": "voter", "three": "voter"}
     world.until(lambda: all(machine.roles() == voters for machine in world.machines))
     world.first.do("kv", "put", "/a", "1")
     assert others[0].do("kv", "get", "/a") == "1\n"
+
+    worker = world.machine("four")
+    words = ("--role", "worker", "--name", "four", "--listen-client-urls", worker.url)
+    token = world.token("--role", "worker")
+    elsewhere = worker.run("join", others[0].url, "--token", token, *words)  # it has no issuing authority
+    assert elsewhere.returncode == 0, elsewhere.stderr
 
     world.first.kill()
     world.until(lambda: others[0].run("kv", "put", "/b", "2").returncode == 0)
@@ -171,3 +180,186 @@ def test_three_hosts_from_nothing(world: World) -> None:
         **dict.fromkeys(("ca.crt", "peer.crt", "server.crt"), 0o644),
         **dict.fromkeys(("peer.key", "server.key"), 0o600),
     }
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A first node that is there for many tests."""
+    with World(tmp_path_factory.mktemp("world")) as made:
+        made.found("--client-cert-auth")
+        yield made
+
+
+def refusal(done: subprocess.CompletedProcess[str]) -> str:
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_going_on_after_an_interruption_costs_no_use(running: World) -> None:
+    token = running.token("--uses", "1")
+    host, other = running.machine("interrupted"), running.machine("late")
+    assert running.join(host, token).returncode == 0
+    (host.data / "corenode.toml").unlink()
+    for certificate in (host.data / "tls").glob("*.crt"):
+        certificate.unlink()
+    again = running.join(host, token)
+    assert again.returncode == 0, again.stderr
+    assert running.first.roles()["interrupted"] == "learner"
+    assert "used up" in refusal(running.join(other, token))
+    assert "joined already" in refusal(running.join(host, token))
+    moved = [line.split() for line in running.first.do("token", "list").splitlines() if line.startswith(token[:8])]
+    assert moved[0][:6] == [token[:8], "member", "1", "of", "1", "used"]
+
+
+def test_it_must_keep_its_name(running: World) -> None:
+    token = running.token()
+    host = running.machine("named")
+    assert running.join(host, token).returncode == 0
+    (host.data / "corenode.toml").unlink()
+    assert "under the name named" in refusal(running.join(host, token, "--name", "other"))
+
+
+def test_names_and_addresses_of_others_are_not_given_away(running: World) -> None:
+    token = running.token()
+    assert "name one already" in refusal(running.join(running.machine("twin"), token, "--name", "one"))
+
+
+def test_a_revoked_token(running: World) -> None:
+    running.token()  # so that the door stays open
+    token = running.token()
+    running.first.do("token", "revoke", token)
+    assert "revoked" in refusal(running.join(running.machine("revoked"), token))
+
+
+def test_an_expired_token(running: World) -> None:
+    running.token()
+    token = running.token("--ttl", "1s")
+    running.until(lambda: f"{token[:8]}  member  0 of 1  expired" in running.first.do("token", "list"))
+    assert "expired" in refusal(running.join(running.machine("expired"), token))
+
+
+def test_an_altered_token(running: World) -> None:
+    name, secret, fingerprint = running.token().split(".")
+    other = "b" if secret[0] == "a" else "a"
+    machine = running.machine("altered")
+    assert "no such token" in refusal(running.join(machine, f"{name}.{other}{secret[1:]}.{fingerprint}"))
+    first = "b" if fingerprint[0] == "a" else "a"
+    assert "another root" in refusal(running.join(machine, f"{name}.{secret}.{first}{fingerprint[1:]}"))
+    cut = running.join(machine, f"{name}.{secret}.{fingerprint[1:]}")
+    assert cut.returncode == 2
+    assert "cut short" in cut.stderr
+
+
+def test_a_token_for_another_role(running: World) -> None:
+    token = running.token("--role", "worker")
+    assert "another role" in refusal(running.join(running.machine("wrong"), token))
+
+
+def test_a_worker_gets_certificates_and_is_no_member(running: World) -> None:
+    token = running.token("--role", "worker")
+    worker = running.machine("worker")
+    joined = running.join(worker, token, "--role", "worker")
+    assert joined.returncode == 0, joined.stderr
+    assert "worker" not in running.first.roles()
+    assert {file.name for file in (worker.data / "tls").iterdir()} == {
+        *("ca.crt", "client.crt", "client.key", "server.crt", "server.key")
+    }
+    shown = worker.do("ca", "show", "data/tls/client.crt")
+    assert "client" in shown
+    up = worker.run("up", "--config", "data/corenode.toml")
+    assert up.returncode == 2
+    assert "members only" in up.stderr
+
+
+def test_strangers_see_the_root_while_a_token_is_good_and_nothing_else(running: World) -> None:
+    for line in running.first.do("token", "list").splitlines()[1:]:
+        running.first.do("token", "revoke", line.split()[0])
+    running.until(lambda: curl(running, "/corenode/root").returncode != 0)
+    assert "certificate required" in curl(running, "/v2/keys/").stderr
+    token = running.token()
+    running.until(lambda: curl(running, "/corenode/root").stdout.startswith("200 -----BEGIN CERTIFICATE"))
+    assert curl(running, "/v2/keys/").stdout.startswith("403 ")
+    assert curl(running, "/corenode/tokens").stdout.startswith("403 ")
+    assert curl(running, "/corenode/root/../members").stdout.startswith("403 ")
+    assert curl(running, "/corenode/join", "-d", "{").stdout.startswith("400 ")
+    running.first.do("token", "revoke", token)
+    running.until(lambda: "certificate required" in curl(running, "/corenode/root").stderr)
+
+
+def test_guessing_is_slowed_down_and_written_down(running: World) -> None:
+    name, secret, fingerprint = running.token().split(".")
+    running.until(lambda: curl(running, "/corenode/root").returncode == 0)
+    asked = {
+        "token": f"{name}.{secret[1:]}a.{fingerprint}",
+        "role": "member",
+        "name": "x",
+        "identity": "",
+        "server": "",
+    }
+    told = [curl(running, "/corenode/join", "-d", msgspec.json.encode(asked).decode()).stdout[:4] for _ in range(4)]
+    assert told == ["403 ", "403 ", "403 ", "429 "]
+    assert f'"token {name}, member x"' in running.first.log()
+
+
+def curl(world: World, path: str, *more: str) -> subprocess.CompletedProcess[str]:
+    """A stranger that knows the root: status, a space and the body."""
+    command = ["curl", "-sS", "--max-time", "10", "--path-as-is", "--cacert", "ca.crt"]
+    (world.home / "ca.crt").write_bytes((world.first.data / "authority" / "ca.crt").read_bytes())
+    done = subprocess.run(
+        [*command, "-o", "body", "-w", "%{http_code} ", *more, world.first.url + path],
+        capture_output=True,
+        text=True,
+        cwd=world.home,
+        timeout=30,
+        check=False,
+    )
+    body = world.home / "body"
+    done.stdout += body.read_text() if body.exists() else ""
+    body.unlink(missing_ok=True)
+    return done
+
+
+class Impostor:
+    """Somebody in between, with an authority of his own: he shows the root he is given, and keeps what he hears."""
+
+    def __init__(self, home: Path, root: Path | None) -> None:
+        create(home / "false", "corenode authority")
+        pair = Authority.open(home / "false").issue(Role.SERVER, "one", [HOST], home)
+        self._root = (root or home / "false" / "ca.crt").read_bytes()
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(pair.certificate, pair.key)
+        self._socket = socket.create_server((HOST, 0))
+        self.url = f"https://{HOST}:{self._socket.getsockname()[1]}"
+        self.heard: list[bytes] = []
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._thread.join()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._socket.accept()
+                with contextlib.suppress(OSError), self._context.wrap_socket(connection, server_side=True) as secure:
+                    self.heard.append(secure.recv(65536))
+                    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+                    secure.sendall(head % len(self._root) + self._root)
+
+
+@pytest.mark.parametrize("shows_the_true_root", [False, True])
+def test_nothing_is_sent_to_somebody_in_between(running: World, tmp_path: Path, shows_the_true_root: bool) -> None:
+    token = running.token()
+    true = running.first.data / "authority" / "ca.crt"
+    host = Machine(tmp_path / "host")
+    with Impostor(tmp_path, true if shows_the_true_root else None) as impostor:
+        told = refusal(host.run("join", impostor.url, "--token", token, "--name", "n", "--data-dir", "data"))
+    assert "Nothing was sent" in told
+    assert [heard.split(b"\r\n")[0] for heard in impostor.heard if heard] == [b"GET /corenode/root HTTP/1.1"]
+    assert not any(secret.encode() in heard for heard in impostor.heard for secret in token.split("."))

@@ -235,6 +235,8 @@ class _Joining:
         if any(not parse(url).secure for url in asked.peer_urls):
             raise ValueError("members that join are linked by TLS; their peer URLs begin with https://")
         for member in self._place.known():
+            if member.id == self._member and member.name != asked.name:
+                raise ValueError(f"this host is a member under the name {member.name} already; join with that --name")
             if member.id != self._member and member.name == asked.name:
                 raise ValueError(f"there is a member of the name {asked.name} already; choose another with --name")
         taken = {host for member in self._place.known() if member.id != self._member for host in _hosts(member)}
