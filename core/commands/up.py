@@ -1,14 +1,18 @@
 """`corenode up`: this host's node, in the foreground."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from core.commands.connection import VARIABLES
 from core.commands.failure import Failure
 from core.settings import SETTINGS, Setting
+
+if TYPE_CHECKING:
+    from core.config import Config
 
 JOINED = "corenode.toml"
 
@@ -56,7 +60,6 @@ def _left_by_join(data_dir: str | None) -> Path | None:
 
 
 def _up(config: Path | None, **given: str | None) -> None:
-    from core import logs
     from core.config import ConfigError, load, unknown_variables
 
     config = config or _left_by_join(given["data_dir"])
@@ -65,17 +68,23 @@ def _up(config: Path | None, **given: str | None) -> None:
         settings = load(flags, config)
     except ConfigError as error:
         raise click.UsageError(str(error)) from None
-    handler = logs.setup(settings.log_format, settings.log_level)
-    if config is not None:
-        logs.log.info("configuration read", extra={"file": str(config.absolute())})
-    for name in unknown_variables(os.environ, VARIABLES | {"CORENODE_CONFIG", "CORENODE_CACHE", "CORENODE_TOKEN"}):
-        logs.log.warning("this environment variable means nothing to corenode", extra={"variable": name})
+    known = VARIABLES | {"CORENODE_CONFIG", "CORENODE_CACHE", "CORENODE_TOKEN"}
+    unknown = unknown_variables(os.environ, known)
+    serve(settings, [f"this environment variable means nothing to corenode: {name}" for name in unknown])
 
-    from core import daemon
+
+def serve(settings: "Config", warnings: Sequence[str]) -> None:
+    """Run the node of this configuration until a signal ends it; `warnings` go to the log first. Failure."""
+    from core import daemon, logs
     from core.kv.errors import DamagedError
     from core.service import StartError
     from core.store_lmdb.errors import StoreError
 
+    handler = logs.setup(settings.log_format, settings.log_level)
+    if settings.file is not None:
+        logs.log.info("configuration read", extra={"file": str(settings.file.absolute())})
+    for warning in warnings:
+        logs.log.warning(warning)
     try:
         daemon.run(settings)
     except (StartError, StoreError, DamagedError) as error:

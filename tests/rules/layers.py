@@ -105,7 +105,10 @@ ROOMS = {
         " core.logs core.runtime_dir core.service core.daemon",
         "click rich trio msgspec cryptography",
     ),
-    "cli": Room(4, "core.version core.commands", "click"),
+    "core.etcd_name": Room(
+        4, "core.version core.addresses core.api.ops core.settings core.config core.commands", "msgspec yaml"
+    ),
+    "cli": Room(4, "core.version core.commands core.etcd_name", "click"),
 }
 
 SAME_FLOOR = {
