@@ -36,7 +36,7 @@ _TRANSLATED = """
     name data-dir heartbeat-interval election-timeout listen-peer-urls listen-client-urls quota-backend-bytes
     max-request-bytes initial-advertise-peer-urls initial-cluster initial-cluster-state initial-cluster-token
     advertise-client-urls auto-compaction-retention auto-compaction-mode cert-file key-file trusted-ca-file
-    peer-cert-file peer-key-file peer-trusted-ca-file cors log-level
+    peer-cert-file peer-key-file peer-trusted-ca-file cors log-level discovery
 """
 
 FLAGS = {
@@ -89,7 +89,6 @@ FLAGS = {
         ),
         # what cannot be kept
         Flag("proxy", unchanged=("off",), refused=_PROXY),
-        Flag("discovery", unchanged=("",), refused="name the members with --initial-cluster"),
         Flag("discovery-proxy", unchanged=("",), refused="the discovery service is asked directly; leave it out"),
         Flag("discovery-srv", unchanged=("",), refused=_DNS),
         Flag("discovery-srv-name", unchanged=("",), refused=_DNS),

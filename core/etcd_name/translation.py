@@ -59,7 +59,8 @@ def _complete(settings: dict[str, str], values: dict[str, str], warnings: list[s
     settings.setdefault("listen-client-urls", _CLIENTS)
     peers = settings.setdefault("listen-peer-urls", _PEERS)
     own = settings.setdefault("initial-advertise-peer-urls", peers if _reachable(peers) else _PEERS)
-    settings.setdefault("initial-cluster", ",".join(f"{name}={url}" for url in own.split(",")))
+    if "discovery" not in settings:
+        settings.setdefault("initial-cluster", ",".join(f"{name}={url}" for url in own.split(",")))
     if values.get("force-new-cluster") == "true":
         settings["force-new-cluster"] = "true"
     if values.get("quota-backend-bytes", "0") not in ("0", ""):

@@ -66,7 +66,8 @@ ROOMS = {
     ),
     "core.joining": Room(
         4,
-        "core.addresses core.kv core.store_lmdb core.tls core.client core.config core.founding core.peering",
+        "core.addresses core.kv core.store_lmdb core.tls core.client core.settings core.config core.founding"
+        " core.peering",
         "msgspec",
     ),
     "core.salvage": Room(
@@ -101,8 +102,8 @@ ROOMS = {
     ),
     "core.commands": Room(
         4,
-        "core.version core.join_token core.raft core.kv core.store_lmdb core.tls core.client core.settings core.config core.founding"
-        " core.logs core.runtime_dir core.service core.daemon",
+        "core.version core.join_token core.raft core.kv core.store_lmdb core.tls core.client core.settings core.config"
+        " core.founding core.logs core.runtime_dir core.service core.daemon",
         "click rich trio msgspec cryptography",
     ),
     "core.etcd_name": Room(
