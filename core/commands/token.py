@@ -8,13 +8,14 @@ import click
 from core.commands import output
 from core.commands.ca import Life
 from core.commands.connection import Connection, connection_options
+from core.commands.lazy import VerbGroup
 
 if TYPE_CHECKING:
     from core.client.tokens import NewToken, Token
     from core.client.transport import Transport
 
 
-@click.group()
+@click.group(cls=VerbGroup)
 def command() -> None:
     """Tokens by which hosts join the cluster.
 

@@ -1,7 +1,7 @@
 """`corenode up`: this host's node, in the foreground."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,11 +70,12 @@ def _up(config: Path | None, **given: str | None) -> None:
         raise click.UsageError(str(error)) from None
     known = VARIABLES | {"CORENODE_CONFIG", "CORENODE_CACHE", "CORENODE_TOKEN"}
     unknown = unknown_variables(os.environ, known)
-    serve(settings, [f"this environment variable means nothing to corenode: {name}" for name in unknown])
+    serve(settings, [("this environment variable means nothing to corenode", {"variable": name}) for name in unknown])
 
 
-def serve(settings: "Config", warnings: Sequence[str]) -> None:
-    """Run the node of this configuration until a signal ends it; `warnings` go to the log first. Failure."""
+def serve(settings: "Config", warnings: Sequence[tuple[str, Mapping[str, str]]]) -> None:
+    """Run the node of this configuration until a signal ends it; `warnings`, texts with what goes with them, go to the
+    log first. Failure."""
     from core import daemon, logs
     from core.kv.errors import DamagedError
     from core.service import StartError
@@ -83,8 +84,8 @@ def serve(settings: "Config", warnings: Sequence[str]) -> None:
     handler = logs.setup(settings.log_format, settings.log_level)
     if settings.file is not None:
         logs.log.info("configuration read", extra={"file": str(settings.file.absolute())})
-    for warning in warnings:
-        logs.log.warning(warning)
+    for warning, about in warnings:
+        logs.log.warning(warning, extra=dict(about))
     try:
         daemon.run(settings)
     except (StartError, StoreError, DamagedError) as error:

@@ -51,7 +51,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> i
     from core.commands.up import serve
 
     try:
-        serve(config, found.warnings)
+        serve(config, [(warning, {}) for warning in found.warnings])
     except Failure as failure:
         print(f"etcd: {failure.format_message()}", file=sys.stderr)
         return 1
