@@ -86,7 +86,7 @@ def command(
     import trio
 
     from core.client import endpoints, joining
-    from core.client.errors import ClientError
+    from core.client.errors import ClientError, RefusedError
     from core.commands.joined_files import JoinedFiles, Wanted
     from core.join_token import parse
 
@@ -120,7 +120,9 @@ def command(
     try:
         granted = trio.run(ask)
     except ClientError as error:
-        raise Failure(f"{_sentence(error)}\nNothing is lost: the same command goes on from here.") from None
+        final = isinstance(error, joining.WrongRootError) or (isinstance(error, RefusedError) and error.status < 500)
+        hint = "" if final else "\nNothing is lost: the same command goes on from here."
+        raise Failure(f"{_sentence(error)}{hint}") from None
     configuration = files.finish(granted)
     output.note(f"{name} is a {'member' if role == 'member' else 'worker'} of cluster {granted.cluster}. Next:")
     click.echo(f"corenode up --config {configuration}")

@@ -53,7 +53,7 @@ def _option(setting: Setting) -> click.Option:
     return click.Option([f"--{setting.name}", setting.field], help=shown, **{"metavar": setting.metavar, **switch})
 
 
-def _left_by_join(data_dir: str | None) -> Path | None:
+def left_by_join(data_dir: str | None) -> Path | None:
     """The configuration that `corenode join` wrote into the data directory, which may be where we are."""
     file = Path(data_dir or os.environ.get("CORENODE_DATA_DIR", "")) / JOINED
     return file if file.exists() else None
@@ -62,7 +62,7 @@ def _left_by_join(data_dir: str | None) -> Path | None:
 def _up(config: Path | None, **given: str | None) -> None:
     from core.config import ConfigError, load, unknown_variables
 
-    config = config or _left_by_join(given["data_dir"])
+    config = config or left_by_join(given["data_dir"])
     flags = {s.name: text for s in SETTINGS if (text := given[s.field]) is not None}
     try:
         settings = load(flags, config)

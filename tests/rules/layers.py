@@ -95,9 +95,10 @@ ROOMS = {
     ),
     "core.daemon": Room(
         4,
-        "core.version core.addresses core.store_lmdb core.tls core.node core.api core.api.http core.api.access"
-        " core.api.v2 core.api.v3 core.api.ops core.admission core.config core.credentials core.logs core.runtime_dir"
-        " core.service core.slowness core.welcome core.enrolment core.peer core.joining core.salvage core.member core.views",
+        "core.version core.addresses core.store_lmdb core.tls core.node core.api core.api.http"
+        " core.api.access core.api.v2 core.api.v3 core.api.ops core.admission core.config core.credentials"
+        " core.logs core.runtime_dir core.service core.slowness core.welcome core.enrolment core.peer"
+        " core.joining core.salvage core.member core.views",
         "trio",
     ),
     "core.commands": Room(

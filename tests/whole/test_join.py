@@ -17,8 +17,8 @@ from typing import Self
 import msgspec
 import pytest
 
-from core.tls.authority import Authority, create
-from core.tls.identity import Role
+from core.tls.authority import Authority, create, load_chain
+from core.tls.identity import Role, identity_of
 from tests.whole.servers import DIES_WITH_PARENT, HOST, ROOT, free_port
 
 PROGRAM = (sys.executable, str(ROOT / "cli.py"))
@@ -222,7 +222,10 @@ def test_it_must_keep_its_name(running: World) -> None:
 
 def test_names_and_addresses_of_others_are_not_given_away(running: World) -> None:
     token = running.token()
-    assert "name one already" in refusal(running.join(running.machine("twin"), token, "--name", "one"))
+    twin = running.machine("twin")
+    assert "name one already" in refusal(running.join(twin, token, "--name", "one"))
+    everywhere = ("--advertise-client-urls", "https://*.example.org:2379")
+    assert "obody can connect to" in refusal(running.join(twin, token, *everywhere))
 
 
 def test_a_revoked_token(running: World) -> None:
@@ -265,8 +268,8 @@ def test_a_worker_gets_certificates_and_is_no_member(running: World) -> None:
     assert {file.name for file in (worker.data / "tls").iterdir()} == {
         *("ca.crt", "client.crt", "client.key", "server.crt", "server.key")
     }
-    shown = worker.do("ca", "show", "data/tls/client.crt")
-    assert "client" in shown
+    identity = identity_of(load_chain(worker.data / "tls" / "client.crt")[0])
+    assert (identity.role, identity.name) == (Role.CLIENT, "worker:worker")  # not a user's name
     up = worker.run("up", "--config", "data/corenode.toml")
     assert up.returncode == 2
     assert "members only" in up.stderr

@@ -53,6 +53,8 @@ ROOT, JOIN = b"/corenode/root", b"/corenode/join"
 OPEN = frozenset((ROOT, JOIN))
 """What is served without a client certificate where every client must show one."""
 
+WORKER_PREFIX = "worker:"
+"""Before a worker's name in its client certificate: whoever chooses the name must not become the user of that name."""
 MOST_BYTES = 32_768
 """Of a request; two certificate requests have less than one thousand."""
 _LOOPBACK = ("127.0.0.1", "localhost")
@@ -230,8 +232,8 @@ class _Joining:
             raise ValueError(f"{asked.name!r} cannot be the name of a {asked.role}; choose another with --name")
         if asked.role == MEMBER and not asked.peer_urls:
             raise ValueError("a member needs URLs at which the others reach it; add --initial-advertise-peer-urls")
-        if any(url.wildcard or url.port == 0 for url in urls):
-            raise ValueError("nobody can connect to 0.0.0.0 or port 0; name the addresses of this host")
+        if any(url.wildcard or url.port == 0 or "*" in url.host for url in urls):
+            raise ValueError("nobody can connect to 0.0.0.0, port 0 or *; name the addresses of this host")
         if any(not parse(url).secure for url in asked.peer_urls):
             raise ValueError("members that join are linked by TLS; their peer URLs begin with https://")
         for member in self._place.known():
@@ -299,9 +301,10 @@ class _Joining:
             if directory is None or root is None:
                 raise AuthorityError("the issuing authority was taken away a moment ago; ask another member")
             authority = Authority.open(directory)
-            role = Role.PEER if self._asked.role == MEMBER else Role.CLIENT
-            names = self._names if role.serves else ()
-            identity = authority.sign(self._identity, role, self._asked.name, names)
+            if self._asked.role == MEMBER:
+                identity = authority.sign(self._identity, Role.PEER, self._asked.name, self._names)
+            else:
+                identity = authority.sign(self._identity, Role.CLIENT, f"{WORKER_PREFIX}{self._asked.name}", ())
             server = authority.sign(
                 self._server, Role.SERVER, self._asked.name, tuple(dict.fromkeys((*self._names, *_LOOPBACK)))
             )
@@ -363,8 +366,12 @@ def address_of(request: Request) -> str:
     return request.caller.address.rpartition(":")[0] or request.caller.address
 
 
+_LONGEST_NAME = 64 - len(WORKER_PREFIX)
+"""A certificate's common name has at most 64 characters."""
+
+
 def _is_name(text: str) -> bool:
-    return 0 < len(text) <= 64 and text.isprintable() and not any(mark in text for mark in "=,/ ")
+    return 0 < len(text) <= _LONGEST_NAME and text.isprintable() and not any(mark in text for mark in "=,/ ")
 
 
 def _hosts(member: Member) -> set[str]:
