@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from core.api.ops.version import BEHAVES_AS
+from core.api.v3.maintenance import BEHAVES_AS
 from core.commands.failure import Failure
 from core.etcd_name.flags import FLAGS
 from core.etcd_name.reading import HELP, UsageError, read

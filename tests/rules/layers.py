@@ -108,7 +108,7 @@ ROOMS = {
         "click rich trio msgspec cryptography",
     ),
     "core.etcd_name": Room(
-        4, "core.version core.addresses core.api.ops core.settings core.config core.commands", "msgspec yaml"
+        4, "core.version core.addresses core.api.v3 core.settings core.config core.commands", "msgspec yaml"
     ),
     "cli": Room(4, "core.version core.commands core.etcd_name", "click"),
 }
