@@ -49,6 +49,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     initial_advertise_peer_urls: tuple[Url, ...]
     initial_cluster: tuple[tuple[str, tuple[Url, ...]], ...]
     """Name and peer URLs of each first member; empty: this member alone."""
+    discovery: str
+    """Where the founders find each other; empty: nowhere."""
     initial_cluster_state: str
     initial_cluster_token: str
     force_new_cluster: bool
@@ -205,7 +207,8 @@ def _with_peers(config: Config) -> Config:
     """What follows for this member from the members that are named."""
     advertised = config.initial_advertise_peer_urls or dict(config.initial_cluster).get(config.name, ())
     listened = config.listen_peer_urls
-    if not listened and (len(config.initial_cluster) > 1 or config.initial_cluster_state == "existing"):
+    others = len(config.initial_cluster) > 1 or config.initial_cluster_state == "existing" or config.discovery
+    if not listened and others:
         listened = tuple(url for url in advertised if url.bindable)
     return msgspec.structs.replace(
         config, initial_advertise_peer_urls=advertised or listened, listen_peer_urls=listened
@@ -216,6 +219,10 @@ def _check_cluster(config: Config) -> None:
     if not config.initial_cluster_token:
         raise ConfigError("--initial-cluster-token is empty; leave the flag out or give a word of your own.")
     members = dict(config.initial_cluster)
+    if config.discovery and (members or config.initial_cluster_state == "existing"):
+        raise ConfigError("--discovery finds the members of a new cluster; leave it out, or --initial-cluster.")
+    if config.discovery and not config.initial_advertise_peer_urls:
+        raise ConfigError("--discovery: add --initial-advertise-peer-urls, where the others will reach this member.")
     if config.initial_cluster_state == "existing" and len(members) < 2:
         raise ConfigError(
             "--initial-cluster-state existing: add --initial-cluster with the members of that cluster and this one, "

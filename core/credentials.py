@@ -39,6 +39,7 @@ class Credentials:
         self._files = [file for file in (config.cert_file, config.key_file, config.trusted_ca_file) if file is not None]
         self._stamp = files.stamp(self._files)
         self._told = ""
+        self._insists = True
         self._due = 0.0
         self._authority = config.data_dir / AUTHORITY
         self._authority_files = [self._authority / name for name in (ISSUING, ISSUING_KEY, FORMER)]
@@ -62,6 +63,12 @@ class Credentials:
                 listener.tls = self.context
         if self.context is not None:
             _logger.info("certificates taken anew", extra={"certificate": str(self._config.cert_file)})
+
+    def insist(self, insists: bool) -> None:
+        """With --client-cert-auth: whether the handshake itself turns away who shows no certificate, from now on."""
+        self._insists = insists
+        if self.context is not None and self._config.client_cert_auth:
+            self.context.verify_mode = ssl.CERT_REQUIRED if insists else ssl.CERT_OPTIONAL
 
     async def watch(self, listeners: Iterable[Listener]) -> None:
         """Reload whenever a file has changed. Certificate and key may be replaced one after the other: what does not
@@ -108,10 +115,13 @@ class Credentials:
         config = self._config
         if config.cert_file is None or config.key_file is None:
             return None
-        return server_context(
+        context = server_context(
             config.cert_file,
             config.key_file,
             config.trusted_ca_file,
             require_client=config.client_cert_auth,
             minimum=_VERSIONS[config.tls_min_version],
         )
+        if config.client_cert_auth and not self._insists:
+            context.verify_mode = ssl.CERT_OPTIONAL
+        return context

@@ -28,7 +28,8 @@ from core.api.access.gate import Gate
 from core.api.access.hashing import Hashing
 from core.api.browsers import Browsers
 from core.api.figures import Source
-from core.api.http import Frontend, Limits, Listener
+from core.api.http import Frontend, Handler, Limits, Listener
+from core.api.ops import joining
 from core.api.ops import routes as operations
 from core.api.router import Router
 from core.api.v2 import routes as tree
@@ -37,6 +38,7 @@ from core.api.v2.keys import Keys
 from core.api.v3 import routes as flat
 from core.config import Config
 from core.credentials import Credentials
+from core.enrolment import Door, Enrolment
 from core.joining import JoinError, beginning
 from core.logs import set_level
 from core.member import Member
@@ -96,7 +98,8 @@ async def _serve(
     admission = Admission(member.keyspace, member.node.damage)
     hashing = Hashing()
     gate = Gate(member.keyspace.access, hashing, member.node.damage)
-    frontend, browsers = _frontend(config, member, view, admission, gate)
+    enrolment = Enrolment(config, member)
+    frontend, browsers = _frontend(config, member, view, admission, gate, enrolment)
 
     def take(fresh: Config) -> None:
         set_level(fresh.log_level)
@@ -107,6 +110,7 @@ async def _serve(
         async with trio.open_nursery() as background:
             background.start_soon(slowness.watch_loop)
             background.start_soon(hashing.run)
+            background.start_soon(enrolment.run, credentials)
             background.start_soon(notifier.feed_watchdog, lambda: not member.node.is_stuck(STUCK_SECONDS))
             background.start_soon(credentials.watch, listeners)
             background.start_soon(admission.keep, frontend)
@@ -123,7 +127,7 @@ async def _serve(
 
 
 def _frontend(
-    config: Config, member: Member, view: View, admission: Admission, gate: Gate
+    config: Config, member: Member, view: View, admission: Admission, gate: Gate, enrolment: Enrolment
 ) -> tuple[Frontend, Browsers]:
     """The front end with everything it serves, and what stands between it and web pages."""
     store = LocalStore(member.node)
@@ -133,15 +137,18 @@ def _frontend(
         *(view.figures, counters.figures, flat.figures_of(calls)),
         lambda: connection_figures(frontend),
     ]
-    handler = Router(
+    handler: Handler = Router(
         Keys(store, gate, view.id, counters),
         [
             *tree.routes(store, gate, view, counters, time.time),
             *calls,
             *operations.routes(store, gate, view, view, view, sources, VERSION),
+            *joining.routes(store, gate, enrolment, enrolment.signing),
         ],
         store.damage,
     )
+    if config.client_cert_auth:
+        handler = Door(handler)
     names = [url.host for url in (*config.listen_client_urls, *config.advertise_client_urls)]
     browsers = Browsers(handler, names, config.cors)
     frontend = Frontend(browsers, Limits(body_max=body_max(config)), admit=admission, opened=flat.OPENED)

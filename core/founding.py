@@ -42,7 +42,7 @@ def founders(
     if len(cluster) < 2:
         alone = Member(new_id(), name, _texts(peer_urls) or (NO_PORT,))
         return Founders(new_id(), alone.id, (alone,))
-    described = [Member(_id(token, member, *urls), member, _texts(urls)) for member, urls in cluster]
+    described = [Member(founder_id(token, member, urls), member, _texts(urls)) for member, urls in cluster]
     described.sort(key=lambda member: member.id)
     own = next(member.id for member in described if member.name == name)
     return Founders(_id(token, *(member.id for member in described)), own, tuple(described))
@@ -61,6 +61,11 @@ def joining(cluster: int, member: int, known: Iterable[Member]) -> Beginning:
     """What the data directory of a member begins with that an existing cluster has added: nothing but whom to expect a
     word from."""
     return Beginning(Identity(cluster, member), rows=(*NOBODY, *map(membership.row, known)))
+
+
+def founder_id(token: str, name: str, urls: Iterable[Url]) -> int:
+    """The id of a founder, one of several: the same wherever it is worked out."""
+    return _id(token, name, *sorted(urls))
 
 
 def new_id() -> int:

@@ -6,12 +6,14 @@ import msgspec
 from core import founding
 from core.addresses import Url
 from core.client.credentials import ClientCredentials
+from core.client.discovery import DiscoveryError, discover
 from core.client.endpoints import Endpoint
 from core.client.errors import ClientError
 from core.client.transport import Transport
 from core.config import Config
 from core.kv.membership import Member
 from core.peering import Shown
+from core.settings import initial_cluster
 from core.store_lmdb.creation import Beginning, Identity, is_made
 from core.tls.contexts import TlsFilesError
 
@@ -29,10 +31,27 @@ async def beginning(config: Config) -> Beginning | None:
         return None
     if config.initial_cluster_state == "existing":
         return await _join(config)
+    if config.discovery:
+        config = await _discovered(config)
     new = founding.beginning(config)
     if len(config.initial_cluster) > 1:
         await _check_unknown(config, new.identity)
     return new
+
+
+async def _discovered(config: Config) -> Config:
+    """The configuration with the founders that found each other. JoinError."""
+    own = config.initial_advertise_peer_urls
+    member = founding.founder_id(config.discovery, config.name, own)
+    try:
+        values = await discover(config.discovery, f"{member:x}", ",".join(f"{config.name}={url}" for url in own))
+        founders = initial_cluster(",".join(values).replace("&", ","))
+    except (DiscoveryError, ClientError, TlsFilesError, ValueError) as error:
+        raise JoinError(f"--discovery: {error}") from None
+    names = [value.partition("=")[0] for value in values]
+    if len(set(names)) < len(names) or config.name not in names:
+        raise JoinError(f"--discovery: two hosts of one name have registered: {', '.join(names)}; begin with a new URL")
+    return msgspec.structs.replace(config, initial_cluster=founders, initial_cluster_token=config.discovery)
 
 
 async def _check_unknown(config: Config, identity: Identity) -> None:

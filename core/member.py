@@ -26,7 +26,7 @@ from core.peer import PeerListener
 from core.peering import Peering
 from core.raft import members
 from core.raft.machine import Raft, Settings
-from core.raft.members import Members
+from core.raft.members import Members, Standing
 from core.raft.messages import Snapshot
 from core.store_lmdb.creation import Beginning
 from core.store_lmdb.directory import DataDirectory
@@ -123,6 +123,7 @@ class Member:
             nursery.start_soon(self._keeper.run)
             nursery.start_soon(self._publish, tuple(client_urls))
             nursery.start_soon(self.hub.run)
+            nursery.start_soon(self._grow_up)
             task_status.started()
             await self.node.run()
             nursery.cancel_scope.cancel()
@@ -151,6 +152,18 @@ class Member:
                     self.node.propose(command, lambda _: None)
                 except ProposalError as error:
                     _logger.debug("not published yet", extra={"why": str(error)})
+            await trio.sleep(PUBLISH_SECONDS)
+
+    async def _grow_up(self) -> None:
+        """As a learner that came by a token, ask for a vote until the leader finds that this member has caught up.
+        Whoever was added as a learner by hand stays one until somebody promotes it."""
+        own = self.identity.member
+        while own not in self.node.raft.members.voters:
+            if own in self.node.raft.members.learners and self.keyspace.came_by_token(own):
+                try:
+                    self.node.propose(ChangeMember(own, Standing.VOTER), lambda _: None)
+                except ProposalError as error:
+                    _logger.debug("no vote yet", extra={"why": str(error)})
             await trio.sleep(PUBLISH_SECONDS)
 
     @asynccontextmanager

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -63,6 +64,16 @@ def initial_cluster(text: str) -> tuple[tuple[str, tuple[Url, ...]], ...]:
             raise ValueError(f"{part!r} is no member; write it like node1=https://10.0.0.1:2380")
         members.setdefault(name(member), []).append(parse(url))
     return tuple((member, tuple(sorted(set(found)))) for member, found in members.items())
+
+
+def discovery(text: str) -> str:
+    """A discovery URL: one with a path."""
+    parts = urlsplit(text)
+    if text and (parts.scheme not in ("http", "https") or not parts.hostname or not parts.path.strip("/")):
+        raise ValueError(
+            f"{text!r} is no discovery URL; write it like http://10.0.0.1:2379/v2/keys/_etcd/registry/any-new-word"
+        )
+    return text.rstrip("/")
 
 
 def boolean(text: str) -> bool:
@@ -216,6 +227,14 @@ SETTINGS = (
         str,
         "corenode",
         "Goes into the ids of a new cluster: give each its own where clusters have the same peer URLs.",
+    ),
+    Setting(
+        "discovery",
+        _CLUSTER,
+        discovery,
+        "",
+        "Instead of --initial-cluster: where the founders find each other, a directory of keys with _config/size.",
+        metavar="URL",
     ),
     Setting(
         "initial-advertise-peer-urls",

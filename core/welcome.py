@@ -27,6 +27,9 @@ def text(program: str, urls: Sequence[Url]) -> str:
 
 
 def show(config: Config, urls: Sequence[Url]) -> None:
-    """Print it, unless standard error is read by machines: as JSON lines, or by systemd's journal."""
+    """Print it, unless standard error is read by machines, as JSON lines or by systemd's journal, or this program was
+    called by etcd's name, which has no verbs."""
+    if os.path.basename(sys.argv[0]) == "etcd":
+        return
     if config.log_format != "json" and not logs.is_journal(os.environ):
         logs.say(text(sys.argv[0], urls))

@@ -1,8 +1,9 @@
 """`corenode up`: this host's node, in the foreground."""
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,12 +11,18 @@ from core.commands.connection import VARIABLES
 from core.commands.failure import Failure
 from core.settings import SETTINGS, Setting
 
+if TYPE_CHECKING:
+    from core.config import Config
+
+JOINED = "corenode.toml"
+
 _HELP = """Run this host's node in the foreground until SIGTERM or Ctrl-C.
 
 SIGHUP reads the configuration anew.
 
 Every setting can also be a line of the configuration file (TOML: listen-client-urls = "http://127.0.0.1:2379") or a
-variable (CORENODE_LISTEN_CLIENT_URLS). Flags come before variables before the file.
+variable (CORENODE_LISTEN_CLIENT_URLS). Flags come before variables before the file. Without --config the file is
+corenode.toml in the data directory, or here, if there is one: `corenode join` leaves it there.
 
 \b
 Examples:
@@ -46,24 +53,39 @@ def _option(setting: Setting) -> click.Option:
     return click.Option([f"--{setting.name}", setting.field], help=shown, **{"metavar": setting.metavar, **switch})
 
 
+def left_by_join(data_dir: str | None) -> Path | None:
+    """The configuration that `corenode join` wrote into the data directory, which may be where we are."""
+    file = Path(data_dir or os.environ.get("CORENODE_DATA_DIR", "")) / JOINED
+    return file if file.exists() else None
+
+
 def _up(config: Path | None, **given: str | None) -> None:
-    from core import logs
     from core.config import ConfigError, load, unknown_variables
 
+    config = config or left_by_join(given["data_dir"])
     flags = {s.name: text for s in SETTINGS if (text := given[s.field]) is not None}
     try:
         settings = load(flags, config)
     except ConfigError as error:
         raise click.UsageError(str(error)) from None
-    handler = logs.setup(settings.log_format, settings.log_level)
-    for name in unknown_variables(os.environ, VARIABLES | {"CORENODE_CONFIG", "CORENODE_CACHE"}):
-        logs.log.warning("this environment variable means nothing to corenode", extra={"variable": name})
+    known = VARIABLES | {"CORENODE_CONFIG", "CORENODE_CACHE", "CORENODE_TOKEN"}
+    unknown = unknown_variables(os.environ, known)
+    serve(settings, [("this environment variable means nothing to corenode", {"variable": name}) for name in unknown])
 
-    from core import daemon, worker
+
+def serve(settings: "Config", warnings: Sequence[tuple[str, Mapping[str, str]]]) -> None:
+    """Run the node of this configuration until a signal ends it; `warnings`, texts with what goes with them, go to the
+    log first. Failure."""
+    from core import daemon, logs, worker
     from core.kv.errors import DamagedError
     from core.service import StartError
     from core.store_lmdb.errors import StoreError
 
+    handler = logs.setup(settings.log_format, settings.log_level)
+    if settings.file is not None:
+        logs.log.info("configuration read", extra={"file": str(settings.file.absolute())})
+    for warning, about in warnings:
+        logs.log.warning(warning, extra=dict(about))
     try:
         (worker if settings.role == "worker" else daemon).run(settings)
     except (StartError, StoreError, DamagedError) as error:

@@ -267,6 +267,33 @@ class Accuse(_Command, frozen=True, array_like=True, gc=False, tag=53):
     """Whether most have another state, so that these are wrong; else nobody can say who is."""
 
 
+class TokenCreate(_Command, frozen=True, array_like=True, gc=False, tag=48):
+    """Make a token by which hosts can join. Of its secret only the SHA-256 is kept."""
+
+    id: str
+    digest: bytes
+    role: str
+    ttl: int
+    """Seconds."""
+    uses: int
+    creator: str
+
+
+class TokenUse(_Command, frozen=True, array_like=True, gc=False, tag=49):
+    """A host that knows the secret of a token becomes one of its holders, by the SHA-256 of its public key."""
+
+    id: str
+    digest: bytes
+    role: str
+    holder: bytes
+
+
+class TokenRevoke(_Command, frozen=True, array_like=True, gc=False, tag=50):
+    """Make a token useless."""
+
+    id: str
+
+
 Operation = Put | DeleteRange | Range | Txn
 Admissible = (
     Set
@@ -303,7 +330,21 @@ class Admitted(_Command, frozen=True, array_like=True, gc=False, tag=39):
     command: Admissible
 
 
-Command = Admissible | Admitted | Expire | Compact | Revoke | Publish | ChangeMember | Advance | CompareStates | Accuse
+Command = (
+    Admissible
+    | Admitted
+    | Expire
+    | Compact
+    | Revoke
+    | Publish
+    | ChangeMember
+    | Advance
+    | TokenCreate
+    | TokenUse
+    | TokenRevoke
+    | CompareStates
+    | Accuse
+)
 
 
 class Origin(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -78,6 +78,25 @@ class StaleAccessError(KeyspaceError):
     """The access records changed between the decision to allow a command and its turn. Decide again, then repeat it."""
 
 
+class TokenFault(StrEnum):
+    """Why a token is of no use."""
+
+    UNKNOWN = "this cluster knows no such token: it was altered, it is another cluster's, or it ended long ago"
+    REVOKED = "the token was revoked"
+    EXPIRED = "the token has expired"
+    USED_UP = "the token is used up: as many hosts as it was made for have joined by it"
+    OTHER_ROLE = "the token was made for another role"
+    EXISTS = "a token of that id exists already"
+
+
+class TokenError(KeyspaceError):
+    """A token that cannot be made, used or revoked so."""
+
+    def __init__(self, fault: TokenFault) -> None:
+        super().__init__(str(fault))
+        self.fault = fault
+
+
 class Why(StrEnum):
     """Why users, roles and the switch are left as they are. `{}` is for the names of the AccessError, in order."""
 

@@ -14,6 +14,7 @@ from core.kv import (
     records,
     revocations,
     suspicion,
+    tokens,
     trail,
     tree,
     versions,
@@ -46,6 +47,9 @@ from core.kv.commands import (
     RoleCreate,
     RoleDelete,
     Set,
+    TokenCreate,
+    TokenRevoke,
+    TokenUse,
     Txn,
     Update,
     UserChange,
@@ -70,6 +74,7 @@ from core.kv.outcomes import (
     TxnDone,
 )
 from core.kv.records import POSITION, Event, Record
+from core.kv.tokens import Token, TokenDone
 from core.kv.transaction import Table, Transaction
 
 Outcome = (
@@ -86,6 +91,7 @@ Outcome = (
     | Published
     | Marked
     | Accused
+    | TokenDone
     | KeyspaceError
 )
 
@@ -116,6 +122,9 @@ _OPERATIONS: dict[type, Any] = {
     Publish: membership.publish,
     CompareStates: suspicion.mark,
     Accuse: suspicion.accuse,
+    TokenCreate: tokens.create,
+    TokenUse: tokens.use,
+    TokenRevoke: tokens.revoke,
 }
 
 
@@ -133,7 +142,21 @@ def _unadmitted(ledger: Ledger, command: Command) -> Outcome:
 
 
 _OPERATIONS[Admitted] = _admitted
-_BY_OFFICE = frozenset((Accuse, Admitted, Advance, Compact, CompareStates, Expire, Publish, Revoke))
+_BY_OFFICE = frozenset(
+    (
+        Accuse,
+        Admitted,
+        Advance,
+        Compact,
+        CompareStates,
+        Expire,
+        Publish,
+        Revoke,
+        TokenCreate,
+        TokenRevoke,
+        TokenUse,
+    )
+)
 _RESTRICTED: dict[type, Any] = {
     command: operation if command in _BY_OFFICE else _unadmitted for command, operation in _OPERATIONS.items()
 }
@@ -328,6 +351,18 @@ class Keyspace:
     def revoked(self) -> list[int]:
         """The serial numbers of all revoked certificates."""
         return revocations.revoked(self._ledger)
+
+    def token(self, name: str) -> Token | None:
+        """The token of that id by which hosts join."""
+        return tokens.find(self._ledger, name)
+
+    def tokens(self) -> list[Token]:
+        """All tokens that are known, those that ended lately too."""
+        return tokens.tokens(self._ledger)
+
+    def came_by_token(self, member: int) -> bool:
+        """Whether a token that is still known let this member in."""
+        return tokens.came_by_token(self._ledger, member)
 
     @property
     def counted_members(self) -> bytes | None:

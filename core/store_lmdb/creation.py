@@ -26,7 +26,8 @@ FORMAT = 1
 """Rises when an older program could no longer read the directory."""
 LOCK, RESERVE, LOG, INCOMING = "lock", "reserve", "log", "incoming"
 _FORMAT, _FORMAT_NEW, _STATE = "format", "format.new", "state-"
-_DEFAULT_NAMES = {"lost+found"}
+_DEFAULT_NAMES = {"lost+found", "authority", "tls", "corenode.toml"}
+"""What may be in a new directory: certificates and configuration are there before the first start."""
 LMDB_FILES = (DATA, "lock.mdb")
 
 

@@ -109,6 +109,20 @@ class Authority:
             files.write_new(pair.certificate, pem(certificate, *self._chain), files.PUBLIC)
         return pair
 
+    def sign(
+        self,
+        key: ec.EllipticCurvePublicKey,
+        role: Role,
+        name: str,
+        names: Sequence[str],
+        life: timedelta = certificates.LEAF_LIFE,
+    ) -> bytes:
+        """A certificate for a key that is elsewhere, with its issuer behind it, PEM. ValueError for unusable names."""
+        alternative = certificates.alternative_names(names)
+        certificate = certificates.leaf(self._certificate, self._key, key, role, name, alternative, life)
+        self._record(certificate)
+        return pem(certificate, *self._chain)
+
     def renew(self, file: Path, life: timedelta | None = None) -> x509.Certificate:
         """Replace the certificate in `file` by one for the same key, name, role and life, or for another life.
         AuthorityError if it was not made by this authority."""

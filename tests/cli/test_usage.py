@@ -82,7 +82,7 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["frobnicate"], "No such command 'frobnicate'. There are: up, kv,"),
+        (["frobnicate"], "No such command 'frobnicate'. There are: up, join, kv,"),
         (["kv", "gte"], "Did you mean get?"),
         (["kv", "get"], "Missing argument 'KEY'."),
         (["kv", "get", "--qourum", "/a"], "No such option '--qourum'"),

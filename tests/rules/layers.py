@@ -26,6 +26,7 @@ ROOMS = {
     "core": Room(0),
     "core.version": Room(0),
     "core.addresses": Room(0, libraries="msgspec"),
+    "core.join_token": Room(0, libraries="msgspec"),
     "core.raft": Room(0, libraries="msgspec"),
     "core.kv": Room(0, libraries="msgspec sortedcontainers"),
     # 1 drivers: plain synchronous code
@@ -42,9 +43,11 @@ ROOMS = {
     "core.api.v2": Room(3, "core.kv core.node core.api core.api.http core.api.access", "trio msgspec"),
     "core.api.v3": Room(3, "core.kv core.node core.api core.api.http core.api.access core.api.v2", "trio msgspec"),
     "core.api.ops": Room(
-        3, "core.kv core.tls core.node core.api core.api.http core.api.access", "trio msgspec prometheus_client"
+        3,
+        "core.addresses core.join_token core.kv core.tls core.node core.api core.api.http core.api.access",
+        "trio msgspec prometheus_client",
     ),
-    "core.client": Room(3, "core.addresses core.kv core.tls core.node", "trio httpcore msgspec"),
+    "core.client": Room(3, "core.addresses core.join_token core.kv core.tls core.node", "trio httpcore msgspec"),
     # 4 wiring
     "core.settings": Room(4, "core.addresses", "msgspec"),
     "core.config": Room(4, "core.addresses core.settings", "msgspec"),
@@ -63,7 +66,8 @@ ROOMS = {
     ),
     "core.joining": Room(
         4,
-        "core.addresses core.kv core.store_lmdb core.tls core.client core.config core.founding core.peering",
+        "core.addresses core.kv core.store_lmdb core.tls core.client core.settings core.config core.founding"
+        " core.peering",
         "msgspec",
     ),
     "core.salvage": Room(
@@ -78,6 +82,11 @@ ROOMS = {
         "trio",
     ),
     "core.reshaping": Room(4, "core.kv core.node core.api core.api.v2 core.api.v3"),
+    "core.enrolment": Room(
+        4,
+        "core.kv core.tls core.api core.api.http core.api.access core.api.ops core.config core.credentials core.member",
+        "trio",
+    ),
     "core.views": Room(
         4,
         "core.version core.raft core.kv core.tls core.node core.peer core.api core.api.http core.api.v2 core.api.v3"
@@ -93,7 +102,7 @@ ROOMS = {
         4,
         "core.version core.addresses core.store_lmdb core.node core.api core.api.http core.api.access core.api.v2"
         " core.api.v3 core.api.ops core.admission core.config core.credentials core.logs core.process core.service"
-        " core.slowness core.peer core.joining core.salvage core.member core.views",
+        " core.slowness core.enrolment core.peer core.joining core.salvage core.member core.views",
         "trio",
     ),
     "core.relay": Room(4, "core.api core.api.http core.client", "trio msgspec"),
@@ -105,11 +114,14 @@ ROOMS = {
     ),
     "core.commands": Room(
         4,
-        "core.version core.raft core.kv core.store_lmdb core.tls core.client core.settings core.config core.founding"
-        " core.logs core.runtime_dir core.service core.daemon core.worker",
+        "core.version core.join_token core.raft core.kv core.store_lmdb core.tls core.client core.settings core.config"
+        " core.founding core.logs core.runtime_dir core.service core.daemon core.worker",
         "click rich trio msgspec cryptography",
     ),
-    "cli": Room(4, "core.version core.commands", "click"),
+    "core.etcd_name": Room(
+        4, "core.version core.addresses core.api.v3 core.settings core.config core.commands", "msgspec yaml"
+    ),
+    "cli": Room(4, "core.version core.commands core.etcd_name", "click"),
 }
 
 SAME_FLOOR = {
@@ -118,8 +130,8 @@ SAME_FLOOR = {
 """Edges between neighbours below the wiring, each with its reason."""
 
 PURE = """
-    __future__ abc bisect collections contextlib copy dataclasses enum functools hashlib heapq ipaddress itertools math
-    operator re string struct types typing urllib.parse zlib
+    __future__ abc base64 bisect collections contextlib copy dataclasses enum functools hashlib heapq hmac ipaddress
+    itertools math operator re string struct types typing urllib.parse zlib
 """
 """What the rules on floor 0 may take from the standard library: nothing with files, clocks, chance or tasks in it."""
 
