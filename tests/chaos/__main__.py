@@ -14,7 +14,7 @@ import trio
 from tests.chaos.cluster import Cluster, ClusterError
 from tests.chaos.faults import KINDS
 from tests.chaos.network import INSIDE, Network, inside, missing
-from tests.chaos.run import Run, ViolationError, write_history
+from tests.chaos.run import Run, ViolationError, shortfalls, write_history
 from tests.whole.servers import ROOT
 
 KEPT = ROOT / "build" / "chaos"
@@ -65,7 +65,13 @@ async def _run(home: Path, seed: int, arguments: argparse.Namespace) -> int:
                 KEPT.mkdir(parents=True, exist_ok=True)
                 shutil.copy(node.output_file, KEPT / f"{seed}-{node.name}.log")
             say(f"history and logs are in {KEPT}/{seed}*")
-    print(f"chaos: {failed} violations; seed {seed}; {run.totals}; {time.monotonic() - began:.0f} s")
+    minutes = run.totals.rounds * arguments.round / 60
+    for line in [] if failed or arguments.faults else shortfalls(run.totals, minutes):
+        failed = 1
+        say(f"too little happened: {line}")
+    print(
+        f"chaos: {'FAILED' if failed else 'no violation'}; seed {seed}; {run.totals}; {time.monotonic() - began:.0f} s"
+    )
     return failed
 
 

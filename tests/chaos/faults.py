@@ -51,6 +51,8 @@ class Faults:
         """Nodes something is being done to."""
         self._kinds = kinds or KINDS
         self._deck: list[str] = []
+        self.all_dealt = False
+        """Whether each kind has come up."""
 
     async def run(self, seconds: float) -> None:
         """Deal for so long; returns when everything is undone. Sometimes one begins before the last is over."""
@@ -61,6 +63,7 @@ class Faults:
                     self._deck = self._random.sample(self._kinds, len(self._kinds))
                 over = trio.Event()
                 nursery.start_soon(self._deal, getattr(self, self._deck.pop()), over)
+                self.all_dealt = self.all_dealt or not self._deck
                 if self._random.random() < 0.25:
                     await trio.sleep(self._random.uniform(0.2, 1.0))
                 else:

@@ -54,6 +54,24 @@ class Totals:
         return ", ".join([*parts, f"longest unavailability {self.unavailable:.1f} s"])
 
 
+LEAST = {
+    "operations": 600.0, "unknown": 10.0, "events": 800.0, "resumed": 5.0, "elections": 2.0, "kills": 1.0,
+    "power_cuts": 0.5, "pauses": 1.0, "partitions": 2.0, "one_way": 1.0, "leaders_isolated": 0.5, "full_disks": 1.0,
+    "leaders_struck": 3.0,
+}  # fmt: skip
+"""Each a minute of faults, on average."""
+
+
+def shortfalls(totals: Totals, minutes: float) -> list[str]:
+    """What was exercised less than it must be for the silence of the checks to mean anything."""
+    counted = asdict(totals) | asdict(totals.dealt)
+    return [
+        f"{counted[name]} {name.replace('_', ' ')} in {minutes:.1f} min, at least {least:g} a minute wanted"
+        for name, least in LEAST.items()
+        if counted[name] < least * minutes
+    ]
+
+
 class ViolationError(Exception):
     """Something that must not happen did. The history is in `record`."""
 
@@ -75,10 +93,10 @@ class Run:
         self.totals.dealt = self._faults.dealt
 
     async def rounds(self, seconds: float, each: float) -> None:
-        """Rounds of `each` seconds of faults until `seconds` are over, at least one. ViolationError."""
+        """Rounds of `each` seconds of faults until `seconds` are over and each kind was dealt. ViolationError."""
         ends = time.monotonic() + seconds
         number = 0
-        while number == 0 or time.monotonic() < ends:
+        while time.monotonic() < ends or not self._faults.all_dealt:
             number += 1
             await self.round(number, lambda: self._faults.run(each))
             self._say(f"round {number} holds; so far {self.totals}")

@@ -1,0 +1,50 @@
+"""Real nodes hold their promises under faults, and nodes with a fault in their rules are found out."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.network import INSIDE, missing
+from tests.whole.servers import ROOT
+
+BROKEN = Path(__file__).parent / "broken"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(missing()), reason=f"no network namespaces here: {missing()}"),
+]
+
+
+def chaos(*arguments: str) -> tuple[int, str]:
+    """Exit status and output of a run."""
+    environment = {name: value for name, value in os.environ.items() if name != INSIDE}
+    command = [sys.executable, "-m", "tests.chaos", *arguments]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=280
+    )
+    return done.returncode, done.stdout
+
+
+def test_three_nodes_hold_under_every_fault(record_property: Callable[[str, object], None]) -> None:
+    status, output = chaos("--minutes", "0.9", "--round", "13")
+    assert status == 0, output
+    record_property("checked", output.splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    ("program", "faults", "words"),
+    [
+        ("reads_alone", "pause", "is not linearizable"),
+        ("commits_alone", "isolate_leader", "is committed here with term|is not linearizable|never saw"),
+    ],
+)
+def test_a_broken_node_is_found_out(program: str, faults: str, words: str) -> None:
+    arguments = ["--minutes", "0.1", "--round", "7", "--faults", faults, "--program", str(BROKEN / f"{program}.py")]
+    status, output = chaos(*arguments)
+    assert status == 1, output
+    assert "VIOLATION" in output
+    assert any(word in output for word in words.split("|")), output
