@@ -12,7 +12,7 @@ from pathlib import Path
 import trio
 
 from tests.chaos.cluster import Cluster, ClusterError
-from tests.chaos.faults import KINDS
+from tests.chaos.faults import DIRECTED, KINDS
 from tests.chaos.network import INSIDE, Network, inside, missing
 from tests.chaos.run import Run, ViolationError, shortfalls, write_history
 from tests.whole.servers import ROOT
@@ -28,7 +28,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="what to do to whom; when is up to the machine")
     parser.add_argument("--round", type=float, default=ROUND_SECONDS, help="seconds of faults between two judgements")
     parser.add_argument("--program", type=Path, default=ROOT / "cli.py", help="what to run as a node")
-    parser.add_argument("--faults", nargs="+", choices=KINDS, default=[], help="only these")
+    parser.add_argument("--faults", nargs="+", choices=KINDS + DIRECTED, default=[], help="only these")
     arguments = parser.parse_args()
     if INSIDE not in os.environ:
         why = missing()

@@ -18,6 +18,8 @@ KINDS = (
     "deafen_leader", "split", "fill_disk", "fill_leader",
 )  # fmt: skip
 """The methods of `Faults` that do something to nodes."""
+DIRECTED = ("crash_voter",)
+"""Those that chance does not deal, since they need a program that plays along."""
 
 
 @dataclass
@@ -109,6 +111,33 @@ class Faults:
             for node in order:
                 await self._cluster.until_alive(node)
 
+    async def crash_voter(self) -> None:
+        """Who votes for the next leader dies of it, the new leader is cut off before it can say a word, and the old one
+        stands again. Needs `broken/crashes_after_voting.py`. Would the voter forget its vote, one term had two leaders.
+        """
+        old = await self._leader()
+        rest = list(self._cluster.others(old))
+        self._say(f"whoever votes will die; isolated: {old.name}")
+        for node in rest:
+            (node.home / "crash").touch()
+        around_old = self._around(old)
+        self._cluster.network.sever(around_old)
+        while all(node.alive for node in rest):  # noqa: ASYNC110
+            await trio.sleep(0.002)
+        voter = next(node for node in rest if not node.alive)
+        new = next(node for node in rest if node.alive)
+        self._say(f"{voter.name} died after its vote for {new.name}")
+        self.dealt.kills += 1
+        around_new = self._around(new)
+        self._cluster.network.sever(around_new)
+        self._cluster.network.mend(around_old - around_new)
+        for node in rest:
+            (node.home / "crash").unlink()
+        await self._restart(voter)
+        await trio.sleep(5.0)
+        self._cluster.network.mend(around_new)
+        await trio.sleep(2.0)
+
     async def pause(self) -> None:
         async with self._strike(await self._any(), "SIGSTOP") as node:
             await self._pause(node)
@@ -129,12 +158,12 @@ class Faults:
 
     async def isolate(self) -> None:
         async with self._strike(await self._any(), "isolated:") as node:
-            await self._partition({(node.number, other) for other in self._numbers()} | self._into(node))
+            await self._partition(self._around(node))
 
     async def isolate_leader(self) -> None:
         async with self._strike(await self._leader(), "leader isolated:") as node:
             self.dealt.leaders_isolated += 1
-            await self._partition({(node.number, other) for other in self._numbers()} | self._into(node))
+            await self._partition(self._around(node))
 
     async def mute_leader(self) -> None:
         """It hears the others; they do not hear it."""
@@ -171,6 +200,9 @@ class Faults:
 
     def _into(self, node: Node) -> set[tuple[int, int]]:
         return {(other, node.number) for other in self._numbers()}
+
+    def _around(self, node: Node) -> set[tuple[int, int]]:
+        return {(node.number, other) for other in self._numbers()} | self._into(node)
 
     # The disk
 

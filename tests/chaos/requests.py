@@ -116,7 +116,8 @@ class Connection:
             self._http.start_next_cycle()
 
     async def _send(self, method: str, target: str, body: bytes, content_type: str) -> None:
-        headers = [("Host", "node"), ("Content-Length", str(len(body)))]
+        host = "localhost" if self.host.startswith("/") else f"{self.host}:{self.port}"
+        headers = [("Host", host), ("Content-Length", str(len(body)))]
         if content_type:
             headers.append(("Content-Type", content_type))
         whole = self._http.send(h11.Request(method=method, target=target, headers=headers)) or b""

@@ -39,6 +39,7 @@ def test_three_nodes_hold_under_every_fault(record_property: Callable[[str, obje
     ("program", "faults", "words"),
     [
         ("reads_alone", "pause", "is not linearizable"),
+        ("forgets_its_vote", "crash_voter", "elected without|is not linearizable|holds|never saw|another one"),
         ("commits_alone", "isolate_leader", "is committed here with term|is not linearizable|never saw"),
     ],
 )
@@ -48,3 +49,11 @@ def test_a_broken_node_is_found_out(program: str, faults: str, words: str) -> No
     assert status == 1, output
     assert "VIOLATION" in output
     assert any(word in output for word in words.split("|")), output
+
+
+def test_a_voter_that_dies_of_its_vote_remembers_it() -> None:
+    """The same as `forgets_its_vote`, with the rules as they are."""
+    program = str(BROKEN / "crashes_after_voting.py")
+    status, output = chaos("--minutes", "0.1", "--round", "3", "--faults", "crash_voter", "--program", program)
+    assert status == 0, output
+    assert "died after its vote" in output
