@@ -1,6 +1,7 @@
 """Real nodes, each on a host of its own: started, killed, paused, filled up, replaced."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -221,17 +222,47 @@ class Cluster:
                 nursery.start_soon(look, node)
         return found[0] if len(found) == 1 else None
 
-    async def replace(self, victim: Node) -> None:
-        """Take a dead node out of the cluster and let its host join again with an empty disk, as a new member."""
-        await self._change("DELETE", f"/v2/members/{victim.member}", None, victim)
+    async def replace(self, victim: Node, *, learner: bool) -> None:
+        """Take a dead node out of the cluster and let its host join again with an empty disk, as a new member: with a
+        vote at once, or first as a learner."""
+        ends = time.monotonic() + START_SECONDS
+        await self._change(victim, ends, "DELETE", f"/v2/members/{victim.member}", None, (204, 404, 410))
         victim.wipe()
-        added = await self._change("POST", "/v2/members", {"peerURLs": [victim.peer_url]}, victim)
-        victim.member = added["id"]
+        while (added := await self._known(victim)) == "":
+            new = {"peer_urls": [victim.peer_url], "name": victim.name, "learner": learner}
+            await self._change(victim, ends, "POST", "/corenode/members", new, (200, 201, 409))
+        victim.member = added
         victim.start(self.names, "existing")
+        if learner:
+            promote = f"/corenode/members/{added}/promote"
+            await self._change(victim, ends, "POST", promote, None, (200, 204, 409))
 
-    async def _change(self, method: str, target: str, content: Any, victim: Node) -> Any:
+    async def _change(
+        self, victim: Node, ends: float, method: str, target: str, content: Any, good: Sequence[int]
+    ) -> None:
         """Ask one node after the other until one has made the change, or finds it made."""
-        raise NotImplementedError
+        refusal = ""
+        body = b"" if content is None else json.dumps(content).encode()
+        while time.monotonic() < ends:
+            for node in self.others(victim):
+                with contextlib.suppress(NotSentError, LostError):
+                    answer = await node.operate(method, target, body)
+                    if answer.status in good:
+                        return
+                    refusal = f"{answer.status} {answer.body.decode()}"
+            await trio.sleep(0.1)
+        raise ClusterError(f"{method} {target} for {victim.name} was not carried out: {refusal or 'no answer'}")
+
+    async def _known(self, victim: Node) -> str:
+        """The id of the member at the peer URL of that node; empty if there is none."""
+        for node in self.others(victim):
+            with contextlib.suppress(NotSentError, LostError):
+                await node.ask("GET", "/health")  # a linearizable read: what was answered is known there
+                for member in (await node.ask("GET", "/v2/members")).json["members"]:
+                    if member["peerURLs"] == [victim.peer_url] and member["id"] != victim.member:
+                        return str(member["id"])
+        await trio.sleep(0.1)
+        return ""
 
     def others(self, node: Node) -> Iterator[Node]:
         return (other for other in self.nodes if other is not node)

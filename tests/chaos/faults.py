@@ -15,7 +15,7 @@ LEADER_SECONDS = 5.0
 """How long to look for a leader to strike before any node will do."""
 KINDS = (
     "kill", "kill_leader", "cut_power", "pause", "pause_leader", "isolate", "isolate_leader", "mute_leader",
-    "deafen_leader", "split", "fill_disk", "fill_leader",
+    "deafen_leader", "split", "fill_disk", "fill_leader", "replace", "replace_leader",
 )  # fmt: skip
 """The methods of `Faults` that do something to nodes."""
 DIRECTED = ("crash_voter",)
@@ -52,6 +52,8 @@ class Faults:
         self._struck: set[int] = set()
         """Nodes something is being done to."""
         self._kinds = kinds or KINDS
+        self._replacing = trio.Lock()
+        """Whoever is replaced has lost its data for good: two at once could be too many."""
         self._deck: list[str] = []
         self.all_dealt = False
         """Whether each kind has come up."""
@@ -227,17 +229,17 @@ class Faults:
     # Members
 
     async def replace(self) -> None:
-        async with self._strike(await self._any(), "replaced:") as node:
+        async with self._replacing, self._strike(await self._any(), "replaced:") as node:
             await self._replace(node)
 
     async def replace_leader(self) -> None:
-        async with self._strike(await self._leader(), "leader replaced:") as node:
+        async with self._replacing, self._strike(await self._leader(), "leader replaced:") as node:
             await self._replace(node)
 
     async def _replace(self, node: Node) -> None:
         self.dealt.replacements += 1
         node.kill()
-        await self._cluster.replace(node)
+        await self._cluster.replace(node, learner=self._random.random() < 0.5)
         await self._cluster.until_healthy(node)
 
     # Whom
