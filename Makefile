@@ -10,7 +10,7 @@ BIN := .venv/bin
 WORKERS ?= 4
 READY := .venv/ready
 
-.PHONY: help up test quick sim chaos check fix build bench bench-tls lock clean
+.PHONY: help up test quick sim chaos check fix build bench bench-tls bench-cluster lock clean
 
 help: ## say what each target does
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -56,6 +56,9 @@ bench: $(READY) ## this node beside Debian's etcd, in alternation
 
 bench-tls: $(READY) ## handshakes, and what TLS costs PUT, beside etcd
 	@$(BIN)/python bench/tls.py
+
+bench-cluster: $(READY) ## three members beside etcd's three: fail-over, PUT, a new member
+	@$(BIN)/python bench/cluster.py
 
 lock: $(READY) ## pin the newest dependencies that pyproject.toml allows
 	@tools/lock.sh
