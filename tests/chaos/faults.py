@@ -14,7 +14,7 @@ from tests.chaos.cluster import Cluster, Node
 LEADER_SECONDS = 5.0
 """How long to look for a leader to strike before any node will do."""
 KINDS = (
-    "kill", "kill_leader", "cut_power", "pause", "pause_leader", "isolate", "isolate_leader", "mute_leader",
+    "kill", "kill_leader", "kill_all", "pause", "pause_leader", "isolate", "isolate_leader", "mute_leader",
     "deafen_leader", "split", "fill_disk", "fill_leader", "replace", "replace_leader",
 )  # fmt: skip
 """The methods of `Faults` that do something to nodes."""
@@ -27,7 +27,7 @@ class Dealt:
     """How often each was done."""
 
     kills: int = 0
-    power_cuts: int = 0
+    kills_of_all: int = 0
     """All nodes killed at once."""
     pauses: int = 0
     partitions: int = 0
@@ -96,14 +96,15 @@ class Faults:
         await trio.sleep(self._random.choice([0.0, self._random.uniform(0.5, 3.0)]))
         await self._restart(node)
 
-    async def cut_power(self) -> None:
-        """All at once; what each had not made durable beyond the page cache is not lost, but all in memory is."""
+    async def kill_all(self) -> None:
+        """All at once: what was in memory is gone everywhere. The page cache survives; `tests/whole/test_power_cut.py`
+        takes it away."""
         while self._struck:  # noqa: ASYNC110
             await trio.sleep(0.1)
         async with contextlib.AsyncExitStack() as stack:
             for node in self._cluster.nodes:
-                await stack.enter_async_context(self._strike(node, "power cut:"))
-            self.dealt.power_cuts += 1
+                await stack.enter_async_context(self._strike(node, "SIGKILL to all:"))
+            self.dealt.kills_of_all += 1
             for node in self._cluster.nodes:
                 node.kill()
             order = self._random.sample(self._cluster.nodes, len(self._cluster.nodes))

@@ -56,7 +56,7 @@ class Totals:
 
 LEAST = {
     "operations": 600.0, "unknown": 10.0, "events": 800.0, "resumed": 5.0, "elections": 2.0, "kills": 1.0,
-    "power_cuts": 0.5, "pauses": 1.0, "partitions": 2.0, "one_way": 1.0, "leaders_isolated": 0.5, "full_disks": 1.0,
+    "kills_of_all": 0.5, "pauses": 1.0, "partitions": 2.0, "one_way": 1.0, "leaders_isolated": 0.5, "full_disks": 1.0,
     "replacements": 0.5,    "leaders_struck": 3.0,
 }  # fmt: skip
 """Each a minute of faults, on average."""
