@@ -6,6 +6,7 @@ nobody is in any more. So there are no names to choose and nothing to tidy up, h
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -37,7 +38,10 @@ def inside(arguments: Sequence[str]) -> list[str]:
 
 def missing() -> str:
     """Why namespaces cannot be made here; empty if they can."""
-    tried = subprocess.run([*inside(["-c", "pass"])], capture_output=True, text=True, timeout=20)
+    for program, package in (("unshare", "util-linux"), ("ip", "iproute2"), ("nft", "nftables")):
+        if shutil.which(program) is None:
+            return f"needs {program} of Debian's package {package}"
+    tried = subprocess.run(inside(["-c", "pass"]), capture_output=True, text=True, timeout=20)
     return "" if tried.returncode == 0 else f"needs root or user namespaces: {tried.stderr.strip()}"
 
 

@@ -12,10 +12,11 @@ from tests.chaos.network import INSIDE, missing
 from tests.whole.servers import ROOT
 
 BROKEN = Path(__file__).parent / "broken"
+MISSING = missing()
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(bool(missing()), reason=f"no network namespaces here: {missing()}"),
+    pytest.mark.skipif(bool(MISSING), reason=f"no network namespaces here: {MISSING}"),
 ]
 
 
