@@ -14,13 +14,13 @@ Model = Callable[[Hashable, str, Any, Any, bool], Iterator[Hashable]]
 Specify = Callable[[Sequence[Operation]], Model]
 """The model for the history of one key."""
 
-ABSENT = (None, 0)
+ABSENT = (None, 0, True)
 EMPTY: tuple[str, ...] = ()
 
 
 def cell(_: Sequence[Operation]) -> Model:
-    """A register with compare-and-swap; its state is (value, index). Index None: written by an unknown outcome, not
-    read since.
+    """A register with compare-and-swap; its state is (value, index, True), or (value, index, False) where it was
+    written by an unknown outcome and not read since: then its own index is higher than this one.
 
     read -> (value, index) · write value -> index · cas_value (old, new) and cas_index (old index, new) -> index, or
     None where the comparison failed. Indexes ascend.
@@ -29,33 +29,31 @@ def cell(_: Sequence[Operation]) -> Model:
 
 
 def _cell(state: Any, kind: str, argument: Any, result: Any, known: bool) -> Iterator[Hashable]:
-    value, index = state
+    value, index, exact = state
     if kind == "read":
-        if result[0] == value and (index is None or result[1] == index):
-            yield result
+        if result[0] == value and (result[1] == index if exact else result[1] > index):
+            yield (*result, True)
         return
-    fits = True
+    may_fit, must_fit = True, True
     if kind == "write":
         new = argument
     elif kind == "cas_value":
         old, new = argument
-        fits = value == old
+        may_fit = must_fit = value == old
     elif kind == "cas_index":
         old, new = argument
-        fits = value is not None and index in (None, old)
-        if known and result is None and (not fits or index is None):
-            yield state
-            return
+        may_fit = value is not None and (old == index if exact else old > index)
+        must_fit = may_fit and exact
     else:
         raise ValueError(f"no operation of a cell: {kind}")
     if not known:
-        if fits:
-            yield new, None
+        if may_fit:
+            yield new, index, False
     elif result is None:
-        if not fits:
+        if not must_fit:
             yield state
-    elif fits and (index is None or result > index):
-        yield new, result
+    elif may_fit and result > index:
+        yield new, result, True
 
 
 def log(operations: Sequence[Operation]) -> Model:

@@ -86,6 +86,14 @@ CELLS: dict[str, tuple[bool, list[tuple[Any, ...]]]] = {
         [(0, 1, "write", "a", 5), (2, 3, "write", "b", 6), (4, 5, "cas_index", (5, "c"), 7)],
     ),
     "a swap of nothing wins": (False, [(0, 1, "cas_value", ("a", "b"), 5)]),
+    "an index that goes back behind an unknown write": (
+        False,
+        [(0, 1, "write", "a", 5), (2, None, "write", "b", None), (3, 4, "write", "c", 4)],
+    ),
+    "an unknown write that was given an old index": (
+        False,
+        [(0, 1, "write", "a", 5), (2, None, "write", "b", None), (3, 4, "read", None, ("b", 4))],
+    ),
     "an index that goes back": (False, [(0, 1, "write", "a", 5), (2, 3, "write", "b", 4)]),
     "the right value with the wrong index": (False, [(0, 1, "write", "a", 5), (2, 3, "read", None, ("a", 6))]),
     "a failed swap that took effect": (
@@ -192,13 +200,13 @@ def simulated(
 
 
 def cell_operation(random: Random, state: Any, moment: int) -> tuple[str, Any, Any, Any]:
-    value, index = state
+    value, index, _ = state
     new = f"v{moment}"
     kind = random.choice(["read", "read", "write", "cas_value", "cas_index"])
     if kind == "read":
-        return kind, None, state, state
+        return kind, None, (value, index), state
     if kind == "write":
-        return kind, new, moment, (new, moment)
+        return kind, new, moment, (new, moment, True)
     if kind == "cas_value":
         old: Any = random.choice([value, "x"])
         wins = value is not None and old == value
@@ -209,7 +217,7 @@ def cell_operation(random: Random, state: Any, moment: int) -> tuple[str, Any, A
         kind,
         (old if value is not None or kind == "cas_index" else "x", new),
         moment if wins else None,
-        ((new, moment) if wins else state),
+        ((new, moment, True) if wins else state),
     )
 
 
