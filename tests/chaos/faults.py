@@ -9,7 +9,7 @@ from random import Random
 
 import trio
 
-from tests.chaos.cluster import Cluster, Node
+from tests.chaos.cluster import Cluster, ClusterError, Node
 
 LEADER_SECONDS = 5.0
 """How long to look for a leader to strike before any node will do."""
@@ -20,6 +20,8 @@ KINDS = (
 """The methods of `Faults` that do something to nodes."""
 DIRECTED = ("crash_voter",)
 """Those that chance does not deal, since they need a program that plays along."""
+VOTE_SECONDS = 15.0
+"""How long until one of the rest must have voted for the other."""
 
 
 @dataclass
@@ -66,9 +68,10 @@ class Faults:
                 if not self._deck:
                     self._deck = self._random.sample(self._kinds, len(self._kinds))
                 over = trio.Event()
-                nursery.start_soon(self._deal, getattr(self, self._deck.pop()), over)
+                kind = self._deck.pop()
+                nursery.start_soon(self._deal, getattr(self, kind), over)
                 self.all_dealt = self.all_dealt or not self._deck
-                if self._random.random() < 0.25:
+                if self._random.random() < 0.25 and kind not in DIRECTED:
                     await trio.sleep(self._random.uniform(0.2, 1.0))
                 else:
                     await over.wait()
@@ -125,7 +128,10 @@ class Faults:
             (node.home / "crash").touch()
         around_old = self._around(old)
         self._cluster.network.sever(around_old)
-        while all(node.alive for node in rest):  # noqa: ASYNC110
+        ends = time.monotonic() + VOTE_SECONDS
+        while all(node.alive for node in rest):
+            if time.monotonic() > ends:
+                raise ClusterError(f"nobody voted after {old.name} was cut off, or the program does not die of it")
             await trio.sleep(0.002)
         voter = next(node for node in rest if not node.alive)
         new = next(node for node in rest if node.alive)

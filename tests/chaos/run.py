@@ -129,7 +129,10 @@ class Run:
         self._terms |= record.terms
         self.totals.elections = len(self._terms)
         self.totals.add(record)
-        found = record.violations + await trio.to_thread.run_sync(judge, record, last)
+        try:
+            found = record.violations + await trio.to_thread.run_sync(judge, record, last)
+        except checker.UndecidedError as error:
+            raise ViolationError([f"not decided: {error}"], record) from error
         found += await self._disagreements(record)
         if found:
             raise ViolationError(found, record)

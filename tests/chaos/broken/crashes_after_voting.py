@@ -13,7 +13,7 @@ from core.node.node import Node
 from core.raft.messages import Message, VoteReply
 
 MARK = Path(os.environ.get("XDG_RUNTIME_DIR", ".")) / "crash"
-LEAVES_SECONDS = 0.05
+LEAVES_SECONDS = 0.3
 """How long the vote has to leave this host."""
 
 _send, _receive = Node._send, Node.receive
