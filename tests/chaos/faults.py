@@ -22,6 +22,8 @@ DIRECTED = ("crash_voter",)
 """Those that chance does not deal, since they need a program that plays along."""
 VOTE_SECONDS = 15.0
 """How long until one of the rest must have voted for the other."""
+SECOND_TERM_SECONDS = 5.0
+"""How long the others have to elect a leader of their own."""
 
 
 @dataclass
@@ -118,7 +120,7 @@ class Faults:
                 await self._cluster.until_alive(node)
 
     async def crash_voter(self) -> None:
-        """Who votes for the next leader dies of it, the new leader is cut off before it can say a word, and the old one
+        """Who votes for the next leader dies of it, the new leader is stopped before it can say a word, and the old one
         stands again. Needs `broken/crashes_after_voting.py`. Would the voter forget its vote, one term had two leaders.
         """
         old = await self._leader()
@@ -138,14 +140,18 @@ class Faults:
         self._say(f"{voter.name} died after its vote for {new.name}")
         self.dealt.kills += 1
         around_new = self._around(new)
-        self._cluster.network.sever(around_new)
+        self._cluster.network.sever(around_new)  # what it said already is on its way
+        new.pause()
         self._cluster.network.mend(around_old - around_new)
         for node in rest:
             (node.home / "crash").unlink()
-        await self._restart(voter)
-        await trio.sleep(5.0)
-        self._cluster.network.mend(around_new)
-        await trio.sleep(2.0)
+        try:
+            await self._restart(voter)
+            await trio.sleep(SECOND_TERM_SECONDS)
+        finally:
+            new.resume()
+            self._cluster.network.mend(around_new)
+        await trio.sleep(1.0)
 
     async def pause(self) -> None:
         async with self._strike(await self._any(), "SIGSTOP") as node:
