@@ -10,7 +10,7 @@ BIN := .venv/bin
 WORKERS ?= 4
 READY := .venv/ready
 
-.PHONY: help up test quick sim check fix build bench bench-tls lock clean
+.PHONY: help up test quick sim chaos check fix build bench bench-tls bench-cluster lock clean
 
 help: ## say what each target does
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -27,6 +27,10 @@ quick: $(READY) ## the fast tests, under a minute
 SEEDS ?= 2000
 sim: $(READY) ## whole clusters in simulated time: SEEDS=n of them, or SEED=k alone with its trace
 	@$(BIN)/python -m tests.raft.simulator $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+MINUTES ?= 1
+chaos: $(READY) ## real nodes in network namespaces under faults: MINUTES=n, NODES=3 or 5, SEED=k
+	@$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(if $(NODES),--nodes $(NODES)) $(if $(SEED),--seed $(SEED))
 
 check: lint ## look, change nothing: lint, format, types, layers, sizes
 	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/rules
@@ -52,6 +56,9 @@ bench: $(READY) ## this node beside Debian's etcd, in alternation
 
 bench-tls: $(READY) ## handshakes, and what TLS costs PUT, beside etcd
 	@$(BIN)/python bench/tls.py
+
+bench-cluster: $(READY) ## three members beside etcd's three: fail-over, PUT, a new member
+	@$(BIN)/python bench/cluster.py
 
 lock: $(READY) ## pin the newest dependencies that pyproject.toml allows
 	@tools/lock.sh
