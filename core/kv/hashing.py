@@ -70,44 +70,44 @@ class Hashing:
             self._swept = ledger.swept
             if self._swept >= POSITION.pack(self.floor, 0):
                 raise CompactedError(ledger.floor)
-        table = _TABLES[self._table]
-        if table is not Table.REVISION:
-            more = self._shown(table, limit)
-        elif ledger.swept == self._swept:
-            more = self._records(limit)
-        else:
+        if ledger.swept != self._swept and self._table == 0:
             raise CompactedError(ledger.floor)
-        if not more:
-            self._table += 1
-            self._next = b""
+        left = limit
+        while left and self._table < len(_TABLES):
+            table = _TABLES[self._table]
+            left = self._records(left) if table is Table.REVISION else self._shown(table, left)
+            if left:
+                self._table += 1
+                self._next = b""
         return self._table < len(_TABLES)
 
-    def _records(self, limit: int) -> bool:
+    def _records(self, left: int) -> int:
+        """Go on in the records; how many rows are left to look at then, 0 if there may be more records."""
         found: list[bytes] = []
         size = 0
-        more = False
         for position, row in self._rows.scan(Table.REVISION, self._next, POSITION.pack(self.revision + 1, 0)):
             if len(row) > 1 and row[1] & SPILLED:
                 row = b"%c%c%b" % (row[0], row[1] & ~SPILLED, row[2:])
             found += position, _LENGTH.pack(len(row)), row
             size += len(row)
+            left -= 1
             self._next = position + b"\0"
-            if len(found) >= 3 * limit or size >= STEP_BYTES:
-                more = True
+            if not left or size >= STEP_BYTES:
+                left = 0
                 break
         self._hash.update(b"".join(found))
-        return more
+        return left
 
-    def _shown(self, table: Table, limit: int) -> bool:
+    def _shown(self, table: Table, left: int) -> int:
+        """Go on in the rows of a table; as above."""
         found: list[bytes] = [table.value.encode()] if not self._next else []
-        more = False
-        for count, (name, row) in enumerate(self._rows.scan(table, self._next), 1):
+        for name, row in self._rows.scan(table, self._next):
             position = self._ledger.shown(row, self.revision)
             if position is not None:
                 found += _LENGTH.pack(len(name)), name, position
             self._next = name + b"\0"
-            if count == limit:
-                more = True
+            left -= 1
+            if not left:
                 break
         self._hash.update(b"".join(found))
-        return more
+        return left
