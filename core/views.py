@@ -76,7 +76,7 @@ class View:
 
     @property
     def leader_since(self) -> float:
-        return self._member.node.lead_since
+        return self._member.node.lead.since
 
     @property
     def followers(self) -> Sequence[Follower]:

@@ -32,6 +32,7 @@ from core.node.fence import Fence
 from core.node.flushing import Flusher
 from core.node.headroom import Headroom
 from core.node.inbox import FromRaft, Handed, Hashed, Inbox, Refused
+from core.node.lead import Lead
 from core.node.offer import Offer
 from core.node.pace import Pace
 from core.node.peers import Frame, NoPeers, Peers
@@ -110,10 +111,7 @@ class Node:
         """What other tasks want of raft, which is this loop's alone."""
         self._offers: list[Offer] = []
         """Snapshots of this turn."""
-        self.lead_since = time.time()
-        """Unix time when the leader that is known was first known."""
-        self._led = (0, 0)
-        """Leader and term as last told."""
+        self.lead = Lead(raft, self.counts)
         self._wake = trio.Event()
         self._ticks = 0
         self._stop_by: float | None = None
@@ -245,7 +243,7 @@ class Node:
         if self.alone:
             self.raft.campaign()
         carried_out = await self._carry_out()
-        self._led = (self.raft.leader, self.raft.term)  # alone it is not worth a word
+        self.lead.skip()
         return carried_out
 
     async def run(self) -> None:
@@ -302,19 +300,8 @@ class Node:
         while self._offers:
             self._offers.pop().close(self._snapshots)
         self.flush_if_due()
-        if (self.raft.leader, self.raft.term) != self._led:
-            self._tell_lead()
+        self.lead.look()
         self._turned_at = trio.current_time()
-
-    def _tell_lead(self) -> None:
-        leader, term = self._led = (self.raft.leader, self.raft.term)
-        self.lead_since = time.time()
-        if not leader:
-            _logger.warning("no leader is known", extra={"term": term})
-        else:
-            self.counts.leaders += 1
-            who = "this member" if leader == self.raft.member else f"{leader:x}"
-            _logger.info("a leader is elected", extra={"leader": who, "term": term})
 
     # What comes in
 
