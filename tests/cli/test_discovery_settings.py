@@ -24,7 +24,7 @@ def test_it_listens_where_the_others_are_told() -> None:
         ({"discovery": URL, "initial-cluster": f"default={PEER}"}, "leave it out, or --initial-cluster"),
         ({"discovery": "http://127.0.0.1:2379"}, "is no discovery URL"),
         ({"discovery": "word"}, "is no discovery URL"),
-        ({"role": "worker"}, "this version runs members only"),
+        ({"role": "worker"}, "A worker needs --members"),
     ],
 )
 def test_what_does_not_go_together(more: dict[str, str], why: str) -> None:

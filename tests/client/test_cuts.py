@@ -24,9 +24,9 @@ def as_told(batch: Batch) -> list[tuple[int, bytes, bytes]]:
 async def test_an_endpoint_that_is_dead_is_passed_over(server: Server, base: bytes) -> None:
     dead = f"http://{HOST}:{free_port()}"
     async with connect(f"{dead},{server.url}") as store:
-        await store.put(base, b"1")
+        done = await store.put(base, b"1")
         assert await store.get(base) == b"1"
-        async with store.watch(base, start=1) as watch:
+        async with store.watch(base, start=done.revision) as watch:
             assert (await anext(watch)).events[-1].kv.value == b"1"
         async with store.lock(base + b"lock") as claim:
             assert (await store.txn([claim.compare])).succeeded
