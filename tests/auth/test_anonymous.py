@@ -5,6 +5,7 @@ The operations are taken from the routes of the node itself, so that one that is
 
 import http.client
 import json
+import time
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,7 +138,10 @@ def test_keys_and_nothing_else(server: Server, restricted: bool) -> None:
 def test_what_is_refused_and_administered_is_audited(server: Server, tmp_path: Path) -> None:
     ask(server.port, "PUT", "/v2/auth/users/mallory", '{"user":"mallory","password":"hunter2"}')
     as_admin(server, "PUT", "/v2/auth/users/carol", {"user": "carol", "password": "hunter3"})
-    log = server.output_file.read_text()
+    end = time.monotonic() + 10
+    while "carol" not in (log := server.output_file.read_text()):
+        assert time.monotonic() < end  # the log has a thread of its own
+        time.sleep(0.02)
     refused = [line for line in log.splitlines() if "mallory" in line]
     assert len(refused) == 1
     assert "refused" in refused[0]

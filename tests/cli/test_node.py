@@ -103,8 +103,11 @@ def test_tables_and_json(host: Host) -> None:
 
 
 def test_what_up_says_works_as_it_says_it(node: Node) -> None:
-    told = node.errors.read_text()
-    put, get, watch = (line.strip() for line in told.splitlines() if line.startswith("  "))
+    end = time.monotonic() + PATIENCE
+    while len(said := [line.strip() for line in node.errors.read_text().splitlines() if line.startswith("  ")]) < 3:
+        assert time.monotonic() < end  # the log has a thread of its own
+        time.sleep(0.02)
+    put, get, watch = said
     assert get == f"curl {node.url}/v2/keys/greeting"
     assert " kv put /greeting 'hello, world'" in put
     assert " kv watch --recursive /" in watch
