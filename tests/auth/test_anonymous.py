@@ -5,8 +5,8 @@ The operations are taken from the routes of the node itself, so that one that is
 
 import http.client
 import json
-import time
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
