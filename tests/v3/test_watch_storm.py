@@ -111,7 +111,7 @@ async def storm(port: int, v3: V3) -> None:
 
 def test_a_storm(tmp_path: Path) -> None:
     async def main() -> None:
-        with trio.fail_after(100):
+        with trio.fail_after(300):
             await storm(server.port, V3(server))
 
     with Server("corenode", tmp_path) as server:
