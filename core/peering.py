@@ -38,8 +38,8 @@ _REMOVED = "this member was removed from the cluster"
 _logger = logging.getLogger(__name__)
 
 
-class RemovedError(Exception):
-    """This member does not belong to the cluster any more, and must not run."""
+class RemovedError(StoreError):
+    """This member does not belong to the cluster any more, and its data directory is of no use to it."""
 
 
 class Peering:

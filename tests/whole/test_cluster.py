@@ -117,6 +117,7 @@ def test_a_removed_member_says_so_and_stops(tmp_path: Path) -> None:
         assert removed.returncode == 0, removed.stderr
         assert follower.wait() == 1
         assert "was removed from the cluster" in follower.output()
+        assert "Traceback" not in follower.output()
         follower.start(ready=False)
         assert follower.wait() == 1
         assert "was removed from the cluster" in follower.output()
