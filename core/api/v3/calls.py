@@ -7,7 +7,7 @@ restricted, calls the function with the message and a `Call`, and answers whatev
 from collections.abc import Callable, Iterator
 from functools import partial
 from time import perf_counter_ns
-from typing import Any, Generic, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 import trio
@@ -203,15 +203,15 @@ async def _send_slices(begun: bytes, pieces: Iterator[bytes], turn: trio.Lock, o
         await outlet.send(refused.body)
 
 
-Serve = Callable[[M, Call], None]
+T = TypeVar("T")
 
 
-class Unary(Generic[M]):
-    """The handler of one path: POST with one message, one answer."""
+class _Handler(Generic[T]):
+    """The handler of one path: POST with a body that `read` understands, one answer."""
 
-    def __init__(self, context: Context, kind: type[M], serve: Serve[M]) -> None:
+    def __init__(self, context: Context, read: Callable[[bytes], T], serve: Callable[[T, Call], None]) -> None:
         self._context = context
-        self._reader = Reader(kind)
+        self._read = read
         self._serve = serve
         self._switch = context.gate.switch
         self.meter = Meter()
@@ -222,21 +222,35 @@ class Unary(Generic[M]):
             return
         began = perf_counter_ns()
         try:
-            message = self._reader.read(request.body)
+            asked = self._read(request.body)
         except RpcError as error:
             refuse(self.meter, reply, error)
             return
         if self._switch.enabled:
-            identified(self._context, request, reply, partial(self._identified, message, request, reply, began))
+            identified(self._context, request, reply, partial(self._identified, asked, request, reply, began))
         else:
-            self._identified(message, request, reply, began, None)
+            self._identified(asked, request, reply, began, None)
 
-    def _identified(self, message: M, request: Request, reply: Reply, began: int, found: Identity | None) -> None:
+    def _identified(self, asked: T, request: Request, reply: Reply, began: int, found: Identity | None) -> None:
         call = Call(self._context, request, reply, self, began, found)
         try:
-            self._serve(message, call)
+            self._serve(asked, call)
         except REFUSALS as error:
             call.fail(error)
+
+
+class Unary(_Handler[M]):
+    """The handler of a path whose body is one message."""
+
+    def __init__(self, context: Context, kind: type[M], serve: Callable[[M, Call], None]) -> None:
+        super().__init__(context, Reader(kind).read, serve)
+
+
+class Several(_Handler[list[M]]):
+    """The handler of a path whose body is a stream of messages: POST with all of them."""
+
+    def __init__(self, context: Context, kind: type[M], serve: Callable[[list[M], Call], None]) -> None:
+        super().__init__(context, Reader(kind).read_all, serve)
 
 
 def refuse(meter: Meter, reply: Reply, error: object) -> None:
@@ -258,37 +272,6 @@ def denied(identity: Identity) -> RpcError:
     if identity is ANONYMOUS:
         return invalid("user name is empty")
     return etcd(Code.PERMISSION_DENIED, "permission denied")
-
-
-ServeAll = Callable[[list[M], Call], None]
-
-
-class Several(Generic[M]):
-    """The handler of a path whose body is a stream of messages: POST with all of them."""
-
-    def __init__(self, context: Context, kind: type[M], serve: ServeAll[M]) -> None:
-        self._context = context
-        self._reader = Reader(kind)
-        self._serve = serve
-        self.meter = Meter()
-
-    def __call__(self, request: Request, reply: Reply) -> None:
-        if request.method != b"POST":
-            reply.send(NOT_ALLOWED)
-            return
-        began = perf_counter_ns()
-        try:
-            messages = self._reader.read_all(request.body)
-        except RpcError as error:
-            refuse(self.meter, reply, error)
-            return
-        identified(self._context, request, reply, partial(self._identified, messages, request, reply, began))
-
-    def _identified(
-        self, messages: list[M], request: Request, reply: Reply, began: int, found: Identity | None
-    ) -> None:
-        call = Call(self._context, request, reply, self, began, found)
-        call.guarded(partial(self._serve, messages, call))
 
 
 def identified(context: Context, request: Request, reply: Reply, done: Callable[[Identity | None], None]) -> None:
