@@ -1,5 +1,6 @@
 """What every watch is, whichever dialect opened it: live with a small buffer, or behind and reading history."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
@@ -56,7 +57,7 @@ def weight_of(event: Event) -> int:
     return 1 + (len(event.record.value) + (0 if previous is None else len(previous.value)) >> _HEAVY)
 
 
-class Watcher:
+class Watcher(ABC):
     """One open watch. Numbers are those of its dialect: v2 indexes, or v3 revisions, which several events may share;
     events of one number are never torn apart."""
 
@@ -80,27 +81,27 @@ class Watcher:
 
     # What the dialects differ in
 
-    def _number(self, record: Record) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def _number(self, record: Record) -> int: ...
 
+    @abstractmethod
     def _first(self, number: int) -> bytes:
         """The position where history of that number begins."""
-        raise NotImplementedError
 
-    def _wants(self, record: Record) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def _wants(self, record: Record) -> bool: ...
 
+    @abstractmethod
     def _rows(self, limit: int) -> Sequence[Row]:
         """The rows that hold all it may want, if they are at most `limit`, and else more than that."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _shown(self, record: Record) -> Event:
         """The event of a record that was read from history."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _wake(self) -> None:
         """There is something to take."""
-        raise NotImplementedError
 
     # Live
 
