@@ -44,33 +44,23 @@ class Refusal(IntEnum):
     GATED = 5
 
 
+_ERRORS: dict[Refusal, type[ProposalError]] = {
+    Refusal.NO_LEADER: NoLeaderError,
+    Refusal.OVERLOADED: OverloadedError,
+    Refusal.NO_SPACE: NoSpaceError,
+    Refusal.GATED: GatedError,
+}
+
+
 def refusal_of(error: ProposalError) -> list[int] | None:
     """How an error travels to the member that forwarded the command; None if the command may yet take effect."""
-    match error:
-        case GatedError():
-            return [Refusal.GATED, 0]
-        case NoLeaderError():
-            return [Refusal.NO_LEADER, 0]
-        case OverloadedError():
-            return [Refusal.OVERLOADED, 0]
-        case NoSpaceError():
-            return [Refusal.NO_SPACE, 0]
-        case ChangeRefusedError():
-            return [Refusal.CHANGE, error.obstacle]
-    return None
+    if isinstance(error, ChangeRefusedError):
+        return [Refusal.CHANGE, error.obstacle]
+    return next(([refusal, 0] for refusal, kind in _ERRORS.items() if type(error) is kind), None)
 
 
-def _error_of(refusal: int, detail: int, why: str) -> ProposalError:
-    match refusal:
-        case Refusal.OVERLOADED:
-            return OverloadedError(why)
-        case Refusal.NO_SPACE:
-            return NoSpaceError(why)
-        case Refusal.CHANGE:
-            return ChangeRefusedError(Obstacle(detail), why)
-        case Refusal.GATED:
-            return GatedError(why)
-    return NoLeaderError(why)
+def _error_of(refusal: Refusal, detail: int, why: str) -> ProposalError:
+    return ChangeRefusedError(Obstacle(detail), why) if refusal is Refusal.CHANGE else _ERRORS[refusal](why)
 
 
 class _Waiting(msgspec.Struct, gc=False):
@@ -157,5 +147,5 @@ def read_refusal(content: Any) -> tuple[int, ProposalError]:
     """Token and error of a REFUSE frame; ValueError if it is none."""
     match content:
         case [int(token), int(refusal), int(detail), str(why)] if refusal in set(Refusal):
-            return token, _error_of(refusal, detail, why)
+            return token, _error_of(Refusal(refusal), detail, why)
     raise ValueError("not a refusal")

@@ -172,7 +172,9 @@ class Proposer:
         encoded = commands.encode(Batch(0, tuple([proposal.command for proposal in batch])))
         if not peers.send(leader, Frame.FORWARD, [token, encoded]):
             self._unreachable = True
-            self.queue.put_back([proposal for proposal in map(self.forwarded.take, _tokens(token, batch)) if proposal])
+            for number in range(token, token + len(batch)):
+                self.forwarded.take(number)
+            self.queue.put_back(batch)
 
 
 def _answer(peers: Peers, member: int, token: int, outcome: object) -> None:
@@ -180,10 +182,6 @@ def _answer(peers: Peers, member: int, token: int, outcome: object) -> None:
     refusal = refusal_of(outcome) if isinstance(outcome, ProposalError) else None
     if refusal is not None:
         peers.send(member, Frame.REFUSE, [token, *map(int, refusal), str(outcome)])
-
-
-def _tokens(first: int, batch: Sequence[Proposal]) -> range:
-    return range(first, first + len(batch))
 
 
 def _origins(batch: Sequence[Proposal]) -> tuple[Origin, ...]:
