@@ -5,6 +5,7 @@ import msgspec
 
 from core import founding
 from core.addresses import Url
+from core.api.v2.cluster import Member as Shown
 from core.client.credentials import ClientCredentials
 from core.client.discovery import DiscoveryError, discover
 from core.client.endpoints import Endpoint
@@ -12,7 +13,6 @@ from core.client.errors import ClientError
 from core.client.transport import Transport
 from core.config import Config
 from core.kv.membership import Member
-from core.peering import Shown
 from core.settings import initial_cluster
 from core.store_lmdb.creation import Beginning, Identity, is_made
 from core.tls.contexts import TlsFilesError

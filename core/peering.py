@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from functools import partial
+from pathlib import Path
 from ssl import SSLContext
 from typing import Any
 
@@ -10,6 +11,7 @@ import msgspec
 import trio
 
 from core.addresses import Url, parse
+from core.api.v2.cluster import Member as Shown
 from core.config import Config
 from core.kv.keyspace import Keyspace
 from core.kv.membership import Member
@@ -115,8 +117,9 @@ class Peering:
         known = self._keyspace.members()
         while True:
             await trio.sleep(REVIEW_SECONDS)
-            if self._keyspace.members() != known:
-                known = self._keyspace.members()
+            now = self._keyspace.members()
+            if now != known:
+                known = now
                 self.follow()
             if self._keyspace.revocations != seen:
                 seen = self._keyspace.revocations
@@ -145,26 +148,15 @@ class Peering:
     def _answer(self, path: str, _: str) -> Answer:
         """What a plain GET on the peer port gets: a joiner asks here who it is."""
         if path == "/members":
-            members = [Shown.of(member) for member in self._keyspace.members()]
+            members = [
+                Shown(f"{member.id:x}", member.name, member.peer_urls, member.client_urls)
+                for member in self._keyspace.members()
+            ]
             headers = [("Content-Type", "application/json"), ("X-Etcd-Cluster-ID", f"{self._identity.cluster:x}")]
             return 200, headers, msgspec.json.encode(members) + b"\n"
         if path == "/version":
             return 200, [("Content-Type", "application/json")], msgspec.json.encode({"corenode": VERSION}) + b"\n"
         return 404, [("Content-Type", "text/plain")], b"404 page not found\n"
-
-
-class Shown(msgspec.Struct, frozen=True, rename={"peer_urls": "peerURLs", "client_urls": "clientURLs"}):
-    """A member as the peer port shows it."""
-
-    id: str
-    name: str
-    peer_urls: tuple[str, ...]
-    client_urls: tuple[str, ...]
-
-    @classmethod
-    def of(cls, member: Member) -> "Shown":
-        """As etcd shows it: the id in hexadecimal."""
-        return cls(f"{member.id:x}", member.name, member.peer_urls, member.client_urls)
 
 
 def urls_of(member: Member) -> tuple[Url, ...]:
@@ -180,13 +172,16 @@ def urls_of(member: Member) -> tuple[Url, ...]:
 
 def client_contexts(config: Config) -> Callable[[], SSLContext] | None:
     """Makes the context to reach a member with, from the files as they are then."""
-    if config.peer_cert_file is None or config.peer_key_file is None or config.peer_trusted_ca_file is None:
-        return None
-    return partial(peer_client_context, config.peer_cert_file, config.peer_key_file, config.peer_trusted_ca_file)
+    return _contexts(config, peer_client_context)
 
 
 def server_contexts(config: Config) -> Callable[[], SSLContext] | None:
     """Makes the context for whoever reaches this member."""
-    if config.peer_cert_file is None or config.peer_key_file is None or config.peer_trusted_ca_file is None:
+    return _contexts(config, peer_server_context)
+
+
+def _contexts(config: Config, make: Callable[[Path, Path, Path], SSLContext]) -> Callable[[], SSLContext] | None:
+    certificate, key, authorities = config.peer_cert_file, config.peer_key_file, config.peer_trusted_ca_file
+    if certificate is None or key is None or authorities is None:
         return None
-    return partial(peer_server_context, config.peer_cert_file, config.peer_key_file, config.peer_trusted_ca_file)
+    return partial(make, certificate, key, authorities)

@@ -9,6 +9,7 @@ from core.api.v3.cluster import Changed, WhyNot
 from core.kv.commands import ChangeMember
 from core.kv.membership import Change
 from core.node.local import LocalStore
+from core.raft.members import Standing
 
 _WHY = {
     Obstacle.NOT_A_MEMBER: WhyNot.NOT_FOUND,
@@ -41,7 +42,7 @@ class Reshaping:
 
     def remove(self, member: str, done: Changed) -> None:
         """Put a member out."""
-        self._change(ChangeMember(int(member, 16), members.OUT), None, done)
+        self._change(ChangeMember(int(member, 16), Standing.NONE), None, done)
 
     def update(self, member: str, peer_urls: Sequence[str], done: Changed) -> None:
         """Reach a member elsewhere."""
@@ -49,7 +50,7 @@ class Reshaping:
 
     def promote(self, member: str, done: Changed) -> None:
         """Give a learner a vote."""
-        self._change(ChangeMember(int(member, 16), members.VOTER), None, done)
+        self._change(ChangeMember(int(member, 16), Standing.VOTER), None, done)
 
     def transfer(self, member: str, own: str, done: Changed) -> None:
         """Let another lead. As in etcd, only the leader is asked."""

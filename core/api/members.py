@@ -16,9 +16,7 @@ from core.api.store import (
     Store,
 )
 from core.kv.commands import ChangeMember
-
-OUT, LEARNER, VOTER = 0, 1, 2
-"""`core.raft.members.Standing`, as `ChangeMember` has it."""
+from core.raft.members import Standing
 
 _STATUS = {
     Obstacle.NOT_A_MEMBER: 404,
@@ -39,7 +37,9 @@ def change(store: Store, command: ChangeMember, done: Callable[[Outcome], None])
 
 def new_member(name: str, peer_urls: Sequence[str], *, learner: bool) -> ChangeMember:
     """A member with an id that nobody has. ValueError names the URL that is none."""
-    return ChangeMember(secrets.randbits(63) | 1, LEARNER if learner else VOTER, name, checked(peer_urls))
+    return ChangeMember(
+        secrets.randbits(63) | 1, Standing.LEARNER if learner else Standing.VOTER, name, checked(peer_urls)
+    )
 
 
 def checked(urls: Sequence[str]) -> tuple[str, ...]:

@@ -38,13 +38,13 @@ ROOMS = {
     "core.peer": Room(2, "core.addresses core.tls", "trio h11 cbor2 msgspec"),
     # 3 services
     "core.api.http": Room(3, libraries="trio h11 msgspec"),
-    "core.api": Room(3, "core.addresses core.kv core.node core.api.http", "msgspec"),
+    "core.api": Room(3, "core.addresses core.raft core.kv core.node core.api.http", "msgspec"),
     "core.api.access": Room(3, "core.kv core.tls core.api core.api.http", "trio msgspec"),
-    "core.api.v2": Room(3, "core.kv core.node core.api core.api.http core.api.access", "trio msgspec"),
+    "core.api.v2": Room(3, "core.raft core.kv core.node core.api core.api.http core.api.access", "trio msgspec"),
     "core.api.v3": Room(3, "core.kv core.node core.api core.api.http core.api.access core.api.v2", "trio msgspec"),
     "core.api.ops": Room(
         3,
-        "core.addresses core.join_token core.kv core.tls core.node core.api core.api.http core.api.access",
+        "core.addresses core.join_token core.raft core.kv core.tls core.node core.api core.api.http core.api.access",
         "trio msgspec prometheus_client",
     ),
     "core.client": Room(3, "core.addresses core.join_token core.kv core.tls core.node", "trio httpcore msgspec"),
@@ -61,13 +61,13 @@ ROOMS = {
     "core.founding": Room(4, "core.addresses core.raft core.kv core.store_lmdb core.config", "msgspec"),
     "core.peering": Room(
         4,
-        "core.version core.addresses core.kv core.store_lmdb core.tls core.node core.peer core.config",
+        "core.version core.addresses core.kv core.store_lmdb core.tls core.node core.peer core.api.v2 core.config",
         "trio msgspec",
     ),
     "core.joining": Room(
         4,
-        "core.addresses core.kv core.store_lmdb core.tls core.client core.settings core.config core.founding"
-        " core.peering",
+        "core.addresses core.kv core.store_lmdb core.tls core.api.v2 core.client core.settings core.config"
+        " core.founding",
         "msgspec",
     ),
     "core.salvage": Room(
@@ -81,7 +81,7 @@ ROOMS = {
         " core.peering",
         "trio",
     ),
-    "core.reshaping": Room(4, "core.kv core.node core.api core.api.v2 core.api.v3"),
+    "core.reshaping": Room(4, "core.raft core.kv core.node core.api core.api.v2 core.api.v3"),
     "core.enrolment": Room(
         4,
         "core.kv core.tls core.api core.api.http core.api.access core.api.ops core.config core.credentials core.member",

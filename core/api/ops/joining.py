@@ -44,6 +44,7 @@ from core.kv.commands import ChangeMember, Command, TokenUse
 from core.kv.errors import TokenError, TokenFault
 from core.kv.membership import Change, Member
 from core.kv.tokens import MEMBER, ROLES, TokenDone, member_id
+from core.raft.members import Standing
 from core.tls.authority import Authority, AuthorityError
 from core.tls.contexts import TlsFilesError
 from core.tls.enrolment import EnrolmentError, key_digest, requested_key
@@ -274,7 +275,7 @@ class _Joining:
             urls = members.checked(self._asked.peer_urls)
             known = next((member for member in self._place.known() if member.id == self._member), None)
             if known is None:
-                self._propose(ChangeMember(self._member, members.LEARNER, self._asked.name, urls), self._added)
+                self._propose(ChangeMember(self._member, Standing.LEARNER, self._asked.name, urls), self._added)
             elif known.peer_urls != urls:
                 self._propose(ChangeMember(self._member, None, "", urls), self._added)
             else:

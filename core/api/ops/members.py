@@ -14,6 +14,7 @@ from core.api.store import Outcome, Store
 from core.kv.access import Office
 from core.kv.commands import ChangeMember
 from core.kv.membership import Change
+from core.raft.members import Standing
 
 PATH = b"/corenode/members"
 LEAD = b"/corenode/lead"
@@ -120,11 +121,11 @@ def _command(request: Request) -> ChangeMember:
             new = _body(request, _New)
             return members.new_member(new.name, new.peer_urls, learner=new.learner)
         case b"POST", _, "promote":
-            return ChangeMember(_id(name), members.VOTER)
+            return ChangeMember(_id(name), Standing.VOTER)
         case b"PUT", _, "" if name:
             return ChangeMember(_id(name), None, "", members.checked(_body(request, _Moved).peer_urls))
         case b"DELETE", _, "" if name:
-            return ChangeMember(_id(name), members.OUT)
+            return ChangeMember(_id(name), Standing.NONE)
     raise ValueError("say which member: /corenode/members/ID, with the ID of the list")
 
 

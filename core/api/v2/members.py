@@ -13,6 +13,7 @@ from core.api.v2.cluster import Cluster, Member
 from core.kv.access import Office
 from core.kv.commands import ChangeMember
 from core.kv.membership import Change
+from core.raft.members import Standing
 
 METHODS = (b"GET", b"POST", b"DELETE", b"PUT")
 _PREFIX = b"/v2/members"
@@ -71,7 +72,7 @@ class Members:
             except ValueError:
                 return message(404, f"No such member: {name}", self._id)
         if request.method == b"DELETE":
-            return ChangeMember(member, members.OUT)
+            return ChangeMember(member, Standing.NONE)
         content_type = (request.header(b"content-type") or b"").decode(errors="replace")
         if content_type != "application/json":
             return message(415, f"Bad Content-Type {content_type}, accept application/json", self._id)
