@@ -29,6 +29,7 @@ ROOMS = {
     "core.join_token": Room(0, libraries="msgspec"),
     "core.raft": Room(0, libraries="msgspec"),
     "core.kv": Room(0, libraries="msgspec sortedcontainers"),
+    "core.partitions": Room(0, libraries="msgspec"),
     # 1 drivers: plain synchronous code
     "core.store_lmdb": Room(1, "core.raft core.kv", "lmdb msgspec sortedcontainers"),
     "core.tls": Room(1, libraries="cryptography"),
@@ -135,7 +136,7 @@ PURE = """
 """
 """What the rules on floor 0 may take from the standard library: nothing with files, clocks, chance or tasks in it."""
 
-PURE_NAMES = {"random": {"Random"}}
+PURE_NAMES = {"random": {"Random"}, "uuid": {"UUID"}}
 """Generators are passed in; only their type may be named."""
 
 IMPURE_CALLS = frozenset({"open", "print", "input", "breakpoint", "exec", "eval"})
