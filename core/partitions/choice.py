@@ -1,7 +1,7 @@
 """Which slot starts, and how an update, a good start and a way back change that.
 
-The rules are those of `gptprio.next` in CoreOS's GRUB, and of `cgpt`. A boot loader's decision is made here too, so that
-a table can be asked what it would start.
+The rules are those of `gptprio.next` in CoreOS's GRUB, and of `cgpt`. A boot loader's decision is made here too, so
+that a table can be asked what it would start.
 """
 
 from uuid import UUID
