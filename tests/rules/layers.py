@@ -33,6 +33,8 @@ ROOMS = {
     # 1 drivers: plain synchronous code
     "core.store_lmdb": Room(1, "core.raft core.kv", "lmdb msgspec sortedcontainers"),
     "core.tls": Room(1, libraries="cryptography"),
+    "core.partitions.device": Room(1, "core.partitions", "msgspec"),
+    "core.partitions.disk": Room(1, "core.partitions core.partitions.device"),
     # 2 tasks
     "core.watch": Room(2, "core.kv", "trio sortedcontainers"),
     "core.node": Room(2, "core.raft core.kv core.store_lmdb core.watch", "trio msgspec"),
