@@ -13,8 +13,8 @@ Promises
   old one or the new one, whole. What was damaged before is repaired first, from the copy that is whole.
 - Nothing is believed: signatures, both checksums, places, overlaps, counts and sizes are checked before a partition is
   named. A table that does not hold is refused with the reason, never mended by guessing.
-- A device that is mounted, read-only, in somebody's hands or not what it should be is refused before the first byte, and
-  nothing is written outside of the partition that was opened.
+- A device that is mounted, read-only, in somebody's hands or not what it should be is refused before the first byte,
+  and nothing is written outside of the partition that was opened.
 - What is not understood is kept: attribute bits and partitions of other makes are written back as they were read.
 
 Refused: making room, moving or resizing partitions of others, MBR tables, more or fewer than two slots.
