@@ -51,6 +51,7 @@ ROOMS = {
         "trio msgspec prometheus_client",
     ),
     "core.client": Room(3, "core.addresses core.join_token core.kv core.tls core.node", "trio httpcore msgspec"),
+    "core.update": Room(3, "core.client", "msgspec"),
     # 4 wiring
     "core.settings": Room(4, "core.addresses", "msgspec"),
     "core.config": Room(4, "core.addresses core.settings", "msgspec"),
@@ -129,6 +130,7 @@ ROOMS = {
 
 SAME_FLOOR = {
     ("core.node", "core.watch"): "the drive loop publishes what it has applied",
+    ("core.update", "core.client"): "services reach the store through it, wherever it is",
 }
 """Edges between neighbours below the wiring, each with its reason."""
 
