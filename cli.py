@@ -29,6 +29,7 @@ VERBS = {
         "health": lazy.Verb("core.commands.health", "Say whether nodes are healthy; exit 1 if one is not."),
         "token": lazy.Verb("core.commands.token", "Make tokens by which hosts join the cluster."),
         "ca": lazy.Verb("core.commands.ca", "Make and look after the cluster's certificate authority."),
+        "lock": lazy.Verb("core.commands.lock", "The lock under which hosts reboot, a few at a time."),
         "snapshot": lazy.Verb("core.commands.snapshot", "Save, verify and restore the whole store."),
         "check": lazy.Verb("core.commands.check", "Read all of a stopped node's data; exit 1 if any is damaged."),
     },
@@ -57,8 +58,7 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run a verb and end the process: 0 done, 1 failed, 2 wrong usage."""
-    if os.path.basename(sys.argv[0]) == "etcd":
-        _run_as_etcd()
+    _take_another_name(os.path.basename(sys.argv[0]))
     try:
         code = cli.main(prog_name="corenode", standalone_mode=False)
         sys.stdout.flush()
@@ -81,11 +81,16 @@ def main() -> NoReturn:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _run_as_etcd() -> NoReturn:
-    """Take etcd's words, because it was called by its name."""
-    from core.etcd_name.main import main as etcd
+def _take_another_name(name: str) -> None:
+    """Take the words of the program by whose name this one was called, if it is one that it replaces."""
+    if name == "etcd":
+        from core.etcd_name.main import main as etcd
 
-    sys.exit(etcd(sys.argv[1:]))
+        sys.exit(etcd(sys.argv[1:]))
+    if name == "locksmithctl":
+        from core.locksmithctl_name import main as locksmithctl
+
+        sys.exit(locksmithctl(sys.argv[1:]))
 
 
 def _die_of_interrupt() -> NoReturn:

@@ -185,7 +185,7 @@ def test_options_of_the_connection_may_stand_before_any_word(path: tuple[str, ..
             arguments += ["--read", "/a"]
         if path in (("kv", "put"), ("kv", "mk"), ("kv", "update")):
             arguments += ["value"]
-        if path[:2] == ("kv", "lease"):
+        if path[:2] == ("kv", "lease") or path in (("lock", "set-max"), ("lock", "set-expiry")):
             arguments = ["60"] * len(arguments)
         if path in (("member", "add"), ("member", "update")):
             arguments += ["--peer-urls", "http://127.0.0.1:1"]

@@ -119,13 +119,15 @@ ROOMS = {
     "core.commands": Room(
         4,
         "core.version core.join_token core.raft core.kv core.store_lmdb core.tls core.client core.settings core.config"
-        " core.founding core.logs core.runtime_dir core.service core.daemon core.worker",
+        " core.founding core.logs core.runtime_dir core.service core.daemon core.worker core.update",
         "click rich trio msgspec cryptography",
     ),
     "core.etcd_name": Room(
         4, "core.version core.addresses core.api.v3 core.settings core.config core.commands", "msgspec yaml"
     ),
-    "cli": Room(4, "core.version core.commands core.etcd_name", "click"),
+    "core.goflags": Room(4),
+    "core.locksmithctl_name": Room(4, "core.version core.client core.update core.goflags core.commands"),
+    "cli": Room(4, "core.version core.commands core.etcd_name core.locksmithctl_name", "click"),
 }
 
 SAME_FLOOR = {
