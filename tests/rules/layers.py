@@ -34,6 +34,7 @@ ROOMS = {
     "core.store_lmdb": Room(1, "core.raft core.kv", "lmdb msgspec sortedcontainers"),
     "core.tls": Room(1, libraries="cryptography"),
     "core.partitions.device": Room(1, "core.partitions", "msgspec"),
+    "core.partitions.in_use": Room(1, "core.partitions.device", "msgspec"),
     "core.partitions.disk": Room(1, "core.partitions core.partitions.device"),
     # 2 tasks
     "core.watch": Room(2, "core.kv", "trio sortedcontainers"),
@@ -119,7 +120,8 @@ ROOMS = {
     "core.commands": Room(
         4,
         "core.version core.join_token core.raft core.kv core.store_lmdb core.tls core.client core.settings core.config"
-        " core.founding core.logs core.runtime_dir core.service core.daemon core.worker core.update",
+        " core.founding core.logs core.runtime_dir core.service core.daemon core.worker core.update"
+        " core.partitions core.partitions.device core.partitions.disk core.partitions.in_use",
         "click rich trio msgspec cryptography",
     ),
     "core.etcd_name": Room(
