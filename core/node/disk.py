@@ -35,6 +35,14 @@ class State(Transaction, Protocol):
         """Make all of it durable in one commit."""
         ...
 
+    def begin_flush(self) -> None:
+        """Begin to do that beside the caller; what is written from now on waits for the next."""
+        ...
+
+    def settle(self) -> bool:
+        """Whether no flush is under way any more; raises what the last one failed with, once."""
+        ...
+
     def size_in_use(self) -> int:
         """Bytes of the pages that hold rows."""
         ...
