@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from threading import Thread
 from typing import NamedTuple
 
 import trio
@@ -80,7 +81,7 @@ class Flusher:
         rows = self._state.dirty_rows
         if self._exceeds(1) or (rows and trio.current_time() - self._flushed_at >= FLUSH_SECONDS):
             self._leaving = _Leaving(self._keyspace.applied[0], time.perf_counter())
-            self._state.begin_flush()
+            self._state.begin_flush(_beside)
 
     def _exceeds(self, times: int) -> bool:
         state = self._state
@@ -103,3 +104,10 @@ class Flusher:
         self._log.drop_until(self._retention.floor(leaving.applied, alone=self._is_alone()))
         self._flushed_at = trio.current_time()
         self._timing.add(time.perf_counter() - leaving.began)
+
+
+def _beside(work: Callable[[], None]) -> Thread:
+    """A thread of no task: nobody waits for the end of a flush, each turn looks whether it has come."""
+    thread = Thread(target=work, name="flush")
+    thread.start()
+    return thread

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Thread
+from typing import Protocol
 
 import lmdb
 from sortedcontainers import SortedList
@@ -21,6 +21,19 @@ _ROW_COST = 200
 """Bytes of memory that a waiting row takes beside its key and value."""
 _AT_ONCE = 64
 """Rows that a flush writes before it lets others run: some 0.1 ms."""
+
+
+class Running(Protocol):
+    """Something that runs in a thread, such as a `threading.Thread`."""
+
+    def is_alive(self) -> bool: ...
+
+    def join(self) -> None:
+        """Return when it has ended."""
+        ...
+
+
+Start = Callable[[Callable[[], None]], Running]
 
 
 class _Rows:
@@ -151,16 +164,22 @@ class StateStore:
             here.waiting = _Rows()
         self._bytes = 0
 
-    def begin_flush(self) -> None:
+    def begin_flush(self, start: Start) -> None:
         """Begin to make every write so far durable, beside this thread; what is written from now on waits for the next.
-        RuntimeError if one is under way."""
+        `start` runs something in a thread. RuntimeError if one is under way."""
         if self._flush is not None:
             raise RuntimeError("two flushes at a time")
         for here in self._tables.values():
             here.leaving, here.waiting = here.waiting, _Rows()
         self._leaving_bytes, self._bytes = self._bytes, 0
         rows = {here: here.leaving.rows for here in self._tables.values()}
-        self._flush = _FlushBeside(lambda: self._commit(rows, pause=_let_others_run))
+        flush = _FlushBeside(lambda: self._commit(rows, pause=_let_others_run))
+        try:
+            flush.start(start)
+        except BaseException:
+            self._take_back()
+            raise
+        self._flush = flush
 
     def settle(self, *, wait: bool = False) -> bool:
         """Whether no flush is under way (any more); with `wait` that is waited for.
@@ -298,20 +317,23 @@ class _FlushBeside:
     def __init__(self, commit: Callable[[], None]) -> None:
         self._commit = commit
         self._error: BaseException | None = None
-        self._thread = Thread(target=self._run, name="flush")
-        self._thread.start()
+        self._thread: Running | None = None
+
+    def start(self, start: Start) -> None:
+        self._thread = start(self._run)
 
     @property
     def ended(self) -> bool:
-        return not self._thread.is_alive()
+        return self._thread is None or not self._thread.is_alive()
 
     def wait(self) -> None:
         """Return when it has ended, however."""
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
     def join(self) -> None:
         """Return when it has succeeded; raise what it failed with."""
-        self._thread.join()
+        self.wait()
         if self._error is not None:
             raise self._error
 

@@ -90,7 +90,7 @@ class DiskState(MemoryStore):
         self._disk.state._tables = {table: rows.copy() for table, rows in self._tables.items()}
         self.dirty_rows = 0
 
-    def begin_flush(self) -> None:
+    def begin_flush(self, start: object) -> None:
         self._error: DiskFullError | None = None
         try:
             self.flush()

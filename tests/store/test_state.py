@@ -10,6 +10,7 @@ from core.kv.transaction import Table
 from core.store_lmdb.errors import CorruptError, DiskFullError, SnapshotError
 from core.store_lmdb.layout import LONG
 from core.store_lmdb.state import VIEWS, StateStore
+from tests.store.power_workload import beside
 
 
 @pytest.fixture
@@ -138,7 +139,7 @@ def test_a_flush_beside_is_not_seen_by_readers(state: StateStore) -> None:
     state.put(Table.KEY, b"a", b"2")
     state.put(Table.KEY, b"b", b"2")
     state.delete(Table.KEY, b"c")
-    state.begin_flush()
+    state.begin_flush(beside)
     state.put(Table.KEY, b"b", b"3")
     state.put(Table.KEY, b"c", b"3")
     state.delete(Table.KEY, b"a")
@@ -159,9 +160,9 @@ def test_a_flush_beside_is_not_seen_by_readers(state: StateStore) -> None:
 
 def test_a_flush_waits_for_the_one_under_way(state: StateStore) -> None:
     state.put(Table.KEY, b"a", b"1")
-    state.begin_flush()
+    state.begin_flush(beside)
     with pytest.raises(RuntimeError, match="two flushes"):
-        state.begin_flush()
+        state.begin_flush(beside)
     state.put(Table.KEY, b"b", b"1")
     state.flush()
     assert (state.dirty_rows, state.dirty_bytes) == (0, 0)
@@ -179,7 +180,7 @@ def test_what_a_flush_beside_finds_no_room_for_waits_again(state: StateStore, mo
     state.put(Table.KEY, b"b", b"1")
     with monkeypatch.context() as patch:
         patch.setattr(state._writer, "commit", no_room)
-        state.begin_flush()
+        state.begin_flush(beside)
         state.put(Table.KEY, b"b", b"2")
         with pytest.raises(DiskFullError):
             state.settle(wait=True)
@@ -193,7 +194,7 @@ def test_what_a_flush_beside_finds_no_room_for_waits_again(state: StateStore, mo
 def test_closing_waits_for_the_flush_under_way(state: StateStore) -> None:
     for number in range(5000):
         state.put(Table.KEY, b"%06d" % number, b"1")
-    state.begin_flush()
+    state.begin_flush(beside)
     state.close()
     reopened = StateStore(state.file.parent)
     assert reopened.count()["key"] == 5000
