@@ -109,9 +109,7 @@ class LogStore:
         hard = hard_state if hard_state is not None else self.hard_state
         if not entries and hard == self.hard_state and self._unwanted <= self.floor.index:
             return
-        if self._recent and self.floor.index < self._stored.index <= self._unwanted:
-            with contextlib.suppress(DiskFullError):  # then later
-                self._empty()
+        self._forget()
         if self._is_marked and self._write_to_journal(entries, hard):
             self._recent += entries
             self.hard_state = hard
@@ -121,14 +119,9 @@ class LogStore:
             self._take_over(entries, hard)
 
     def drop_until(self, index: int) -> None:
-        """Entries up to and with `index` are no longer needed. The next appends remove what LMDB has of them, in whole
-        records."""
+        """Entries up to and with `index` are no longer needed. Later appends remove them: from LMDB in whole records,
+        then from memory. This only takes note, so it may be called while another thread appends."""
         self._unwanted = max(self._unwanted, index)
-        count = min(self._unwanted, self.last.index - 1) - self.floor.index
-        if count > 0 and self.floor.index == self._stored.index:  # LMDB holds none
-            last = self._recent[count - 1]
-            self.floor = self._stored = Place(last.index, last.term)
-            del self._recent[:count]
 
     def install(self, origin: Origin, hard_state: HardState) -> None:
         """Begin anew from a snapshot whose state is durable already: one commit records it and drops every entry."""
@@ -190,8 +183,20 @@ class LogStore:
             if entry.index != index:
                 raise ValueError(f"entry {entry.index} where {index} was due")
 
+    def _forget(self) -> None:
+        """Let go of what nobody wants, but for the last entry. What the journal has of it need not come to LMDB, once
+        that holds nothing any more."""
+        if self._recent and self.floor.index < self._stored.index <= self._unwanted:
+            with contextlib.suppress(DiskFullError):  # then later
+                self._empty()
+        count = min(self._unwanted, self.last.index - 1) - self.floor.index
+        if count > 0 and self.floor.index == self._stored.index:
+            last = self._recent[count - 1]
+            self.floor = self._stored = Place(last.index, last.term)
+            del self._recent[:count]
+
     def _empty(self) -> None:
-        """Remove what LMDB holds, since nobody wants it any more: what the journal holds can be forgotten in memory."""
+        """Remove what LMDB holds, in one commit, or some of it."""
         with self._writer.commit() as transaction:
             floor = self._drop(transaction, self.last)
             self._put_meta(transaction, _FLOOR, _PLACE.pack(floor.index, floor.term))
@@ -202,6 +207,7 @@ class LogStore:
         first = entries[0].index if entries else self.last.index + 1
         if first <= self.last.index:
             return False
+        self._writer.check()
         body = _HARD.pack(hard.term, hard.vote, hard.commit) + _name(first) + _packed(entries)
         if len(body) > _LARGE or not self._journal.fits(len(body)):
             return False
