@@ -44,7 +44,7 @@ from core.logs import set_level
 from core.member import Member
 from core.node.local import LocalStore
 from core.peer import PeerListener, PeerListenError, open_listeners
-from core.process import announced, body_max, cut_short, listen, obey
+from core.process import announced, body_max, collect_seldom, cut_short, listen, obey
 from core.salvage import go_on_alone
 from core.service import Notifier, StartError
 from core.store_lmdb.errors import StoreError
@@ -117,6 +117,7 @@ async def _serve(
             background.start_soon(gate.claims.run)
             async with trio.open_nursery() as serving:
                 await serving.start(frontend.serve, listeners)
+                collect_seldom()
                 with announced(config, notifier, bound):
                     await obey(signals, config, notifier, take, lambda: credentials.reload(listeners))
                 notifier.stopping()

@@ -98,7 +98,10 @@ class Ledger:
     def live(self, table: Table, key: bytes) -> Record | None:
         """The current version of a key or directory."""
         position = rows.newest_live(self.rows.get(table, key))
-        return None if position is None else self.existing(position)
+        if position is None:
+            return None
+        row = self.rows.get(Table.REVISION, position)
+        return self.existing(position) if row is None else records.decode(position, row)
 
     def is_live(self, table: Table, key: bytes) -> bool:
         """Whether a key or directory is there."""

@@ -21,12 +21,16 @@ class Action(IntEnum):
     COMPARE_AND_DELETE = 6
     EXPIRE = 7
 
+    __hash__ = int.__hash__  # that of Enum is a Python function
+
     @property
     def word(self) -> str:
         """The v2 spelling, such as `compareAndSwap`."""
         return _WORDS[self]
 
 
+_ACTIONS = (None, *Action)
+"""By number: a look-up takes a tenth of the time of `Action(number)`."""
 _WORDS = {
     Action.SET: "set",
     Action.CREATE: "create",
@@ -139,11 +143,15 @@ def decode(position: bytes, row: bytes) -> Record:
     start = _FIXED.size + n_previous
     if len(row) < start + n_key:
         raise ValueError(f"a record of {len(row)} bytes is cut short")
+    known = _ACTIONS[action] if action < len(_ACTIONS) else None
+    if known is None:
+        raise ValueError(f"a record of action {action}, which there is not")
+    end = start + n_key
     return Record(
         position,
-        row[start : start + n_key],
-        row[start + n_key :],
-        Action(action),
+        row[start:end],
+        row[end:],
+        known,
         flags,
         revision,
         modified,

@@ -31,6 +31,8 @@ class Table(StrEnum):
     TIME = "time"
     """Cluster time (8 bytes) -> the revision reached then; one row a minute, for compaction by age."""
 
+    __hash__ = str.__hash__  # that of Enum is a Python function, and every read and write looks a table up
+
 
 class Reader(Protocol):
     """Reads see every write made before them, whether it is on the disk yet or not."""

@@ -6,6 +6,7 @@ from typing import Protocol
 from core.kv.transaction import Transaction
 from core.raft.messages import Entry, HardState, Snapshot
 from core.store_lmdb.reception import Reception
+from core.store_lmdb.state import Start
 
 
 class Log(Protocol):
@@ -33,6 +34,15 @@ class State(Transaction, Protocol):
 
     def flush(self) -> None:
         """Make all of it durable in one commit."""
+        ...
+
+    def begin_flush(self, start: Start) -> None:
+        """Begin to do that beside the caller, in a thread that `start` makes; what is written from now on waits for the
+        next."""
+        ...
+
+    def settle(self) -> bool:
+        """Whether no flush is under way any more; raises what the last one failed with, once."""
         ...
 
     def size_in_use(self) -> int:

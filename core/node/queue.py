@@ -21,6 +21,10 @@ from core.kv.commands import (
     UserCreate,
 )
 
+_WITH_PATH = (Set, Create, Update, CompareAndSwap)
+_ADDING = (*_WITH_PATH, Put, LeaseGrant, UserCreate, RoleCreate)
+# Tuples, made once: `A | B` makes an object each time it is evaluated.
+
 QUEUE_COMMANDS = 8192
 QUEUE_BYTES = 64 << 20
 BATCH_COMMANDS = 1024
@@ -90,7 +94,7 @@ class ProposalQueue:
 
 def size_of(command: Command | Operation) -> int:
     """About how many bytes a command holds."""
-    if isinstance(command, Set | Create | Update | CompareAndSwap):
+    if isinstance(command, _WITH_PATH):
         return 128 + len(command.path) + len(command.value)
     if isinstance(command, Put):
         return 128 + len(command.key) + len(command.value)
@@ -108,4 +112,4 @@ def adds_data(command: Command | Operation) -> bool:
         return adds_data(command.command)
     if isinstance(command, Txn):
         return any(adds_data(operation) for operation in (*command.success, *command.failure))
-    return isinstance(command, Set | Create | Update | CompareAndSwap | Put | LeaseGrant | UserCreate | RoleCreate)
+    return isinstance(command, _ADDING)

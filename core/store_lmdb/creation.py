@@ -2,7 +2,7 @@
 
     lock        held by the one process that uses the directory; names it
     format      JSON: format version, cluster and member id, the version that made it; written last
-    log/        the log environment (`log`)
+    log/        the log environment with its journal (`log`, `journal`)
     state-N/    the state environment (`state`); the log says which N counts
     reserve     room that is given up when the disk is full (`room`)
     incoming    a snapshot that another member is sending (`reception`)
@@ -21,14 +21,18 @@ from core.kv.transaction import Table
 from core.raft.messages import Entry, HardState
 from core.store_lmdb.environment import DATA, sync_directory
 from core.store_lmdb.errors import DirectoryError, translated
+from core.store_lmdb.journal import NAME as JOURNAL
 
-FORMAT = 1
-"""Rises when an older program could no longer read the directory."""
+FORMAT = 2
+"""Rises when an older program could no longer read the directory. 2: the log has a journal."""
+_OLDER = (1,)
+"""What this program reads too; it goes on in its own."""
 LOCK, RESERVE, LOG, INCOMING = "lock", "reserve", "log", "incoming"
 _FORMAT, _FORMAT_NEW, _STATE = "format", "format.new", "state-"
 _DEFAULT_NAMES = {"lost+found", "authority", "tls", "corenode.toml"}
 """What may be in a new directory: certificates and configuration are there before the first start."""
-LMDB_FILES = (DATA, "lock.mdb")
+FILES = (DATA, "lock.mdb", JOURNAL)
+"""What an environment's directory holds."""
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -103,7 +107,13 @@ def check_kind(path: Path, *, directory: bool) -> None:
 
 def begin(path: Path, identity: Identity, created_by: str) -> None:
     """Begin to fill a locked directory that is new or half made: it holds nothing after this but the promise."""
-    content = _Format(FORMAT, f"{identity.cluster:016x}", f"{identity.member:016x}", created_by)
+    _promise(path, _Format(FORMAT, f"{identity.cluster:016x}", f"{identity.member:016x}", created_by))
+    remove_environment(path / LOG)
+    remove_states(path, keep=None)
+
+
+def _promise(path: Path, content: _Format) -> None:
+    """Write `format` under the name that does not count yet."""
     new = path / _FORMAT_NEW
     with (
         translated(new, "write"),
@@ -113,8 +123,6 @@ def begin(path: Path, identity: Identity, created_by: str) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     sync_directory(path)
-    remove_environment(path / LOG)
-    remove_states(path, keep=None)
 
 
 def finish(path: Path) -> None:
@@ -130,24 +138,29 @@ def is_made(path: Path) -> bool:
 
 
 def read_identity(path: Path) -> Identity:
-    """Whose directory it is. DirectoryError if its format is unknown or unreadable."""
+    """Whose directory it is; one of an older format is of today's from then on. DirectoryError if its format is unknown
+    or unreadable."""
     file = path / _FORMAT
     with translated(file, "read"):
         data = file.read_bytes()
     try:
         version = msgspec.json.decode(data, type=dict[str, object]).get("format")
-        if version != FORMAT:
+        if version != FORMAT and version not in _OLDER:
             raise DirectoryError(
                 f"{file}: format {version}, this program knows only {FORMAT}. Start the version that wrote it, "
                 "or a newer one."
             )
         content = msgspec.json.decode(data, type=_Format)
-        return Identity(int(content.cluster, 16), int(content.member, 16))
+        identity = Identity(int(content.cluster, 16), int(content.member, 16))
     except (msgspec.DecodeError, ValueError) as error:
         raise DirectoryError(
             f"{file}: unreadable ({error}). Put the file back from a copy of the directory, or restore a snapshot to "
             "an empty one."
         ) from error
+    if version != FORMAT:
+        _promise(path, msgspec.structs.replace(content, format=FORMAT))
+        finish(path)
+    return identity
 
 
 def state_path(path: Path, generation: int) -> Path:
@@ -166,7 +179,7 @@ def remove_environment(path: Path) -> None:
     """Remove an environment's files and directory if they are there, and nothing else."""
     with translated(path, "remove"):
         if path.exists():
-            for name in LMDB_FILES:
+            for name in FILES:
                 (path / name).unlink(missing_ok=True)
             path.rmdir()
             sync_directory(path.parent)

@@ -6,8 +6,8 @@ from typing import Self
 
 from core.raft.messages import HardState
 from core.store_lmdb.creation import (
+    FILES,
     INCOMING,
-    LMDB_FILES,
     LOCK,
     LOG,
     RESERVE,
@@ -147,7 +147,7 @@ def _inspect(environment: Path) -> None:
     file = environment / DATA
     if not file.exists():
         raise DirectoryError(f"{file}: missing. Put it back from a copy, or restore a snapshot to an empty directory.")
-    for name in LMDB_FILES:
+    for name in FILES:
         if (environment / name).exists():
             check_kind(environment / name, directory=False)
     inspect(file)

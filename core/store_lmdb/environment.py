@@ -64,8 +64,7 @@ class Writer:
         DiskFullError leaves everything as before, the size of the file too. After DiskFailedError there is no other
         commit: a second sync would succeed without what the first one lost.
         """
-        if self._failed:
-            raise DiskFailedError(self._failed)
+        self.check()
         try:
             with translated(self._file, "commit"), self._environment.begin(write=True) as transaction:
                 yield transaction
@@ -75,6 +74,11 @@ class Writer:
         except DiskFailedError as error:
             self._failed = str(error)
             raise
+
+    def check(self) -> None:
+        """DiskFailedError if a commit has failed so."""
+        if self._failed:
+            raise DiskFailedError(self._failed)
 
     def _give_back(self) -> None:
         """What a failed commit wrote behind the last page would keep other commits from the room that is left."""

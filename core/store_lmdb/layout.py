@@ -58,7 +58,7 @@ class Layout:
 
     def get(self, transaction: "lmdb.Transaction[bytes]", key: bytes) -> bytes | None:
         """The value at a key, or None. CorruptError if the row is not what was written."""
-        name = name_of(key)
+        name = key if key[:1] > b"\0" and len(key) < LONG else name_of(key)
         try:
             row = transaction.get(name, None, self._database)
         except lmdb.Error as error:

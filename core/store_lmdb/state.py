@@ -1,9 +1,11 @@
 """The replicated state: what is applied, some of it on the disk already and the rest in memory."""
 
 import os
-from collections.abc import Iterator
+import select
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import lmdb
 from sortedcontainers import SortedList
@@ -17,10 +19,25 @@ VIEWS = 8
 """Frozen views at a time. Each holds a reader slot of LMDB, and a flush that finds none would end the process."""
 _ROW_COST = 200
 """Bytes of memory that a waiting row takes beside its key and value."""
+_AT_ONCE = 64
+"""Rows that a flush writes before it lets others run: some 0.1 ms."""
 
 
-class _Waiting:
-    """The rows of one table that are not on the disk yet; None for a deletion."""
+class Running(Protocol):
+    """Something that runs in a thread, such as a `threading.Thread`."""
+
+    def is_alive(self) -> bool: ...
+
+    def join(self) -> None:
+        """Return when it has ended."""
+        ...
+
+
+Start = Callable[[Callable[[], None]], Running]
+
+
+class _Rows:
+    """Rows of one table that are not on the disk yet; None for a deletion."""
 
     __slots__ = ("fresh", "ordered", "rows")
 
@@ -37,13 +54,32 @@ class _Waiting:
         found: Iterator[bytes] = self.ordered.irange(start, end, inclusive=(True, False), reverse=reverse)
         return found
 
+    def put(self, key: bytes, value: bytes | None) -> None:
+        if key not in self.rows:
+            self.fresh.append(key)
+        self.rows[key] = value
+
+
+class _Table:
+    """One table: what waits in memory, what is on its way to the disk, and what is there. The first that knows a key
+    is right about it."""
+
+    __slots__ = ("database", "layout", "leaving", "waiting")
+
+    def __init__(self, layout: Layout, database: "lmdb._Database") -> None:
+        self.layout = layout
+        self.database = database
+        self.waiting = _Rows()
+        self.leaving = _Rows()
+
 
 class StateStore:
     """The ordered maps of the state machine over one LMDB environment; a `core.kv.transaction.Transaction`.
 
     Writes go to memory and are seen by reads at once. `flush` makes all of them durable in one commit, so the disk
-    always holds the state as it was after some whole batch, provided the caller flushes between batches only. One
-    thread at a time.
+    always holds the state as it was after some whole batch, provided the caller flushes between batches only.
+    `begin_flush` does the same beside the caller, in a thread, until `settle` says that it is done; at most one is
+    under way. All of this is called from one thread.
     """
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
@@ -53,82 +89,137 @@ class StateStore:
         self._writer = Writer(self._environment, self.file)
         try:
             names = [table.value for table in Table]
-            self._databases = dict(
-                zip(Table, open_tables(self._environment, self.file, names, create=create), strict=True)
-            )
+            databases = open_tables(self._environment, self.file, names, create=create)
             self._reading = self._begin()
         except BaseException:
             self._environment.close()
             raise
-        self._layouts = {table: Layout(self.file, table.value, self._databases[table]) for table in Table}
-        self._waiting = {table: _Waiting() for table in Table}
-        self._waiting_bytes = 0
+        self._tables = {
+            table: _Table(Layout(self.file, table.value, database), database)
+            for table, database in zip(Table, databases, strict=True)
+        }
+        self._bytes = self._leaving_bytes = 0
+        """What the waiting and the leaving rows take."""
+        self._flush: _FlushBeside | None = None
         self._views = 0
 
     def get(self, table: Table, key: bytes) -> bytes | None:
         """The value at `key`, or None. CorruptError if its row on the disk is damaged."""
-        rows = self._waiting[table].rows
+        here = self._tables[table]
+        rows = here.waiting.rows
         if key in rows:
             return rows[key]
-        return self._layouts[table].get(self._reading, key)
+        rows = here.leaving.rows
+        if rows and key in rows:
+            return rows[key]
+        return here.layout.get(self._reading, key)
 
     def scan(
         self, table: Table, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
         """Rows with start <= key < end in byte order, or from the last backwards; good until a write or flush."""
-        layout = self._layouts[table]
-        stored = (layout.scan_back if reverse else layout.scan)(self._reading, start, end)
-        waiting = self._waiting[table]
-        if not waiting.rows:
-            return stored
-        return _merged(stored, waiting.keys(start, end, reverse=reverse), waiting.rows, reverse=reverse)
+        here = self._tables[table]
+        found = (here.layout.scan_back if reverse else here.layout.scan)(self._reading, start, end)
+        for newer in (here.leaving, here.waiting):
+            if newer.rows:
+                found = _merged(found, newer.keys(start, end, reverse=reverse), newer.rows, reverse=reverse)
+        return found
 
     def put(self, table: Table, key: bytes, value: bytes) -> None:
         """Store a row, in memory until the next flush."""
-        waiting = self._waiting[table]
-        if key not in waiting.rows:
-            waiting.fresh.append(key)
-        waiting.rows[key] = value
-        self._waiting_bytes += len(key) + len(value)
+        self._tables[table].waiting.put(key, value)
+        self._bytes += len(key) + len(value)
 
     def delete(self, table: Table, key: bytes) -> None:
         """Remove a row, in memory until the next flush; removing what is not there is no error."""
-        waiting = self._waiting[table]
-        if key not in waiting.rows:
-            waiting.fresh.append(key)
-        waiting.rows[key] = None
-        self._waiting_bytes += len(key)
+        self._tables[table].waiting.put(key, None)
+        self._bytes += len(key)
 
     @property
     def dirty_rows(self) -> int:
-        """Rows and deletions that wait for a flush."""
-        return sum(len(waiting.rows) for waiting in self._waiting.values())
+        """Rows and deletions that are not on the disk yet."""
+        return sum([len(here.waiting.rows) + len(here.leaving.rows) for here in self._tables.values()])
 
     @property
     def dirty_bytes(self) -> int:
         """About how many bytes of memory they take; a row written twice counts twice."""
-        return self._waiting_bytes + _ROW_COST * self.dirty_rows
+        return self._bytes + self._leaving_bytes + _ROW_COST * self.dirty_rows
 
     def flush(self) -> None:
-        """Make every write so far durable, in one commit; when this returns they are.
+        """Make every write so far durable; when this returns they are.
 
         After DiskFullError all is as before and the writes still wait. After DiskFailedError the process must end.
-        Blocks for some 5 to 10 microseconds a row and two syncs of the disk.
+        Blocks for some 5 to 10 microseconds a row and two syncs of the disk, after the flush that is under way.
         """
-        if not any(waiting.rows for waiting in self._waiting.values()):
+        if self._flush is not None:
+            self.settle(wait=True)
+        if not any(here.waiting.rows for here in self._tables.values()):
             return
         self._reading.abort()  # or this commit could not reuse the pages that the last one freed
         try:
-            with self._writer.commit() as transaction:
-                for table, waiting in self._waiting.items():
-                    if waiting.rows:
-                        with transaction.cursor(self._databases[table]) as cursor:
-                            _write(cursor, waiting.rows)
+            self._commit({here: here.waiting.rows for here in self._tables.values()}, pause=_do_not_pause)
         finally:
             self._reading = self._begin()
-        for table in self._waiting:
-            self._waiting[table] = _Waiting()
-        self._waiting_bytes = 0
+        for here in self._tables.values():
+            here.waiting = _Rows()
+        self._bytes = 0
+
+    def begin_flush(self, start: Start) -> None:
+        """Begin to make every write so far durable, beside this thread; what is written from now on waits for the next.
+        `start` runs something in a thread. RuntimeError if one is under way."""
+        if self._flush is not None:
+            raise RuntimeError("two flushes at a time")
+        for here in self._tables.values():
+            here.leaving, here.waiting = here.waiting, _Rows()
+        self._leaving_bytes, self._bytes = self._bytes, 0
+        rows = {here: here.leaving.rows for here in self._tables.values()}
+        flush = _FlushBeside(lambda: self._commit(rows, pause=_let_others_run))
+        try:
+            flush.start(start)
+        except BaseException:
+            self._take_back()
+            raise
+        self._flush = flush
+
+    def settle(self, *, wait: bool = False) -> bool:
+        """Whether no flush is under way (any more); with `wait` that is waited for.
+
+        When one has ended, this is where its errors are raised: after DiskFullError what it was to write waits again.
+        """
+        under_way = self._flush
+        if under_way is None:
+            return True
+        if not (wait or under_way.ended):
+            return False
+        self._flush = None
+        try:
+            under_way.join()
+        except BaseException:
+            self._take_back()
+            raise
+        self._reading.abort()
+        self._reading = self._begin()
+        for here in self._tables.values():
+            here.leaving = _Rows()
+        self._leaving_bytes = 0
+        return True
+
+    def _take_back(self) -> None:
+        """What was leaving waits again, but for what was written anew meanwhile."""
+        for here in self._tables.values():
+            newer, here.waiting, here.leaving = here.waiting, here.leaving, _Rows()
+            for key, value in newer.rows.items():
+                here.waiting.put(key, value)
+        self._bytes += self._leaving_bytes
+        self._leaving_bytes = 0
+
+    def _commit(self, rows: "dict[_Table, dict[bytes, bytes | None]]", pause: Callable[[], None]) -> None:
+        """Write rows in one commit. Rests on nothing that another thread changes meanwhile."""
+        with self._writer.commit() as transaction:
+            for here, changed in rows.items():
+                if changed:
+                    with transaction.cursor(here.database) as cursor:
+                        _write(cursor, changed, pause)
 
     def _begin(self) -> "lmdb.Transaction[bytes]":
         with translated(self.file, "read"):
@@ -137,8 +228,8 @@ class StateStore:
     def size_in_use(self) -> int:
         """Bytes of the pages that hold rows on the disk; free pages, which later writes reuse, are not counted."""
         size = 0
-        for database in self._databases.values():
-            counts = self._reading.stat(database)
+        for here in self._tables.values():
+            counts = self._reading.stat(here.database)
             size += counts["psize"] * (counts["branch_pages"] + counts["leaf_pages"] + counts["overflow_pages"])
         return size
 
@@ -155,7 +246,7 @@ class StateStore:
         transaction = self._begin()
         self._views += 1
         try:
-            yield _Frozen(self._layouts, transaction)
+            yield _Frozen({table: here.layout for table, here in self._tables.items()}, transaction)
         finally:
             self._views -= 1
             transaction.abort()
@@ -163,8 +254,8 @@ class StateStore:
     def count(self) -> dict[str, int]:
         """Rows on the disk by table, each read and checked. CorruptError at the first that is damaged."""
         return {
-            table.value: sum(1 for _ in layout.scan(self._reading, b"", None))
-            for table, layout in self._layouts.items()
+            table.value: sum(1 for _ in here.layout.scan(self._reading, b"", None))
+            for table, here in self._tables.items()
         }
 
     def size_on_disk(self) -> int:
@@ -172,7 +263,10 @@ class StateStore:
         return os.stat(self.file).st_size
 
     def close(self) -> None:
-        """Let go of the files. What was not flushed is forgotten; the log has it."""
+        """Let go of the files, when a flush that is under way has ended. What was not flushed is forgotten; the log has
+        it."""
+        if self._flush is not None:
+            self._flush.wait()
         self._reading.abort()
         self._environment.close()
 
@@ -217,27 +311,66 @@ def _merged(
         yield from stored
 
 
-def _write(cursor: "lmdb.Cursor[bytes]", rows: dict[bytes, bytes | None]) -> None:
+class _FlushBeside:
+    """A flush in a thread of its own."""
+
+    def __init__(self, commit: Callable[[], None]) -> None:
+        self._commit = commit
+        self._error: BaseException | None = None
+        self._thread: Running | None = None
+
+    def start(self, start: Start) -> None:
+        self._thread = start(self._run)
+
+    @property
+    def ended(self) -> bool:
+        return self._thread is None or not self._thread.is_alive()
+
+    def wait(self) -> None:
+        """Return when it has ended, however."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def join(self) -> None:
+        """Return when it has succeeded; raise what it failed with."""
+        self.wait()
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            self._commit()
+        except BaseException as error:
+            self._error = error
+
+
+def _do_not_pause() -> None:
+    pass
+
+
+def _let_others_run() -> None:
+    """Give up the interpreter for as long as a thread that wants it takes to wake up: else that would get it after the
+    5 ms of a switch only, since this one takes it back at once between two puts."""
+    select.select((), (), (), 0.0001)  # not time.sleep, which fails under libfaketime
+
+
+def _write(cursor: "lmdb.Cursor[bytes]", rows: dict[bytes, bytes | None], pause: Callable[[], None]) -> None:
     """Bring the rows of one table to the disk, in the order of their names so that neighbours share page writes."""
-    puts: list[tuple[bytes, bytes]] = []
-    deletions: list[bytes] = []
-    for key, value in rows.items():
-        name = name_of(key)
-        if value is None:
-            deletions.append(name)
-        else:
-            puts.append((name, row_of(name, key, value)))
-    deletions.sort()
-    for name in deletions:
-        if cursor.set_key(name):
-            cursor.delete()
-    puts.sort()
-    # Names behind the last stored one are appended: LMDB then fills pages instead of halving them.
+    named = {name_of(key): key for key in rows}
+    names = sorted(named)
     last = cursor.key() if cursor.last() else b""
-    behind = len(puts)
-    while behind and puts[behind - 1][0] > last:
-        behind -= 1
-    if behind:
-        cursor.putmulti(puts[:behind])
-    if behind < len(puts):
-        cursor.putmulti(puts[behind:], append=True)
+    for start in range(0, len(names), _AT_ONCE):
+        puts: list[tuple[bytes, bytes]] = []
+        behind: list[tuple[bytes, bytes]] = []
+        for name in names[start : start + _AT_ONCE]:
+            key = named[name]
+            value = rows[key]
+            if value is not None:
+                (behind if name > last else puts).append((name, row_of(name, key, value)))
+            elif cursor.set_key(name):
+                cursor.delete()
+        if puts:
+            cursor.putmulti(puts)
+        if behind:  # names behind the last stored one are appended: LMDB then fills pages instead of halving them
+            cursor.putmulti(behind, append=True)
+        pause()

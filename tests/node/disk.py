@@ -90,6 +90,19 @@ class DiskState(MemoryStore):
         self._disk.state._tables = {table: rows.copy() for table, rows in self._tables.items()}
         self.dirty_rows = 0
 
+    def begin_flush(self, start: object) -> None:
+        self._error: DiskFullError | None = None
+        try:
+            self.flush()
+        except DiskFullError as error:
+            self._error = error
+
+    def settle(self) -> bool:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+        return True
+
     def size_in_use(self) -> int:
         return self.used
 

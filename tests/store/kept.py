@@ -31,7 +31,8 @@ ROWS = sorted(
 
 
 def make(path: Path) -> None:
-    """A directory that has seen all that leaves a trace: a snapshot from a peer, appends, a replaced suffix."""
+    """A directory that has seen all that leaves a trace: a snapshot from a peer, appends, a replaced suffix, and a kill
+    that left the last entries in the journal."""
     directory = DataDirectory.open(
         path, Beginning(IDENTITY), created_by="tests.store.kept", reserve=4096, low_water=4096
     )
@@ -42,7 +43,9 @@ def make(path: Path) -> None:
     directory.install(state, ORIGIN.index, ORIGIN.term, ORIGIN.members, HardState(3, 10, 20))
     directory.log.append(ENTRIES[:4])
     directory.log.append([Entry(index, 3, 0, b"replaced") for index in range(25, 33)])
-    directory.log.append(ENTRIES[4:], HARD_STATE)
+    directory.log.append(ENTRIES[4:8])
+    directory.log.append(ENTRIES[8:], HARD_STATE)
+    directory.log._journal.close()
     directory.close()
 
 

@@ -6,13 +6,16 @@ Batch by batch: append entries, say so, apply, sometimes flush, sometimes drop a
 
 import functools
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import lmdb
 
 from core.kv.transaction import Table
 from core.raft.messages import Entry, HardState
+from core.store_lmdb import journal, log
 from core.store_lmdb.creation import Beginning, Identity
 from core.store_lmdb.directory import DataDirectory
 from core.store_lmdb.errors import DirectoryError
@@ -22,7 +25,11 @@ from tests.store.power_cut import Cut
 BATCHES = 60
 KEYS = 25
 APPLIED = b"applied"
-FAULTS = ("no sync", "no meta sync", "acknowledged early", "state ahead", "snapshot unsynced")
+JOURNAL = 16 << 10
+"""Bytes to which the journal grows, so that LMDB takes over often."""
+LARGE = 12 << 10
+"""Bytes of an append that go to LMDB at once."""
+FAULTS = ("no sync", "no meta sync", "no journal sync", "acknowledged early", "state ahead", "snapshot unsynced")
 
 
 def batch(number: int) -> range:
@@ -47,11 +54,21 @@ def apply(state: StateStore, index: int) -> None:
     state.put(Table.META, APPLIED, b"%d" % index)
 
 
+def beside(work: Callable[[], None]) -> Thread:
+    thread = Thread(target=work)
+    thread.start()
+    return thread
+
+
 def run(path: Path, fault: str) -> None:
     unsafe: dict[str, Any] | None = {"no sync": {"sync": False}, "no meta sync": {"metasync": False}}.get(fault)
     if unsafe:
         setattr(lmdb, "open", functools.partial(lmdb.open, **unsafe))  # noqa: B010
+    if fault == "no journal sync":
+        setattr(journal.Journal, "_sync", lambda _: None)  # noqa: B010
+    setattr(journal, "LARGEST", JOURNAL)  # noqa: B010
     directory = DataDirectory.open(path, Beginning(Identity(1, 2)), reserve=4096, low_water=4096)
+    leaving = 0
     for number in range(BATCHES):
         indexes = batch(number)
         entries = [Entry(index, number + 1, 0, payload(index)) for index in indexes]
@@ -64,15 +81,23 @@ def run(path: Path, fault: str) -> None:
             directory.state.flush()
         if number % 5 == 4:  # entries that a new leader replaces at once
             wrong = [Entry(index, number, 0, b"never committed") for index in range(indexes[0], indexes[0] + 4)]
+            setattr(log, "_LARGE", LARGE * (number % 2))  # noqa: B010 - half of them go to LMDB at once
             directory.log.append(wrong)
+            setattr(log, "_LARGE", LARGE)  # noqa: B010
         directory.log.append(entries, hard_state)
         print("acknowledged", indexes[-1], flush=True)
         if fault != "state ahead":
             for index in indexes:
                 apply(directory.state, index)
-        if number % 7 == 6:
+        if directory.state.settle(wait=number % 2 == 0) and leaving:
+            directory.log.drop_until(leaving)
+            leaving = 0
+        if number % 14 == 6:
             directory.state.flush()
             directory.log.drop_until(indexes[-1])
+        elif number % 7 == 6:
+            directory.state.begin_flush(beside)
+            leaving = indexes[-1]
         if number == BATCHES // 2:
             _install(directory, indexes[-1], number + 1, fault)
     directory.close()
@@ -110,13 +135,13 @@ def check(cut: Cut) -> str:
 
 
 def _problem(directory: DataDirectory, least: int) -> str:
-    log, state = directory.log, directory.state
+    kept, state = directory.log, directory.state
     ends = {batch(number)[-1] for number in range(BATCHES)} | {0}
-    last = log.last.index
+    last = kept.last.index
     if last < least:
         return f"entry {least} was acknowledged, the log ends at {last}"
-    if last > log.floor.index:
-        entries = log.read(log.floor.index + 1, last, 1 << 30)
+    if last > kept.floor.index:
+        entries = kept.read(kept.floor.index + 1, last, 1 << 30)
         replaced = [entry for entry in entries if entry.data == b"never committed"]
         for entry in entries:
             if entry not in replaced and entry.data != payload(entry.index):

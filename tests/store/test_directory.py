@@ -43,7 +43,7 @@ def test_a_new_directory_is_private_and_has_its_identity(tmp_path: Path) -> None
     assert (path / "reserve").stat().st_blocks * 512 >= 1 << 20
     directory.close()
     assert json.loads((path / "format").read_text()) == {
-        "format": 1,
+        "format": 2,
         "cluster": "0000000000001234",
         "member": "000000000000abcd",
         "created_by": "test 1",
@@ -111,7 +111,7 @@ def test_a_file_in_its_place_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b'{"format": 2}', "format 2, this program knows only 1"),
+        (b'{"format": 3}', "format 3, this program knows only 2"),
         (b"", "unreadable"),
         (b"\xff\xfe", "unreadable"),
         (b'{"format": 1, "cluster": "zz", "member": "00", "created_by": ""}', "unreadable"),
@@ -198,11 +198,12 @@ def test_a_state_ahead_of_the_log_or_behind_its_beginning_is_refused(made: Path)
     directory.check_applied(3)
     with pytest.raises(DirectoryError, match="the log ends at entry 3"):
         directory.check_applied(4)
-    directory.log.drop_until(2)
-    directory.log.append([])
-    assert directory.log.floor == Place(2, 1)
-    with pytest.raises(DirectoryError, match="the log begins behind entry 2"):
-        directory.check_applied(1)
+    directory.log.drop_until(3)
+    for index in (4, 5):
+        directory.log.append([Entry(index, 1, 0, b"")])
+    assert directory.log.floor == Place(3, 1)
+    with pytest.raises(DirectoryError, match="the log begins behind entry 3"):
+        directory.check_applied(2)
     directory.close()
 
 

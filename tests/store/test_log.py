@@ -76,31 +76,55 @@ def test_entries_out_of_place_are_refused(log: LogStore, first: int) -> None:
     assert log.read(1, 5) == entries(1, 5)
 
 
-def test_a_prefix_is_dropped_by_later_appends_in_slices(log: LogStore) -> None:
-    for index in range(1, 201):
-        log.append(entries(index, 1))
-    log.drop_until(150)
+def test_a_prefix_of_what_lmdb_holds_is_dropped_by_later_appends_in_slices(log: LogStore) -> None:
+    large = 1 << 18  # so they go to LMDB, each in a record of its own
+    for index in range(1, 76):
+        log.append(entries(index, 1, size=large))
+    log.drop_until(74)
     assert log.floor == Place(0, 0)
-    log.append(entries(201, 1))
+    log.append(entries(76, 1, size=large))
     assert log.floor == Place(64, 1)
-    for index in range(202, 206):
-        log.append(entries(index, 1))
-    assert log.floor == Place(150, 1)
+    log.append(entries(77, 1, size=large))
+    assert log.floor == Place(74, 1)
     log = reopened(log)
-    assert log.floor == Place(150, 1)
-    assert log.read(151, 205) == entries(151, 55)
-    assert log.term(150) == 1
+    assert log.floor == Place(74, 1)
+    assert log.read(75, 77, size=1 << 20) == entries(75, 3, size=large)
+    assert log.term(74) == 1
     with pytest.raises(IndexError):
-        log.read(150, 160)
+        log.read(74, 76)
+    log.close()
+
+
+def test_a_prefix_of_what_the_journal_holds_is_dropped_by_the_next_append(log: LogStore) -> None:
+    for index in range(1, 11):
+        log.append(entries(index, 1))
+    log.drop_until(5)
+    log.append(entries(11, 1))  # LMDB, which held the first entry, holds none from here on
+    assert log.floor == Place(5, 1)
+    log.drop_until(8)
+    assert log.floor == Place(5, 1)
+    log.append(entries(12, 1))
+    assert log.floor == Place(8, 1)
+    log.drop_until(30)
+    log.append(entries(13, 1))
+    assert log.floor == Place(11, 1)  # the last one stays, so that its term is known
+    log = reopened(log)
+    assert log.floor == Place(12, 1)
+    assert log.read(13, 13) == entries(13, 1)
     log.close()
 
 
 def test_a_record_that_is_needed_in_part_stays(log: LogStore) -> None:
     log.append(entries(1, 10))
     log.append(entries(11, 10))
+    log = reopened(log)  # now LMDB has one record of all
     log.drop_until(15)
     log.append(entries(21, 1))
-    assert log.floor == Place(10, 1)
+    assert log.floor == Place(0, 0)
+    log.drop_until(20)
+    log.append(entries(22, 1))
+    assert log.floor == Place(20, 1)
+    log.close()
 
 
 def test_a_snapshot_begins_the_log_anew(log: LogStore) -> None:

@@ -1,15 +1,16 @@
 """The state on disk: what a flush makes durable, how damage shows, and that space is used again."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from core.kv.transaction import Table
-from core.store_lmdb.errors import CorruptError, SnapshotError
+from core.store_lmdb.errors import CorruptError, DiskFullError, SnapshotError
 from core.store_lmdb.layout import LONG
 from core.store_lmdb.state import VIEWS, StateStore
+from tests.store.power_workload import beside
 
 
 @pytest.fixture
@@ -129,3 +130,72 @@ def test_views_never_take_what_a_flush_needs(state: StateStore) -> None:
         state.flush()
     with state.frozen() as view:
         assert view.get(Table.KEY, b"a") == b"1"
+
+
+def test_a_flush_beside_is_not_seen_by_readers(state: StateStore) -> None:
+    for key, value in ((b"a", b"1"), (b"b", b"1"), (b"c", b"1"), (b"d", b"1")):
+        state.put(Table.KEY, key, value)
+    state.flush()
+    state.put(Table.KEY, b"a", b"2")
+    state.put(Table.KEY, b"b", b"2")
+    state.delete(Table.KEY, b"c")
+    state.begin_flush(beside)
+    state.put(Table.KEY, b"b", b"3")
+    state.put(Table.KEY, b"c", b"3")
+    state.delete(Table.KEY, b"a")
+    state.put(Table.KEY, b"e", b"3")
+    expected = [(b"b", b"3"), (b"c", b"3"), (b"d", b"1"), (b"e", b"3")]
+    for settled in (False, True):
+        if settled:
+            assert state.settle(wait=True)
+        assert list(state.scan(Table.KEY)) == expected
+        assert list(state.scan(Table.KEY, reverse=True)) == expected[::-1]
+        assert [state.get(Table.KEY, key) for key in (b"a", b"b", b"c", b"d")] == [None, b"3", b"3", b"1"]
+    assert state.dirty_rows == 4  # those of the flush do not count any more
+    state.close()
+    reopened = StateStore(state.file.parent)
+    assert list(reopened.scan(Table.KEY)) == [(b"a", b"2"), (b"b", b"2"), (b"d", b"1")]
+    reopened.close()
+
+
+def test_a_flush_waits_for_the_one_under_way(state: StateStore) -> None:
+    state.put(Table.KEY, b"a", b"1")
+    state.begin_flush(beside)
+    with pytest.raises(RuntimeError, match="two flushes"):
+        state.begin_flush(beside)
+    state.put(Table.KEY, b"b", b"1")
+    state.flush()
+    assert (state.dirty_rows, state.dirty_bytes) == (0, 0)
+    assert state.settle()
+    assert state.count()["key"] == 2
+
+
+def test_what_a_flush_beside_finds_no_room_for_waits_again(state: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def no_room() -> Iterator[None]:
+        raise DiskFullError("no room")
+        yield
+
+    state.put(Table.KEY, b"a", b"1")
+    state.put(Table.KEY, b"b", b"1")
+    with monkeypatch.context() as patch:
+        patch.setattr(state._writer, "commit", no_room)
+        state.begin_flush(beside)
+        state.put(Table.KEY, b"b", b"2")
+        with pytest.raises(DiskFullError):
+            state.settle(wait=True)
+    assert state.dirty_rows == 2
+    assert state.settle()
+    state.flush()
+    assert list(state.scan(Table.KEY)) == [(b"a", b"1"), (b"b", b"2")]
+    assert (state.dirty_rows, state.dirty_bytes) == (0, 0)
+
+
+def test_closing_waits_for_the_flush_under_way(state: StateStore) -> None:
+    for number in range(5000):
+        state.put(Table.KEY, b"%06d" % number, b"1")
+    state.begin_flush(beside)
+    state.close()
+    reopened = StateStore(state.file.parent)
+    assert reopened.count()["key"] == 5000
+    reopened.close()

@@ -3,7 +3,8 @@
 import contextlib
 import ssl
 
-READ_SIZE = 65536
+READ_SIZE = 16384
+"""Bytes of one record at most, which is what OpenSSL gives at a time."""
 
 
 _REASONS = {
@@ -62,9 +63,11 @@ class TlsLayer:
             if not self.finished:
                 self._object.do_handshake()
                 self.finished = True
-            while piece := self._object.read(READ_SIZE):
+            plain = piece = self._object.read(READ_SIZE)
+            while piece and (self._incoming.pending or self._object.pending()):  # to read on in vain costs an exception
+                piece = self._object.read(READ_SIZE)
                 plain += piece
-            self.ended = True
+            self.ended = not piece
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:

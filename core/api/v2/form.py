@@ -30,6 +30,8 @@ MAX_NUMBER = 2**64 - 1
 
 _TRUE = frozenset((b"1", b"t", b"T", b"TRUE", b"true", b"True"))
 _FALSE = frozenset((b"0", b"f", b"F", b"FALSE", b"false", b"False"))
+_is_usual = re.compile(rb"(?:/[0-9A-Za-z_-][-0-9A-Za-z._~:@+]*)+").fullmatch
+"""Nearly every key is one that needs no decoding and is clean."""
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2}).{0,2}", re.DOTALL)
 
 
@@ -66,6 +68,8 @@ NONE = Parameters()
 def key_of(path: bytes) -> bytes:
     """The clean key of a path that begins with PREFIX. Raises BadPathError or RequestError."""
     key = path[len(PREFIX) :]
+    if _is_usual(key) and len(key) <= 2 * paths.MAX_DEPTH:
+        return key
     if b"%" in key:
         key = _unescape(key)
     if not paths.is_clean(key):

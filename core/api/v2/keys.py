@@ -165,11 +165,12 @@ class Keys:
         claim: Claim | None,
     ) -> None:
         """Answer a read that somebody has a claim to (None: access is not restricted)."""
-        answer = partial(self._wait if parameters.wait else self._get, request, reply, key, parameters, began, claim)
+        read = self._wait if parameters.wait else self._get
         if parameters.quorum and request.method == b"GET":
+            answer = partial(read, request, reply, key, parameters, began, claim)
             self._store.confirm(partial(self._confirmed, reply, answer))
         else:
-            answer()
+            read(request, reply, key, parameters, began, claim)
 
     def _confirmed(self, reply: Reply, answer: Callable[[], None], error: ProposalError | None) -> None:
         if error is None:

@@ -89,14 +89,16 @@ def changed(store: Store, record: Record) -> Node:
 
 def present(store: Store, record: Record) -> Node:
     """A node as it stands; a directory without its children."""
-    return _node(store, record, record.modified, store.clock.now())
+    then = store.clock.now() if record.deadline or record.lease else 0
+    return _node(store, record, record.modified, then)
 
 
 def _node(store: Store, record: Record, modified: int, time: int) -> Node:
     """A node as seen at a cluster time: its TTL is what was left then."""
-    value = None if record.directory else text(record.value)
+    directory = record.directory
+    value = None if directory else text(record.value)
     if not record.deadline and not record.lease:
-        return Node(text(record.key), value, record.directory, None, 0, modified, record.created)
+        return Node(text(record.key), value, directory, None, 0, modified, record.created)
     expiration, remaining = _expiry(store, record, time)
     return Node(
         text(record.key),
