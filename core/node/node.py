@@ -44,7 +44,7 @@ from core.node.shipping import ship
 from core.node.timing import Counts, Timing, Timings
 from core.raft.machine import Raft, Ready, Role
 from core.raft.members import Standing
-from core.raft.messages import InstallSnapshot, Message, MessageError, to_plain
+from core.raft.messages import InstallSnapshot, Message, MessageError, to_bytes
 from core.store_lmdb.errors import DiskFullError
 from core.watch.hub import Hub
 
@@ -392,11 +392,14 @@ class Node:
         return True
 
     def _send(self, messages: Sequence[tuple[int, Message]]) -> None:
+        encoded: tuple[Message | None, bytes] = None, b""
         for member, message in messages:
             if isinstance(message, InstallSnapshot):
                 self._ship(member, message)
-            else:
-                self._peers.send(member, Frame.RAFT, to_plain(message))
+                continue
+            if message is not encoded[0]:  # what goes to several members is one message
+                encoded = message, to_bytes(message)
+            self._peers.send(member, Frame.RAFT, encoded[1])
 
     def _ship(self, member: int, message: InstallSnapshot) -> None:
         def done(arrived: bool) -> None:

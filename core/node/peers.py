@@ -9,7 +9,7 @@ class Frame(IntEnum):
     """What a frame between members holds. A number is never used twice."""
 
     RAFT = 1
-    """A message of raft (`core.raft.messages.to_plain`)."""
+    """A message of raft (`core.raft.messages.to_bytes`)."""
     FORWARD = 2
     """Commands for the leader: [token of the first, an encoded batch of them]."""
     REFUSE = 3
@@ -24,7 +24,10 @@ class Peers(Protocol):
     """Links to the other members. What they carry is made of lists, integers, booleans, texts and bytes."""
 
     def send(self, member: int, kind: int, content: Any) -> bool:
-        """Hand over a frame without waiting; False if it will not leave: no link, or too much waits already."""
+        """Hand over a frame without waiting; False if it will not leave: no link, or too much waits already.
+
+        The same bytes for one member after the other are made a frame once.
+        """
         ...
 
     async def send_snapshot(self, member: int, content: Any, pieces: AsyncIterable[bytes]) -> None:

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 
 import trio
 
+from core.peer import plain
 from core.peer.connection import Connection, Dialler
 from core.peer.errors import PeerError, PeerRefusedError
-from core.peer.frames import OWN
+from core.peer.frames import OWN, frame
 from core.peer.identity import Address, LinkState, PeerIdentity
 from core.peer.incoming import Incoming, Receive
 from core.peer.limits import Limits
@@ -74,6 +75,8 @@ class Links:
         self._sending: dict[int, set[trio.CancelScope]] = {}
         self._receiving: dict[int, Receiving] = {}
         self._nursery: trio.Nursery | None = None
+        self._last: tuple[int, Plain, bytes] = OWN, None, b""
+        """Kind and content of the last frame that was made of bytes, and that frame."""
 
     def follow(self, members: Mapping[int, Address], removed: Iterable[int] = ()) -> None:
         """Be linked with these members, and no others, from now on.
@@ -117,7 +120,16 @@ class Links:
         if not 0 <= kind < OWN:
             raise ValueError(f"kind {kind} is not from 0 to {OWN - 1}")
         outgoing = self._outgoing.get(member)
-        return outgoing is not None and outgoing.send(kind, content)
+        return outgoing is not None and outgoing.send(self._frame(kind, content))
+
+    def _frame(self, kind: int, content: Plain) -> bytes:
+        """What goes to several members in a row is encoded, and its checksum taken, once."""
+        if content is self._last[1] and kind == self._last[0]:
+            return self._last[2]
+        made = frame(kind, plain.encode(content))
+        if isinstance(content, bytes):
+            self._last = kind, content, made
+        return made
 
     async def send_snapshot(self, member: int, content: Plain, pieces: AsyncIterable[bytes]) -> None:
         """Send a snapshot on a connection of its own, as fast as it is taken; returns once it is installed there.

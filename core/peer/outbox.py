@@ -4,8 +4,6 @@ from collections import deque
 
 import trio
 
-from core.peer.frames import HEADER, header
-
 COALESCED = 256 * 1024
 """Bytes that go into one write, if there are so many; a larger frame goes alone."""
 
@@ -16,7 +14,7 @@ class Outbox:
     def __init__(self, bytes_max: int, frames_max: int) -> None:
         self._bytes_max = bytes_max
         self._frames_max = frames_max
-        self._frames: deque[tuple[bytes, bytes]] = deque()
+        self._frames: deque[bytes] = deque()
         self._waiting = trio.lowlevel.ParkingLot()
         self.bytes = 0
         """Queued or being written."""
@@ -26,12 +24,12 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._frames)
 
-    def put(self, kind: int, body: bytes) -> bool:
+    def put(self, frame: bytes) -> bool:
         """Queue a frame; False if it does not fit."""
-        size = HEADER.size + len(body)
+        size = len(frame)
         if len(self._frames) >= self._frames_max or (self.bytes and self.bytes + size > self._bytes_max):
             return False
-        self._frames.append((header(kind, body), body))
+        self._frames.append(frame)
         self.bytes += size
         self._waiting.unpark()
         return True
@@ -43,12 +41,9 @@ class Outbox:
                 await self._waiting.park()
             parts: list[bytes] = []
             size = 0
-            count = 0
-            while self._frames and (not size or size + len(self._frames[0][1]) <= COALESCED):
-                head, body = self._frames.popleft()
-                parts += (head, body)
-                size += len(head) + len(body)
-                count += 1
-            await stream.send_all(b"".join(parts))
+            while self._frames and (not size or size + len(self._frames[0]) <= COALESCED):
+                parts.append(self._frames.popleft())
+                size += len(parts[-1])
+            await stream.send_all(parts[0] if len(parts) == 1 else b"".join(parts))
             self.bytes -= size
-            self.written += count
+            self.written += len(parts)
