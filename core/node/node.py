@@ -370,9 +370,6 @@ class Node:
         ready = self.raft.ready()
         if ready.messages:
             self._send(ready.messages)
-            # A commit in line would keep the links from sending: let them go first.
-            await trio.lowlevel.checkpoint()
-            await trio.lowlevel.checkpoint()
         if ready.snapshot is not None:
             self._install(ready)
         self._applier.note(ready.entries)
