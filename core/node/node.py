@@ -113,6 +113,8 @@ class Node:
         """Snapshots of this turn."""
         self.lead = Lead(raft, self.counts)
         self._wake = trio.Event()
+        self._tells = False
+        """The next turn tells the followers of a commit, if nothing took the word along."""
         self._ticks = 0
         self._stop_by: float | None = None
         self._heard: dict[int, float] = {}
@@ -259,6 +261,10 @@ class Node:
                     self._turned_at = trio.current_time()
                     if self.waiting > 1:
                         await trio.lowlevel.checkpoint()  # where two come, more are coming: let them join the batch
+                elif self._tells and not self._proposer.may_hand_on:
+                    # Whoever was just answered may ask for more, which would take the word of the commit along.
+                    await trio.lowlevel.checkpoint()
+                    await trio.lowlevel.checkpoint()
                 await self._turn()
                 if self._proposer.may_hand_on:
                     await trio.lowlevel.checkpoint()
@@ -287,6 +293,7 @@ class Node:
             or self.inbox
             or self._orders
             or self._ticks
+            or self._tells
             or (self._confirmations.is_new and self.raft.leader)
         )
 
@@ -301,6 +308,7 @@ class Node:
             self._offers.pop().close(self._snapshots)
         self.flush_if_due()
         self.lead.look()
+        self._tells = self.raft.has_news
         self._turned_at = trio.current_time()
 
     # What comes in
@@ -367,7 +375,8 @@ class Node:
 
     async def _carry_out(self) -> bool:
         """Do what raft's rules ask for, in the order of their contract; False if there was no room to save it."""
-        ready = self.raft.ready()
+        ready = self.raft.ready(news=self._tells)
+        self._tells = False
         if ready.messages:
             self._send(ready.messages)
         if ready.snapshot is not None:

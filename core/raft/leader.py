@@ -135,15 +135,25 @@ class Leader:
 
     # To the followers
 
-    def flush(self) -> None:
-        """Send what there is to send: once a turn, so that what came together leaves together."""
+    def flush(self, *, news: bool) -> None:
+        """Send what there is to send: once a turn, so that what came together leaves together. Word of a commit leaves
+        without entries only if it is asked for (`news`)."""
         if self.reads.waiting:
             began = self.reads.begin(self._state.commit)
             if not self._finish_reads() and began:
                 self._heartbeat()
         made: dict[int, Append] = {}
         for member, progress in self.progress.items():
-            self._send(member, progress, made)
+            self._send(member, progress, made, news=news)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether a follower could be told of a commit."""
+        commit = self._state.commit
+        return any(
+            progress.told < commit and progress.mode is Mode.REPLICATE and progress.may_send
+            for progress in self.progress.values()
+        )
 
     def _heartbeat(self) -> None:
         state = self._state
@@ -152,8 +162,17 @@ class Leader:
             commit = min(progress.match, state.commit)
             state.outbox.append((member, Heartbeat(state.term, commit, self.reads.current)))
 
-    def _send(self, member: int, progress: Progress, made: dict[int, Append], *, even_nothing: bool = False) -> None:
-        """Send entries as far as the window allows, or at least word of a commit, or (`even_nothing`) a question.
+    def _send(
+        self,
+        member: int,
+        progress: Progress,
+        made: dict[int, Append],
+        *,
+        news: bool = True,
+        even_nothing: bool = False,
+    ) -> None:
+        """Send entries as far as the window allows, or at least word of a commit (`news`), or a question
+        (`even_nothing`).
 
         `made` are the messages of this moment by the place before their entries: members that are equally far get one
         and the same, which can be encoded once.
@@ -162,8 +181,8 @@ class Leader:
         log = state.log
         while progress.may_send:
             previous = progress.next - 1
-            news = progress.told < state.commit and progress.mode is Mode.REPLICATE
-            if previous >= log.last_index and not (even_nothing or news or progress.mode is Mode.PROBE):
+            told = not news or progress.told >= state.commit
+            if previous >= log.last_index and told and not (even_nothing or progress.mode is Mode.PROBE):
                 return
             if previous < log.floor:
                 self._send_snapshot(member, progress)

@@ -167,6 +167,11 @@ class Raft(State):
         return self._lead is not None and not self._lead.transferee
 
     @property
+    def has_news(self) -> bool:
+        """Whether this leader could tell a follower of a commit now."""
+        return self._lead is not None and self._lead.has_news
+
+    @property
     def lead(self) -> Leader | None:
         """The leader's knowledge, to look at; None if this member does not lead."""
         return self._lead
@@ -310,11 +315,15 @@ class Raft(State):
 
     # The driver's turn
 
-    def ready(self) -> Ready:
-        """What is to be done now; false if nothing. Everything is handed out once."""
+    def ready(self, *, news: bool = True) -> Ready:
+        """What is to be done now; false if nothing. Everything is handed out once.
+
+        Without `news`, word of a commit leaves only along with entries: whoever expects some gives it a moment to wait
+        for them, and as long as `has_news` calls again soon. Followers have then one message to answer, not two.
+        """
         lead = self._lead
         if lead is not None:
-            lead.flush()
+            lead.flush(news=news)
         entries = self.log.unsaved()
         told = (self.term, self.vote)
         save = bool(entries) or told != self._told or self._snapshot is not None
