@@ -35,7 +35,7 @@ from core.node.inbox import FromRaft, Handed, Hashed, Inbox, Refused
 from core.node.lead import Lead
 from core.node.offer import Offer
 from core.node.pace import Pace
-from core.node.peers import Frame, NoPeers, Peers
+from core.node.peers import Frame, NoPeers, Peers, post
 from core.node.proposing import NO_LEADER, STOPPING, Proposer
 from core.node.queue import Done, Proposal, size_of
 from core.node.retention import Retention
@@ -44,7 +44,7 @@ from core.node.shipping import ship
 from core.node.timing import Counts, Timing, Timings
 from core.raft.machine import Raft, Ready, Role
 from core.raft.members import Standing
-from core.raft.messages import InstallSnapshot, Message, MessageError, to_bytes
+from core.raft.messages import InstallSnapshot, Message, MessageError
 from core.store_lmdb.errors import DiskFullError
 from core.watch.hub import Hub
 
@@ -398,14 +398,8 @@ class Node:
         return True
 
     def _send(self, messages: Sequence[tuple[int, Message]]) -> None:
-        encoded: tuple[Message | None, bytes] = None, b""
-        for member, message in messages:
-            if isinstance(message, InstallSnapshot):
-                self._ship(member, message)
-                continue
-            if message is not encoded[0]:  # what goes to several members is one message
-                encoded = message, to_bytes(message)
-            self._peers.send(member, Frame.RAFT, encoded[1])
+        for member, message in post(self._peers, messages):
+            self._ship(member, message)
 
     def _ship(self, member: int, message: InstallSnapshot) -> None:
         def done(arrived: bool) -> None:

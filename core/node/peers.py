@@ -1,8 +1,10 @@
 """What the node asks of its links to the other members; `core.peer` fulfils it."""
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Sequence
 from enum import IntEnum
 from typing import Any, Protocol
+
+from core.raft.messages import InstallSnapshot, Message, to_bytes
 
 
 class Frame(IntEnum):
@@ -33,6 +35,22 @@ class Peers(Protocol):
     async def send_snapshot(self, member: int, content: Any, pieces: AsyncIterable[bytes]) -> None:
         """Bring a snapshot; returns when the member has installed it. Any failure is an OSError that says why."""
         ...
+
+
+def post(peers: Peers, messages: Sequence[tuple[int, Message]]) -> list[tuple[int, InstallSnapshot]]:
+    """Send raft's messages, but for those that take a whole state along: these are returned. What goes to several
+    members in a row is encoded once."""
+    states: list[tuple[int, InstallSnapshot]] = []
+    last: Message | None = None
+    encoded = b""
+    for member, message in messages:
+        if isinstance(message, InstallSnapshot):
+            states.append((member, message))
+            continue
+        if message is not last:
+            last, encoded = message, to_bytes(message)
+        peers.send(member, Frame.RAFT, encoded)
+    return states
 
 
 class NoPeers:
