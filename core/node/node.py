@@ -31,6 +31,7 @@ from core.node.errors import (
 from core.node.fence import Fence
 from core.node.flushing import Flusher
 from core.node.headroom import Headroom
+from core.node.hearing import Hearing
 from core.node.inbox import FromRaft, Handed, Hashed, Inbox, Refused
 from core.node.lead import Lead
 from core.node.offer import Offer
@@ -50,8 +51,6 @@ from core.watch.hub import Hub
 
 STEPS_AT_ONCE = 256
 """Messages taken in one turn."""
-ALIVE_SECONDS = 2.0
-"""Who was heard of within this time counts as alive."""
 STOP_SECONDS = 3.0
 """How long a member that stops waits for what is under way, and for another to take the lead."""
 YIELD_SECONDS = 0.005
@@ -96,6 +95,8 @@ class Node:
         self._peers = peers or NoPeers()
         self._snapshots = snapshots
         self._tick_seconds = tick_seconds
+        self._hearing = Hearing()
+        self.is_alive = self._hearing.is_alive
         self._proposer = Proposer(raft, keyspace, clock, headroom, first_token, self.is_alive)
         self._confirmations = Confirmations(first_token)
         self._retention = Retention()
@@ -117,8 +118,6 @@ class Node:
         """The next turn tells the followers of a commit, if nothing took the word along."""
         self._ticks = 0
         self._stop_by: float | None = None
-        self._heard: dict[int, float] = {}
-        """When each other member was last heard of."""
         self._turned_at = trio.current_time()
 
     # For services
@@ -156,10 +155,6 @@ class Node:
     def forwarded(self) -> int:
         """Commands sent to the leader since the start."""
         return self._proposer.forwarded.total
-
-    def is_alive(self, member: int) -> bool:
-        """Whether another member was heard of lately."""
-        return trio.current_time() - self._heard.get(member, -ALIVE_SECONDS) < ALIVE_SECONDS
 
     def is_stuck(self, seconds: float) -> bool:
         """Whether commands wait and none was carried out for so long: the disk hangs."""
@@ -231,6 +226,10 @@ class Node:
         finally:
             if not offer.taken:  # the link broke: what nobody took is nobody's
                 offer.close(self._snapshots)
+
+    def miss(self, sender: int) -> None:
+        """The connection on which another member was heard ended."""
+        self._order(partial(self.raft.miss, sender))
 
     # The loop
 
@@ -325,7 +324,7 @@ class Node:
             order()
         for _ in range(min(len(self.inbox), STEPS_AT_ONCE)):
             item = self.inbox.take()
-            self._heard[item.sender] = trio.current_time()
+            self._hearing.note(item.sender)
             if isinstance(item, FromRaft):
                 self._hear(item.sender, item.message)
             elif isinstance(item, Handed):
@@ -349,7 +348,7 @@ class Node:
         if not offer.closed:
             offer.taken = True
             self._offers.append(offer)
-            self._heard[offer.sender] = trio.current_time()
+            self._hearing.note(offer.sender)
             self._hear(offer.sender, offer.message)
 
     def _order(self, order: Callable[[], None]) -> None:

@@ -36,6 +36,10 @@ def _ignore() -> None:
     return None
 
 
+def _ignore_member(_: int) -> None:
+    return None
+
+
 class Links:
     """The links of one process to the other members of its cluster."""
 
@@ -48,6 +52,7 @@ class Links:
         connect: MakeContext | None = None,
         is_revoked: IsRevoked = _nobody,
         removed: Callable[[], None] = _ignore,
+        lost: Callable[[int], None] = _ignore_member,
         limits: Limits | None = None,
         chance: random.Random | None = None,
     ) -> None:
@@ -57,8 +62,9 @@ class Links:
         `install(sender, content, pieces)` takes a snapshot; PeerRefusedError from it is told to the sender, and what
         the pieces raise (PeerError) may pass through it. `connect` makes the TLS context for new connections, from
         the files as they are then; without it only plain peers on loopback can be reached. `is_revoked` is asked at
-        each handshake. `removed` is called when a member says that this one was removed from the cluster. `chance`
-        spreads the attempts to connect.
+        each handshake. `removed` is called when a member says that this one was removed from the cluster, `lost` when
+        the connection on which a member is heard ended and no newer one took its place. `chance` spreads the attempts
+        to connect.
         """
         self.identity = identity
         self.limits = limits or Limits()
@@ -68,6 +74,7 @@ class Links:
         self._receive = receive
         self._install = install
         self._removed = removed
+        self._lost = lost
         self._chance = chance or random.Random(secrets.randbits(64))  # noqa: S311
         self._dialler = Dialler(self.register, self.instance, connect and Contexts(connect), is_revoked, self.limits)
         self._outgoing: dict[int, Outgoing] = {}
@@ -252,6 +259,7 @@ class Links:
         finally:
             if self._incoming.get(sender) is incoming:
                 del self._incoming[sender]
+                self._lost(sender)
 
     async def accepted_snapshot(self, connection: Connection) -> None:
         """Take a snapshot that a member sends, to its end."""

@@ -37,6 +37,8 @@ from core.raft.state import NotLeaderError, Role, Settings, State
 __all__ = ["ChangeRefusedError", "NotLeaderError", "Raft", "Ready", "Role", "Settings", "TransferError"]
 
 DEFAULTS = Settings()
+MISSED_TICKS = 2
+"""A leader whose connection broke has one tick to so many to be heard again: drawn by chance, as all waiting is."""
 
 
 class Ready(msgspec.Struct, frozen=True, gc=False):
@@ -104,6 +106,13 @@ class Raft(State):
         self.wait_anew()
         self._ballot = election.ask(self)
         self._count()
+
+    def miss(self, member: int) -> None:
+        """The connection on which `member` was heard broke, as it does when its process ends. If it leads, wait for a
+        word of it for a moment only, and do not protect it from who would replace it: those who hear it still do."""
+        if member == self.leader and self.role is Role.FOLLOWER:
+            self.elapsed = max(self.elapsed, self.settings.election_ticks)
+            self.patience = self.elapsed + 1 + self.random.randrange(MISSED_TICKS)
 
     def resign(self) -> None:
         """Lead no longer, for example because the disk is full: others will elect one of them."""

@@ -11,7 +11,7 @@ from core.raft.members import Standing
 from core.raft.messages import Entry, InstallSnapshot, Message
 from core.raft.reads import Read
 from tests.raft.simulator.hardware import Hardware
-from tests.raft.simulator.letters import Change, HandOver, Outcome, Parcel, Query, Write
+from tests.raft.simulator.letters import Change, HandOver, Miss, Outcome, Parcel, Query, Write
 from tests.raft.simulator.loop import Crash
 from tests.raft.simulator.snapshots import parcel
 from tests.raft.simulator.state import State, applied, encode
@@ -180,6 +180,9 @@ class Process:
     def _take_parcel(self, sender: int, letter: Parcel) -> None:
         self._incoming[letter.state.index] = letter.state
         self.raft.step(sender, letter.message)
+
+    def _take_miss(self, sender: int, miss: Miss) -> None:
+        self.raft.miss(miss.member)
 
     def _take_outcome(self, sender: int, outcome: Outcome) -> None:
         self.raft.snapshot_done(outcome.receiver, outcome.arrived)
@@ -395,9 +398,11 @@ class Process:
         self.world.totals.unknown += len(self.writes)
         if self.world.network.inboxes.get(self.member) == self.receive:
             del self.world.network.inboxes[self.member]
+        self.world.network.break_off(self.member)
 
 
 TAKE: dict[type, Callable[[Process, int, Any], None]] = {
     Write: Process._take_write, Query: Process._take_query, Change: Process._take_change,
-    HandOver: Process._take_hand_over, Parcel: Process._take_parcel, Outcome: Process._take_outcome,
+    HandOver: Process._take_hand_over, Miss: Process._take_miss, Parcel: Process._take_parcel,
+    Outcome: Process._take_outcome,
 }  # fmt: skip
