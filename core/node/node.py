@@ -100,7 +100,9 @@ class Node:
         self._proposer = Proposer(raft, keyspace, clock, headroom, first_token, self.is_alive)
         self._confirmations = Confirmations(first_token)
         self._retention = Retention()
-        self._flusher = Flusher(state, log, keyspace, headroom, self._retention, self.timings.flush, lambda: self.alone)
+        self._flusher = Flusher(
+            state, log, keyspace, headroom, self._retention, self.timings.flush, lambda: self.alone, lambda: self.leads
+        )
         self.flush = self._flusher.flush
         self.flush_if_due = self._flusher.flush_if_due
         self._saver = Saver(log, headroom, self.pace, self.timings.commit)
