@@ -60,6 +60,7 @@ class Peering:
             connect=client_contexts(config),
             is_revoked=keyspace.is_revoked,
             removed=self._removed.set,
+            lost=self._lost,
         )
 
     def attach(self, node: Node) -> None:
@@ -136,6 +137,10 @@ class Peering:
             self._attached.receive(sender, kind, content)
         except ValueError as error:
             raise FrameError(str(error)) from error
+
+    def _lost(self, sender: int) -> None:
+        if self._node is not None:
+            self._node.miss(sender)
 
     async def _install(self, sender: int, content: Any, pieces: AsyncIterator[bytes]) -> None:
         try:

@@ -10,7 +10,7 @@ from core.kv.commands import Command
 from core.node.errors import ProposalError
 from core.node.forwarding import read_forward, read_refusal
 from core.node.peers import Frame
-from core.raft.messages import Append, Message, from_plain
+from core.raft.messages import Append, Message, from_bytes
 
 INBOX_FRAMES = 8192
 INBOX_BYTES = 128 << 20
@@ -98,8 +98,8 @@ class Inbox:
 def read(sender: int, kind: int, content: Any) -> Item:
     """What a frame holds; ValueError if it is not what its kind says."""
     try:
-        if kind == Frame.RAFT:
-            message = from_plain(content)
+        if kind == Frame.RAFT and isinstance(content, bytes):
+            message = from_bytes(content)
             size = sum(len(entry.data) for entry in message.entries) if isinstance(message, Append) else 0
             return FromRaft(sender, message, size)
         if kind == Frame.FORWARD:

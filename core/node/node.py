@@ -31,11 +31,12 @@ from core.node.errors import (
 from core.node.fence import Fence
 from core.node.flushing import Flusher
 from core.node.headroom import Headroom
+from core.node.hearing import Hearing
 from core.node.inbox import FromRaft, Handed, Hashed, Inbox, Refused
 from core.node.lead import Lead
 from core.node.offer import Offer
 from core.node.pace import Pace
-from core.node.peers import Frame, NoPeers, Peers
+from core.node.peers import Frame, NoPeers, Peers, post
 from core.node.proposing import NO_LEADER, STOPPING, Proposer
 from core.node.queue import Done, Proposal, size_of
 from core.node.retention import Retention
@@ -44,14 +45,12 @@ from core.node.shipping import ship
 from core.node.timing import Counts, Timing, Timings
 from core.raft.machine import Raft, Ready, Role
 from core.raft.members import Standing
-from core.raft.messages import InstallSnapshot, Message, MessageError, to_plain
+from core.raft.messages import InstallSnapshot, Message, MessageError
 from core.store_lmdb.errors import DiskFullError
 from core.watch.hub import Hub
 
 STEPS_AT_ONCE = 256
 """Messages taken in one turn."""
-ALIVE_SECONDS = 2.0
-"""Who was heard of within this time counts as alive."""
 STOP_SECONDS = 3.0
 """How long a member that stops waits for what is under way, and for another to take the lead."""
 YIELD_SECONDS = 0.005
@@ -96,6 +95,8 @@ class Node:
         self._peers = peers or NoPeers()
         self._snapshots = snapshots
         self._tick_seconds = tick_seconds
+        self._hearing = Hearing()
+        self.is_alive = self._hearing.is_alive
         self._proposer = Proposer(raft, keyspace, clock, headroom, first_token, self.is_alive)
         self._confirmations = Confirmations(first_token)
         self._retention = Retention()
@@ -113,10 +114,10 @@ class Node:
         """Snapshots of this turn."""
         self.lead = Lead(raft, self.counts)
         self._wake = trio.Event()
+        self._tells = False
+        """The next turn tells the followers of a commit, if nothing took the word along."""
         self._ticks = 0
         self._stop_by: float | None = None
-        self._heard: dict[int, float] = {}
-        """When each other member was last heard of."""
         self._turned_at = trio.current_time()
 
     # For services
@@ -154,10 +155,6 @@ class Node:
     def forwarded(self) -> int:
         """Commands sent to the leader since the start."""
         return self._proposer.forwarded.total
-
-    def is_alive(self, member: int) -> bool:
-        """Whether another member was heard of lately."""
-        return trio.current_time() - self._heard.get(member, -ALIVE_SECONDS) < ALIVE_SECONDS
 
     def is_stuck(self, seconds: float) -> bool:
         """Whether commands wait and none was carried out for so long: the disk hangs."""
@@ -230,6 +227,10 @@ class Node:
             if not offer.taken:  # the link broke: what nobody took is nobody's
                 offer.close(self._snapshots)
 
+    def miss(self, sender: int) -> None:
+        """The connection on which another member was heard ended."""
+        self._order(partial(self.raft.miss, sender))
+
     # The loop
 
     async def start(self) -> bool:
@@ -259,6 +260,10 @@ class Node:
                     self._turned_at = trio.current_time()
                     if self.waiting > 1:
                         await trio.lowlevel.checkpoint()  # where two come, more are coming: let them join the batch
+                elif self._tells and not self._proposer.may_hand_on:
+                    # Whoever was just answered may ask for more, which would take the word of the commit along.
+                    await trio.lowlevel.checkpoint()
+                    await trio.lowlevel.checkpoint()
                 await self._turn()
                 if self._proposer.may_hand_on:
                     await trio.lowlevel.checkpoint()
@@ -287,6 +292,7 @@ class Node:
             or self.inbox
             or self._orders
             or self._ticks
+            or self._tells
             or (self._confirmations.is_new and self.raft.leader)
         )
 
@@ -301,6 +307,7 @@ class Node:
             self._offers.pop().close(self._snapshots)
         self.flush_if_due()
         self.lead.look()
+        self._tells = self.raft.has_news
         self._turned_at = trio.current_time()
 
     # What comes in
@@ -317,7 +324,7 @@ class Node:
             order()
         for _ in range(min(len(self.inbox), STEPS_AT_ONCE)):
             item = self.inbox.take()
-            self._heard[item.sender] = trio.current_time()
+            self._hearing.note(item.sender)
             if isinstance(item, FromRaft):
                 self._hear(item.sender, item.message)
             elif isinstance(item, Handed):
@@ -341,7 +348,7 @@ class Node:
         if not offer.closed:
             offer.taken = True
             self._offers.append(offer)
-            self._heard[offer.sender] = trio.current_time()
+            self._hearing.note(offer.sender)
             self._hear(offer.sender, offer.message)
 
     def _order(self, order: Callable[[], None]) -> None:
@@ -367,12 +374,10 @@ class Node:
 
     async def _carry_out(self) -> bool:
         """Do what raft's rules ask for, in the order of their contract; False if there was no room to save it."""
-        ready = self.raft.ready()
+        ready = self.raft.ready(news=self._tells)
+        self._tells = False
         if ready.messages:
             self._send(ready.messages)
-            # A commit in line would keep the links from sending: let them go first.
-            await trio.lowlevel.checkpoint()
-            await trio.lowlevel.checkpoint()
         if ready.snapshot is not None:
             self._install(ready)
         self._applier.note(ready.entries)
@@ -392,11 +397,8 @@ class Node:
         return True
 
     def _send(self, messages: Sequence[tuple[int, Message]]) -> None:
-        for member, message in messages:
-            if isinstance(message, InstallSnapshot):
-                self._ship(member, message)
-            else:
-                self._peers.send(member, Frame.RAFT, to_plain(message))
+        for member, message in post(self._peers, messages):
+            self._ship(member, message)
 
     def _ship(self, member: int, message: InstallSnapshot) -> None:
         def done(arrived: bool) -> None:

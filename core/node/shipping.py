@@ -9,7 +9,7 @@ from core.node.disk import Snapshots
 from core.node.peers import Peers
 from core.node.retention import Retention
 from core.raft import members
-from core.raft.messages import InstallSnapshot, Snapshot, to_plain
+from core.raft.messages import InstallSnapshot, Snapshot, to_bytes
 from core.store_lmdb.errors import StoreError
 
 _logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ async def ship(
     arrived = False
     try:
         async with aclosing(snapshots.outgoing(place, keyspace.revision)) as pieces:
-            await peers.send_snapshot(member, to_plain(InstallSnapshot(term, place)), pieces)
+            await peers.send_snapshot(member, to_bytes(InstallSnapshot(term, place)), pieces)
         arrived = True
     except (OSError, StoreError) as error:
         _logger.warning("snapshot not delivered", extra={"member": f"{member:x}", "why": str(error)})

@@ -1,7 +1,9 @@
 """Whole states on their way between members: made from this one's, or received and put in its place."""
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
+from pathlib import Path
+from subprocess import PIPE
 
 import trio
 
@@ -10,17 +12,22 @@ from core.raft.messages import HardState, Snapshot
 from core.store_lmdb import snapshot
 from core.store_lmdb.directory import DataDirectory
 from core.store_lmdb.errors import SnapshotError
-from core.store_lmdb.reception import Reception
+from core.store_lmdb.reception import Reception, command, outcome
 from core.store_lmdb.state import StateStore
 
 _logger = logging.getLogger(__name__)
 
 
+Fill = Callable[[Path, AsyncIterator[bytes]], Awaitable[bytes]]
+
+
 class Snapshots:
     """The states of one data directory. One snapshot comes in at a time; others wait for it to end."""
 
-    def __init__(self, directory: DataDirectory) -> None:
+    def __init__(self, directory: DataDirectory, fill: Fill | None = None) -> None:
+        """`fill` brings the pieces of a snapshot into a new state, and returns what `outcome` reads."""
         self._directory = directory
+        self._fill = fill or fill_apart
         self._receiving = trio.Semaphore(1)  # not a lock: who lets go is often not who took
 
     def outgoing(self, place: Snapshot, revision: int) -> AsyncGenerator[bytes]:
@@ -43,15 +50,12 @@ class Snapshots:
         reception = None
         try:
             reception = Reception(self._directory)
-            async for piece in pieces:
-                reception.write(piece)
-            header = await trio.to_thread.run_sync(reception.check)
+            header = outcome(await self._fill(reception.path, pieces))
             if (header.index, header.term) != (place.index, place.term):
                 raise SnapshotError(f"the snapshot is of entry {header.index}, {place.index} was announced")
             if int(header.cluster, 16) != self._directory.identity.cluster:
                 raise SnapshotError("the snapshot is of another cluster")
-            for _ in reception.fill():
-                await trio.lowlevel.checkpoint()
+            reception.open()
         except BaseException:
             if reception is not None:
                 self.close(reception)
@@ -71,6 +75,27 @@ class Snapshots:
         """Let go of a reception, and begin the next."""
         reception.close()
         self._receiving.release()
+
+
+async def fill_apart(path: Path, pieces: AsyncIterator[bytes]) -> bytes:
+    """Have a state filled by a process of its own; cancelled, the process is ended."""
+    process = await trio.lowlevel.open_process(command(path), stdin=PIPE, stdout=PIPE)
+    if process.stdin is None or process.stdout is None:
+        raise RuntimeError("a process without the pipes that were asked for")
+    async with process.stdin, process.stdout:
+        try:
+            try:
+                async for piece in pieces:
+                    await process.stdin.send_all(piece)
+            except trio.BrokenResourceError:
+                pass  # it has said why it wants no more
+            await process.stdin.aclose()
+            said = b"".join([part async for part in process.stdout])
+        finally:
+            process.kill()
+            with trio.CancelScope(shield=True):
+                await process.wait()
+    return said
 
 
 async def _yielding(first: bytes, pieces: Generator[bytes]) -> AsyncGenerator[bytes]:

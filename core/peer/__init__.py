@@ -16,7 +16,7 @@ connections counts, and where only one of two can reach the other, what it sends
 HTTP/1.1 (`upgrade.py`: who calls whom, of which cluster, speaking which versions), becomes frames (`frames.py`: kind,
 length, checksum, CBOR), and lives on: the dialling side pings every beat, the accepting side answers and says every
 beat that it lives, so that the silent are told from the idle. A silent connection is closed; a lost one is made anew
-with growing pauses, the URLs of a member in turn.
+with growing pauses, the URLs of a member in turn. What goes to several members in a row is encoded once.
 
 What it promises. `receive` is given whole, undamaged, plain values from a member that was let in, in the order in which
 it sent them on one connection; what was queued when a connection broke is lost, and raft repeats what matters. Members

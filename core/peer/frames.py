@@ -45,15 +45,10 @@ _BEFORE = struct.Struct(">2sBBI")
 _CHECKSUM = struct.Struct(">I")
 
 
-def header(kind: int, body: bytes) -> bytes:
-    """What goes before a body."""
-    before = _BEFORE.pack(MAGIC, FORMAT, kind, len(body))
-    return before + _CHECKSUM.pack(zlib.crc32(body, zlib.crc32(before)))
-
-
 def frame(kind: int, body: bytes) -> bytes:
     """A whole frame."""
-    return header(kind, body) + body
+    before = _BEFORE.pack(MAGIC, FORMAT, kind, len(body))
+    return b"".join((before, _CHECKSUM.pack(zlib.crc32(body, zlib.crc32(before))), body))
 
 
 class FrameReader:

@@ -86,7 +86,7 @@ class Incoming:
         if kind < frames.OWN:
             self._receive(self.sender, kind, plain.decode(body))
         elif kind == frames.PING:
-            self._outbox.put(frames.PONG, body)
+            self._outbox.put(frames.frame(frames.PONG, body))
         else:
             raise FrameError(f"it sent a frame of kind {kind}, which has no business here")
 
@@ -95,5 +95,5 @@ class Incoming:
             if self._quiet >= self._limits.silent_beats:
                 raise LinkLostError(f"it has been silent for {self._limits.silent_beats * self._limits.beat_s:g} s")
             self._quiet += 1
-            self._outbox.put(frames.PULSE, b"")
+            self._outbox.put(frames.frame(frames.PULSE, b""))
             await trio.sleep(self._limits.beat_s)

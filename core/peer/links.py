@@ -7,9 +7,10 @@ from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 
 import trio
 
+from core.peer import plain
 from core.peer.connection import Connection, Dialler
 from core.peer.errors import PeerError, PeerRefusedError
-from core.peer.frames import OWN
+from core.peer.frames import OWN, frame
 from core.peer.identity import Address, LinkState, PeerIdentity
 from core.peer.incoming import Incoming, Receive
 from core.peer.limits import Limits
@@ -35,6 +36,10 @@ def _ignore() -> None:
     return None
 
 
+def _ignore_member(_: int) -> None:
+    return None
+
+
 class Links:
     """The links of one process to the other members of its cluster."""
 
@@ -47,6 +52,7 @@ class Links:
         connect: MakeContext | None = None,
         is_revoked: IsRevoked = _nobody,
         removed: Callable[[], None] = _ignore,
+        lost: Callable[[int], None] = _ignore_member,
         limits: Limits | None = None,
         chance: random.Random | None = None,
     ) -> None:
@@ -56,8 +62,9 @@ class Links:
         `install(sender, content, pieces)` takes a snapshot; PeerRefusedError from it is told to the sender, and what
         the pieces raise (PeerError) may pass through it. `connect` makes the TLS context for new connections, from
         the files as they are then; without it only plain peers on loopback can be reached. `is_revoked` is asked at
-        each handshake. `removed` is called when a member says that this one was removed from the cluster. `chance`
-        spreads the attempts to connect.
+        each handshake. `removed` is called when a member says that this one was removed from the cluster, `lost` when
+        the connection on which a member is heard ended and no newer one took its place. `chance` spreads the attempts
+        to connect.
         """
         self.identity = identity
         self.limits = limits or Limits()
@@ -67,6 +74,7 @@ class Links:
         self._receive = receive
         self._install = install
         self._removed = removed
+        self._lost = lost
         self._chance = chance or random.Random(secrets.randbits(64))  # noqa: S311
         self._dialler = Dialler(self.register, self.instance, connect and Contexts(connect), is_revoked, self.limits)
         self._outgoing: dict[int, Outgoing] = {}
@@ -74,6 +82,8 @@ class Links:
         self._sending: dict[int, set[trio.CancelScope]] = {}
         self._receiving: dict[int, Receiving] = {}
         self._nursery: trio.Nursery | None = None
+        self._last: tuple[int, Plain, bytes] = OWN, None, b""
+        """Kind and content of the last frame that was made of bytes, and that frame."""
 
     def follow(self, members: Mapping[int, Address], removed: Iterable[int] = ()) -> None:
         """Be linked with these members, and no others, from now on.
@@ -117,7 +127,16 @@ class Links:
         if not 0 <= kind < OWN:
             raise ValueError(f"kind {kind} is not from 0 to {OWN - 1}")
         outgoing = self._outgoing.get(member)
-        return outgoing is not None and outgoing.send(kind, content)
+        return outgoing is not None and outgoing.send(self._frame(kind, content))
+
+    def _frame(self, kind: int, content: Plain) -> bytes:
+        """What goes to several members in a row is encoded, and its checksum taken, once."""
+        if content is self._last[1] and kind == self._last[0]:
+            return self._last[2]
+        made = frame(kind, plain.encode(content))
+        if isinstance(content, bytes):
+            self._last = kind, content, made
+        return made
 
     async def send_snapshot(self, member: int, content: Plain, pieces: AsyncIterable[bytes]) -> None:
         """Send a snapshot on a connection of its own, as fast as it is taken; returns once it is installed there.
@@ -240,6 +259,7 @@ class Links:
         finally:
             if self._incoming.get(sender) is incoming:
                 del self._incoming[sender]
+                self._lost(sender)
 
     async def accepted_snapshot(self, connection: Connection) -> None:
         """Take a snapshot that a member sends, to its end."""

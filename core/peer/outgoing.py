@@ -12,7 +12,6 @@ from core.peer.errors import FrameError, LinkLostError, PeerError, PeerRefusedEr
 from core.peer.frames import FrameReader
 from core.peer.identity import Address
 from core.peer.outbox import Outbox
-from core.peer.plain import Plain
 from core.peer.reasons import Reason
 from core.peer.together import first_failure
 from core.peer.upgrade import LINK
@@ -60,18 +59,18 @@ class Outgoing:
         self._told: set[str] = set()
         self._hurry = trio.lowlevel.ParkingLot()
 
-    def send(self, kind: int, content: Plain) -> bool:
-        """Queue a frame; False if it was dropped."""
+    def send(self, frame: bytes) -> bool:
+        """Send or queue a frame; False if it was dropped."""
         if self._outbox is None:
             self.dropped += 1
             return False
-        body = plain.encode(content)
-        if len(body) > self._limits.frame_bytes:
+        size = len(frame) - frames.HEADER.size
+        if size > self._limits.frame_bytes:
             _logger.error(
                 "a message to a member is too large to be sent",
-                extra={"member": self.address.name, "bytes": len(body), "limit": self._limits.frame_bytes},
+                extra={"member": self.address.name, "bytes": size, "limit": self._limits.frame_bytes},
             )
-        elif self._outbox.put(kind, body):
+        elif self._outbox.put(frame):
             return True
         self.dropped += 1
         return False
@@ -198,5 +197,5 @@ class Outgoing:
             if len(self._pings) >= PINGS:
                 del self._pings[next(iter(self._pings))]
             self._pings[number] = trio.current_time()
-            outbox.put(frames.PING, plain.encode(number))
+            outbox.put(frames.frame(frames.PING, plain.encode(number)))
             await trio.sleep(self._limits.beat_s)

@@ -5,6 +5,7 @@ and it returns one record of at most 16 KiB a call, each with a turn of the sche
 """
 
 import logging
+import os
 import ssl
 from collections.abc import Callable
 
@@ -87,6 +88,14 @@ class Contexts:
         return self._context
 
 
+def write_now(stream: trio.SocketStream, data: bytes) -> int:
+    """How many bytes the kernel took at once; none if the connection is broken, which the next `send_all` finds."""
+    try:
+        return os.write(stream.socket.fileno(), data)
+    except OSError:
+        return 0
+
+
 class TlsStream(trio.abc.Stream):
     """TLS over a connected socket. One task may read while another writes."""
 
@@ -141,9 +150,29 @@ class TlsStream(trio.abc.Stream):
                 view = view[self._object.write(view[:ENCRYPTED]) :]
             except ssl.SSLError as error:
                 raise trio.BrokenResourceError from error
-            if self._outgoing.pending >= ENCRYPTED or not view:
+            if self._outgoing.pending >= ENCRYPTED:
                 await self._flush()
+        await self._flush()
         self._torn = False
+
+    def send_now(self, data: bytes) -> bytes | None:
+        """Send without waiting, while no task is in `send_all`: None if all of it left, else what to give to `send_all`
+        for it to leave, in which what is encrypted already does not occur again."""
+        if self._torn:
+            return data
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[self._object.write(view) :]
+        except ssl.SSLError:
+            self._torn = True
+            return data
+        encrypted = self._outgoing.read()
+        sent = write_now(self.socket, encrypted)
+        if sent == len(encrypted):
+            return None
+        self._outgoing.write(encrypted[sent:])
+        return b""
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """What has come, at most `max_bytes`; empty at the end. Cancelled, it loses nothing.

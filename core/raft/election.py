@@ -2,7 +2,8 @@
 
 PreVote: a member asks whether it would win before it begins a term, so that one who was away, or is cut off in one
 direction, does not depose a leader that works. A member that hears from a leader ignores candidates altogether, unless
-the leader itself asked for the election; the leader in turn steps down when it does not hear a quorum (CheckQuorum).
+the leader itself asked for the election, or its connection to the leader broke (`Raft.miss`); the leader in turn steps
+down when it does not hear a quorum (CheckQuorum).
 """
 
 from core.raft.messages import PreVote, PreVoteReply, Vote, VoteReply

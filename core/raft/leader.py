@@ -135,14 +135,25 @@ class Leader:
 
     # To the followers
 
-    def flush(self) -> None:
-        """Send what there is to send: once a turn, so that what came together leaves together."""
+    def flush(self, *, news: bool) -> None:
+        """Send what there is to send: once a turn, so that what came together leaves together. Word of a commit leaves
+        without entries only if it is asked for (`news`)."""
         if self.reads.waiting:
             began = self.reads.begin(self._state.commit)
             if not self._finish_reads() and began:
                 self._heartbeat()
+        made: dict[int, Append] = {}
         for member, progress in self.progress.items():
-            self._send(member, progress)
+            self._send(member, progress, made, news=news)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether a follower could be told of a commit."""
+        commit = self._state.commit
+        return any(
+            progress.told < commit and progress.mode is Mode.REPLICATE and progress.may_send
+            for progress in self.progress.values()
+        )
 
     def _heartbeat(self) -> None:
         state = self._state
@@ -151,24 +162,43 @@ class Leader:
             commit = min(progress.match, state.commit)
             state.outbox.append((member, Heartbeat(state.term, commit, self.reads.current)))
 
-    def _send(self, member: int, progress: Progress, *, even_nothing: bool = False) -> None:
-        """Send entries as far as the window allows, or at least word of a commit, or (`even_nothing`) a question."""
+    def _send(
+        self,
+        member: int,
+        progress: Progress,
+        made: dict[int, Append],
+        *,
+        news: bool = True,
+        even_nothing: bool = False,
+    ) -> None:
+        """Send entries as far as the window allows, or at least word of a commit (`news`), or a question
+        (`even_nothing`).
+
+        `made` are the messages of this moment by the place before their entries: members that are equally far get one
+        and the same, which can be encoded once.
+        """
         state = self._state
         log = state.log
         while progress.may_send:
             previous = progress.next - 1
-            news = progress.told < state.commit and progress.mode is Mode.REPLICATE
-            if previous >= log.last_index and not (even_nothing or news or progress.mode is Mode.PROBE):
+            told = not news or progress.told >= state.commit
+            if previous >= log.last_index and told and not (even_nothing or progress.mode is Mode.PROBE):
                 return
             if previous < log.floor:
                 self._send_snapshot(member, progress)
                 return
-            entries: tuple[Entry, ...] = ()
-            if previous < log.last_index:
-                entries = tuple(log.read(progress.next, log.last_index, state.settings.message_bytes))
-            state.outbox.append((member, Append(state.term, previous, log.term(previous), state.commit, entries)))
-            progress.sent(previous + len(entries), state.commit)
+            append = made.get(previous) or made.setdefault(previous, self._append(previous))
+            state.outbox.append((member, append))
+            progress.sent(previous + len(append.entries), state.commit)
             even_nothing = False
+
+    def _append(self, previous: int) -> Append:
+        """The entries behind a place, as many as one message carries."""
+        state, log = self._state, self._state.log
+        entries: tuple[Entry, ...] = ()
+        if previous < log.last_index:
+            entries = tuple(log.read(previous + 1, log.last_index, state.settings.message_bytes))
+        return Append(state.term, previous, log.term(previous), state.commit, entries)
 
     def _send_snapshot(self, member: int, progress: Progress) -> None:
         """Ask the driver to bring the state."""
@@ -209,7 +239,7 @@ class Leader:
             return
         progress.answered()
         if progress.match < self._state.log.last_index:
-            self._send(sender, progress, even_nothing=True)
+            self._send(sender, progress, {}, even_nothing=True)
         if reply.round:
             self.reads.acknowledge(sender, reply.round)
             self._finish_reads()
@@ -274,7 +304,8 @@ class Leader:
     def take_leave(self) -> None:
         """This leader is a voter no more: tell what is committed, and let who has most of the log go on at once."""
         state = self._state
+        made: dict[int, Append] = {}
         for member, progress in self.progress.items():
-            self._send(member, progress)
+            self._send(member, progress, made)
         successor = max(state.members.voters, key=self._match)
         state.outbox.append((successor, TimeoutNow(state.term)))

@@ -37,6 +37,8 @@ from core.raft.state import NotLeaderError, Role, Settings, State
 __all__ = ["ChangeRefusedError", "NotLeaderError", "Raft", "Ready", "Role", "Settings", "TransferError"]
 
 DEFAULTS = Settings()
+MISSED_TICKS = 2
+"""A leader whose connection broke has one tick to so many to be heard again: drawn by chance, as all waiting is."""
 
 
 class Ready(msgspec.Struct, frozen=True, gc=False):
@@ -105,6 +107,13 @@ class Raft(State):
         self._ballot = election.ask(self)
         self._count()
 
+    def miss(self, member: int) -> None:
+        """The connection on which `member` was heard broke, as it does when its process ends. If it leads, wait for a
+        word of it for a moment only, and do not protect it from who would replace it: those who hear it still do."""
+        if member == self.leader and self.role is Role.FOLLOWER:
+            self.elapsed = max(self.elapsed, self.settings.election_ticks)
+            self.patience = self.elapsed + 1 + self.random.randrange(MISSED_TICKS)
+
     def resign(self) -> None:
         """Lead no longer, for example because the disk is full: others will elect one of them."""
         if self._lead is not None:
@@ -165,6 +174,11 @@ class Raft(State):
     def may_propose(self) -> bool:
         """Whether this member leads, and is not handing over the lead."""
         return self._lead is not None and not self._lead.transferee
+
+    @property
+    def has_news(self) -> bool:
+        """Whether this leader could tell a follower of a commit now."""
+        return self._lead is not None and self._lead.has_news
 
     @property
     def lead(self) -> Leader | None:
@@ -310,11 +324,15 @@ class Raft(State):
 
     # The driver's turn
 
-    def ready(self) -> Ready:
-        """What is to be done now; false if nothing. Everything is handed out once."""
+    def ready(self, *, news: bool = True) -> Ready:
+        """What is to be done now; false if nothing. Everything is handed out once.
+
+        Without `news`, word of a commit leaves only along with entries: whoever expects some gives it a moment to wait
+        for them, and as long as `has_news` calls again soon. Followers have then one message to answer, not two.
+        """
         lead = self._lead
         if lead is not None:
-            lead.flush()
+            lead.flush(news=news)
         entries = self.log.unsaved()
         told = (self.term, self.vote)
         save = bool(entries) or told != self._told or self._snapshot is not None

@@ -1,12 +1,11 @@
 """The values that raft keeps and exchanges.
 
-Each message is a frozen structure; `to_plain` makes nested sequences of integers, booleans and bytes of it, which any
-encoding can carry (MessagePack, CBOR), and `from_plain` checks every type and range while it reads them back. `check`
-looks at what types cannot say.
+Each message is a frozen structure; `to_bytes` makes MessagePack of it, and `from_bytes` checks every type and range
+while it reads that back. `check` looks at what types cannot say.
 """
 
 from enum import IntEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
@@ -182,13 +181,15 @@ def _check_entries(message: Append) -> None:
                 raise MessageError(f"entry {index} names no members: {error}") from error
 
 
-def to_plain(message: Message) -> list[Any]:
-    """Nested lists and tuples of integers, booleans and bytes; the first element tells the kind of message."""
-    plain: list[Any] = msgspec.to_builtins(message, builtin_types=(bytes,))
-    return plain
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 
 
-def from_plain(plain: object) -> Message:
-    """The message; msgspec.ValidationError if it is none."""
-    message: Message = msgspec.convert(plain, Message, builtin_types=(bytes,))
-    return message
+def to_bytes(message: Message) -> bytes:
+    """An array, in which the first element tells the kind of message."""
+    return _ENCODER.encode(message)
+
+
+def from_bytes(data: bytes) -> Message:
+    """The message; msgspec.MsgspecError if it is none."""
+    return _DECODER.decode(data)

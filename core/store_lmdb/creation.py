@@ -5,7 +5,6 @@
     log/        the log environment with its journal (`log`, `journal`)
     state-N/    the state environment (`state`); the log says which N counts
     reserve     room that is given up when the disk is full (`room`)
-    incoming    a snapshot that another member is sending (`reception`)
 
 A directory without `format` is either new (empty), half made (`format.new` is there: begun and never used, so it is
 made again) or not ours. Other names in a directory of ours, such as the node's socket, are not looked at.
@@ -27,7 +26,7 @@ FORMAT = 2
 """Rises when an older program could no longer read the directory. 2: the log has a journal."""
 _OLDER = (1,)
 """What this program reads too; it goes on in its own."""
-LOCK, RESERVE, LOG, INCOMING = "lock", "reserve", "log", "incoming"
+LOCK, RESERVE, LOG = "lock", "reserve", "log"
 _FORMAT, _FORMAT_NEW, _STATE = "format", "format.new", "state-"
 _DEFAULT_NAMES = {"lost+found", "authority", "tls", "corenode.toml"}
 """What may be in a new directory: certificates and configuration are there before the first start."""

@@ -7,7 +7,6 @@ from typing import Self
 from core.raft.messages import HardState
 from core.store_lmdb.creation import (
     FILES,
-    INCOMING,
     LOCK,
     LOG,
     RESERVE,
@@ -74,7 +73,6 @@ class DataDirectory:
                 state = state_path(path, log.origin.generation)
                 _inspect(state)
                 remove_states(path, keep=state)
-                (path / INCOMING).unlink(missing_ok=True)
                 room.restore_reserve()
                 return cls(path, lock, identity, log, room)
             except BaseException:
@@ -95,19 +93,18 @@ class DataDirectory:
             f"one time; was one of them copied? Put {self.path} back whole, or restore a snapshot to an empty one."
         )
 
-    @property
-    def incoming(self) -> Path:
-        """Where a snapshot is kept while it comes in."""
-        return self.path / INCOMING
-
-    def begin_state(self) -> StateStore:
-        """An empty state beside the one in use, to be filled from a snapshot and then given to `install`."""
+    def new_state(self) -> Path:
+        """Where a state beside the one in use is to be made, from a snapshot, and then given to `install`."""
         path = state_path(self.path, self.log.origin.generation + 1)
         remove_environment(path)
-        return StateStore(path, create=True)
+        return path
+
+    def begin_state(self) -> StateStore:
+        """An empty state at `new_state`."""
+        return StateStore(self.new_state(), create=True)
 
     def install(self, state: StateStore, index: int, term: int, members: bytes, hard_state: HardState) -> None:
-        """Go on from a state made by `begin_state` that contains the log up to `index`; the log begins anew there."""
+        """Go on from a state made at `new_state` that contains the log up to `index`; the log begins anew there."""
         state.flush()
         generation = self.log.origin.generation + 1
         self.log.install(Origin(index, term, generation, members), hard_state)

@@ -14,7 +14,7 @@ from core.node import flushing, retention
 from core.node.errors import ChangeRefusedError, NoLeaderError, OutcomeUnknownError
 from core.node.peers import Frame
 from core.raft.members import Members, Standing
-from core.raft.messages import InstallSnapshot, Snapshot, to_plain
+from core.raft.messages import InstallSnapshot, Snapshot, to_bytes
 from core.store_lmdb.errors import DiskFullError
 from tests.node.together import Host, ask, confirmed, together, until
 
@@ -206,7 +206,7 @@ async def test_a_snapshot_without_its_state_is_refused(tmp_path: Path, autojump_
         follower = await cluster.follower()
         message = InstallSnapshot(9, Snapshot(100, 9, Members((1, 2, 3))))
         with pytest.raises(ValueError, match="without its state"):
-            follower.running.receive(1, Frame.RAFT, to_plain(message))
+            follower.running.receive(1, Frame.RAFT, to_bytes(message))
 
 
 async def test_a_cluster_grows_from_one_and_shrinks_again(

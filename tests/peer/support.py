@@ -85,6 +85,7 @@ class Member:
         self.got: list[tuple[int, int, Plain]] = []
         self.installed: list[tuple[int, Plain, bytes]] = []
         self.removals = 0
+        self.lost: list[int] = []
         self.revoked: set[int] = set()
         self.asked: list[tuple[str, str]] = []
         self.listeners: list[PeerListener] = []
@@ -97,6 +98,7 @@ class Member:
             connect=None if trust is None else trust.client,
             is_revoked=lambda serial: serial in self.revoked,
             removed=self.removed,
+            lost=self.lost.append,
             limits=limits,
             chance=random.Random(number),
         )

@@ -48,7 +48,8 @@ async def test_values_arrive_whole_and_in_order(workshop: Workshop, secure: bool
     assert [got for got in one.got if got[0] == 3] == [(3, 9, value) for value in values]
 
 
-async def test_what_cannot_be_sent_is_dropped_and_counted() -> None:
+async def test_what_cannot_be_sent_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.peer.outbox.write_now", lambda stream, data: 0)  # nothing leaves at once
     limits = Limits(frame_bytes=1000, queue_bytes=2000, beat_s=0.05, retry_first_s=0.005)
     one, two = Member(1, limits=limits), Member(2)
     async with running(one, two):
@@ -134,6 +135,19 @@ async def test_a_restarted_member_is_found_again_soon() -> None:
             assert one.links.send(2, 1, b"welcome")
             await until(lambda: again.got)
             nursery.cancel_scope.cancel()
+
+
+async def test_the_end_of_a_member_is_noticed() -> None:
+    one, two = Member(1), Member(2)
+    async with running(one):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(two.run)
+            introduce(one, two)
+            await until(lambda: one.linked(two) and two.linked(one))
+            assert not one.lost
+            nursery.cancel_scope.cancel()
+        await until(lambda: one.lost)
+    assert one.lost == [2]
 
 
 async def hangs_up(caller: Caller) -> None:

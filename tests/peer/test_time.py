@@ -118,7 +118,7 @@ async def test_a_silent_member_is_given_up_and_called_again(autojump_clock: Mock
         await trio.sleep(0.02)
         assert link.connected_since is None
         assert link.why_not == f"it has been silent for {SILENT_S:g} s"
-        assert not link.send(1, None)
+        assert not link.send(frame(1, plain.encode(None)))
         assert link.dropped >= 1
         await trio.sleep(1)
         assert link.connected_since is not None

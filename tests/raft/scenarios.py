@@ -118,6 +118,10 @@ class Interpreter:
         raft.change(int(whom), Standing[standing.upper()], " ".join(context).encode())
         self.stage.turn(int(member))
 
+    def _do_miss(self, member: str, whom: str) -> None:
+        self.stage.raft(int(member)).miss(int(whom))
+        self.stage.turn(int(member))
+
     def _do_transfer(self, member: str, whom: str) -> None:
         self.stage.raft(int(member)).transfer(int(whom))
         self.stage.turn(int(member))

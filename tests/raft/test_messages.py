@@ -20,8 +20,8 @@ from core.raft.messages import (
     MessageError,
     Snapshot,
     check,
-    from_plain,
-    to_plain,
+    from_bytes,
+    to_bytes,
 )
 
 NUMBERS = st.integers(0, (1 << 63) - 1)
@@ -40,7 +40,12 @@ def _any_of(kind: type[Message]) -> st.SearchStrategy[Message]:
 
 ANY = st.one_of(*map(_any_of, get_args(messages.Message)))
 PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.binary(max_size=4) | st.text(max_size=4) | st.floats(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(1 << 63), (1 << 64) - 1)
+    | st.binary(max_size=4)
+    | st.text(max_size=4)
+    | st.floats(),
     lambda inner: st.lists(inner, max_size=6),
     max_leaves=6,
 )
@@ -48,16 +53,16 @@ PLAIN = st.recursive(
 
 @given(ANY)
 def test_there_and_back(message: Message) -> None:
-    assert from_plain(to_plain(message)) == message
+    assert from_bytes(to_bytes(message)) == message
 
 
 @given(PLAIN | st.lists(st.integers(0, 14) | PLAIN, min_size=1, max_size=7))
 def test_garbage_is_refused_or_a_message(plain: object) -> None:
     try:
-        message = from_plain(plain)
-    except msgspec.ValidationError:
+        message = from_bytes(msgspec.msgpack.encode(plain))
+    except msgspec.MsgspecError:
         return
-    assert from_plain(to_plain(message)) == message
+    assert from_bytes(to_bytes(message)) == message
 
 
 @pytest.mark.parametrize(
@@ -65,7 +70,6 @@ def test_garbage_is_refused_or_a_message(plain: object) -> None:
     [
         [7, -1, 0, 0],
         [7, 1 << 63, 0, 0],
-        [7, 1, 1 << 70, 0],
         [7, 1, 0],
         [7, True, 0, 0],
         [99, 1, 0, 0],
@@ -76,7 +80,7 @@ def test_garbage_is_refused_or_a_message(plain: object) -> None:
 )
 def test_wrong_types_and_ranges_are_refused(plain: list[Any]) -> None:
     with pytest.raises(msgspec.ValidationError):
-        from_plain(plain)
+        from_bytes(msgspec.msgpack.encode(plain))
 
 
 @given(ANY)
@@ -116,8 +120,8 @@ def test_ids_have_64_bits() -> None:
     check(InstallSnapshot(1, Snapshot(1, 1, Members((1, (1 << 64) - 1)))))
 
 
-def test_plain_is_plain() -> None:
-    plain = to_plain(Append(2, 1, 1, 1, (Entry(2, 2, Kind.COMMANDS, b"x"),)))
-    assert plain == [5, 2, 1, 1, 1, ([2, 2, 0, b"x"],)]
-    assert to_plain(Heartbeat(1, 2, 3)) == [7, 1, 2, 3]
-    assert to_plain(AppendReply(1, 2)) == [6, 1, 2, False, 0, 0]
+def test_what_travels_is_an_array_of_plain_values() -> None:
+    append = Append(2, 1, 1, 1, (Entry(2, 2, Kind.COMMANDS, b"x"),))
+    assert msgspec.msgpack.decode(to_bytes(append)) == [5, 2, 1, 1, 1, [[2, 2, 0, b"x"]]]
+    assert msgspec.msgpack.decode(to_bytes(Heartbeat(1, 2, 3))) == [7, 1, 2, 3]
+    assert msgspec.msgpack.decode(to_bytes(AppendReply(1, 2))) == [6, 1, 2, False, 0, 0]

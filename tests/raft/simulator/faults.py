@@ -87,6 +87,9 @@ class Faults:
         network.cut.update(fresh)
         self._world.totals.partitions += 1
         self._world.note(f"cut: {fresh}")
+        for sender, receiver in fresh:
+            if (sender + receiver) % 3 == 0:  # some connections break, others fall silent
+                network.break_off(sender, receiver)
         self._world.loop.at(0.2 + self._seconds(10.0), lambda _: network.cut.difference_update(fresh))
 
     def split(self) -> None:

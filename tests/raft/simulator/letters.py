@@ -21,6 +21,12 @@ class Outcome(NamedTuple):
     arrived: bool
 
 
+class Miss(NamedTuple):
+    """The connection to a member broke."""
+
+    member: int
+
+
 class Write(NamedTuple):
     """A client's write, or one that another member passes on."""
 

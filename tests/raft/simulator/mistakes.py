@@ -96,8 +96,8 @@ def acknowledged_before_sync(patch: pytest.MonkeyPatch) -> None:
     """Sends what must wait for the disk at once."""
     ready = Raft.ready
 
-    def bad(self: Raft) -> Ready:
-        found = ready(self)
+    def bad(self: Raft, *, news: bool = True) -> Ready:
+        found = ready(self, news=news)
         return Ready(found.entries, found.hard_state, found.must_save, (*found.messages, *found.held), found.snapshot)
 
     patch.setattr(Raft, "ready", bad)
@@ -165,9 +165,9 @@ def held_list_shared(patch: pytest.MonkeyPatch) -> None:
     """A Ready without messages shares its list with the member: later promises leave with an earlier save."""
     ready = Raft.ready
 
-    def bad(self: Raft) -> Ready:
+    def bad(self: Raft, *, news: bool = True) -> Ready:
         held = self.held
-        found = ready(self)
+        found = ready(self, news=news)
         if not held:
             self.held = held
             return Ready(found.entries, found.hard_state, found.must_save, found.messages, found.snapshot, held)
@@ -356,7 +356,7 @@ CAUGHT: dict[Mistake, Caught] = {
     acknowledged_before_sync: Caught(NOT_DURABLE),
     leader_counts_itself_at_once: Caught(NOT_DURABLE),
     commits_old_terms_by_count: Caught(r"commits \d+ of an older term"),
-    no_log_matching: Caught(r"commits entry \d+ of term|has term \d+ before Entry"),
+    no_log_matching: Caught(r"commits entry \d+ of term|has term \d+ before Entry|" + OTHER_STATE),
     commits_what_it_does_not_have: Caught(r"commits entry \d+ of term"),
     heartbeat_commits_too_much: Caught(r"commits entry \d+ of term|told its leader"),
     counts_saves_before_they_end: Caught(NOT_DURABLE),

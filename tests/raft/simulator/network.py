@@ -3,12 +3,15 @@
 from collections.abc import Callable
 from random import Random
 
+from tests.raft.simulator.letters import Miss
 from tests.raft.simulator.loop import Loop
 from tests.raft.simulator.plan import Plan
 
 Receive = Callable[[int, object], None]
 
 SECONDS_LATE = 3.0
+NOTICED_AFTER = 0.002
+"""When a member notices that a connection broke."""
 
 
 class Network:
@@ -49,6 +52,12 @@ class Network:
         receive = self.inboxes.get(receiver)
         if receive is not None:
             receive(sender, message)
+
+    def break_off(self, member: int, receiver: int = 0) -> None:
+        """The connection on which `member` is heard by `receiver` breaks, or (0) by all."""
+        for each in self.inboxes:
+            if each != member and receiver in (0, each):
+                self._loop.at(NOTICED_AFTER, self._deliver, (member, each, Miss(member)))
 
     def heal(self) -> None:
         """From now on every message arrives, once, soon."""

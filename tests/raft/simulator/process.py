@@ -11,7 +11,7 @@ from core.raft.members import Standing
 from core.raft.messages import Entry, InstallSnapshot, Message
 from core.raft.reads import Read
 from tests.raft.simulator.hardware import Hardware
-from tests.raft.simulator.letters import Change, HandOver, Outcome, Parcel, Query, Write
+from tests.raft.simulator.letters import Change, HandOver, Miss, Outcome, Parcel, Query, Write
 from tests.raft.simulator.loop import Crash
 from tests.raft.simulator.snapshots import parcel
 from tests.raft.simulator.state import State, applied, encode
@@ -19,6 +19,8 @@ from tests.raft.simulator.world import World
 
 INBOX = 3000
 """Letters that wait for a process that does not run; those beyond are lost."""
+TELLS_AFTER = 0.001
+"""How long a patient driver waits for entries that take word of a commit along."""
 TURNS = 0.1
 """How often, catching up, it does not take all at once."""
 RETRY = 0.3
@@ -65,6 +67,9 @@ class Process:
         self.checked_term = 0
         self.led = 0
         self._missed_ticks = 0
+        self._patient = bool(self.member % 2)
+        """Whether its driver lets word of a commit wait for a turn."""
+        self._tells = not self._patient
         self._incoming: dict[int, State] = {}
         """States that came with snapshots, by index."""
         self._tick_seconds = world.plan.tick
@@ -176,14 +181,21 @@ class Process:
         self._incoming[letter.state.index] = letter.state
         self.raft.step(sender, letter.message)
 
+    def _take_miss(self, sender: int, miss: Miss) -> None:
+        self.raft.miss(miss.member)
+
     def _take_outcome(self, sender: int, outcome: Outcome) -> None:
         self.raft.snapshot_done(outcome.receiver, outcome.arrived)
 
     # A turn, in the order of the contract
 
     def _turn(self) -> None:
-        ready = self.raft.ready()
+        ready = self.raft.ready(news=self._tells)
         self.world.checker.after(self)
+        if self._patient:
+            self._tells = self.raft.has_news
+            if self._tells:
+                self.world.loop.at(TELLS_AFTER, self._tell)
         if ready.messages:
             self._send(ready.messages)
         if ready.must_save or ready.held:
@@ -195,6 +207,10 @@ class Process:
                 self._send(ready.held)
         if not (self.pending and self.hardware.in_line):
             self._apply()
+
+    def _tell(self, _: None) -> None:
+        if not self.dead and not self.busy:
+            self._turn()
 
     def _send(self, sent: Sequence[tuple[int, Message]]) -> None:
         member, world = self.member, self.world
@@ -382,9 +398,11 @@ class Process:
         self.world.totals.unknown += len(self.writes)
         if self.world.network.inboxes.get(self.member) == self.receive:
             del self.world.network.inboxes[self.member]
+        self.world.network.break_off(self.member)
 
 
 TAKE: dict[type, Callable[[Process, int, Any], None]] = {
     Write: Process._take_write, Query: Process._take_query, Change: Process._take_change,
-    HandOver: Process._take_hand_over, Parcel: Process._take_parcel, Outcome: Process._take_outcome,
+    HandOver: Process._take_hand_over, Miss: Process._take_miss, Parcel: Process._take_parcel,
+    Outcome: Process._take_outcome,
 }  # fmt: skip
