@@ -51,8 +51,8 @@ fix: $(READY) ## repair what can be repaired: format, import order, lint
 build: $(READY) ## write dist/corenode, the whole program as one file
 	@$(BIN)/python tools/onefile/build.py dist/corenode
 
-bench: $(READY) ## this node beside Debian's etcd, in alternation
-	@$(BIN)/python bench/throughput.py
+bench: $(READY) ## this node beside Debian's etcd, in alternation, recorded: ARGS='--only "v3 put" --rounds 3' narrows it
+	@$(BIN)/python -m bench --record $(ARGS)
 
 bench-tls: $(READY) ## handshakes, and what TLS costs PUT, beside etcd
 	@$(BIN)/python bench/tls.py
