@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import fcntl
 import itertools
-import os
 import resource
 import shutil
 import sys
@@ -93,25 +92,31 @@ class Bench:
         with progress(len(left) * self.recorded.rounds * 2 + starts * STARTS * 4, self._console) as tell:
             self._tell = tell
             if starts and "new" not in self.recorded.starts:
-                self._started("new", fresh_starts(self._programs, self._home / "new", STARTS, tell))
+                try:
+                    self._started("new", fresh_starts(self._programs, self._home / "new", STARTS, tell))
+                except ServerError as error:
+                    self._console.print(f"start: [red]{error}")
             for _, group in itertools.groupby(left, lambda workload: workload.place):
                 self._place(list(group), starts=starts)
 
     def _place(self, workloads: list[Workload], *, starts: bool) -> None:
-        tell = self._tell
-        tell(f"{workloads[0]}: filling")
-        with Place(self._programs, self._home / "place", workloads) as place:
-            for workload in workloads:
-                load = os.getloadavg()[0]
+        """All rows that share servers. One that fails costs the others nothing: they get new servers."""
+        left = list(workloads)
+        while left:
+            self._tell(f"{left[0]}: filling")
+            with Place(self._programs, self._home / "place", workloads) as place:
                 try:
-                    result = place.measure(workload, self.recorded.rounds, self.recorded.seconds, tell)
+                    place.fill()
+                    while left:
+                        self._measured(place.measure(left[0], self.recorded.rounds, self.recorded.seconds, self._tell))
+                        del left[0]
+                    if starts and place.is_usual and "data" not in self.recorded.starts:
+                        self._started("data", place.restart(STARTS, self._tell))
                 except (LoadError, ServerError) as error:
-                    result = Result(workload, error=str(error))
-                    place.renew()
-                result.load = round(load, 2)
-                self._measured(result)
-            if starts and workloads[0].place == (1, False, 64) and "data" not in self.recorded.starts:
-                self._started("data", place.restart(STARTS, tell))
+                    if left:
+                        self._measured(Result(left.pop(0), error=str(error)))
+                    else:
+                        self._console.print(f"start with data: [red]{error}")
 
     def _measured(self, result: Result) -> None:
         line = history.result_line(self.recorded.run, result)
@@ -138,8 +143,8 @@ def show(recorded: Recorded) -> None:
         console.print(tables.costs(recorded))
     if recorded.starts:
         console.print(tables.starts(recorded))
-    if recorded.programs["theirs"]["name"] == "etcd":
-        console.print(tables.goals(list(goals.reached(recorded))))
+    if reached := list(goals.reached(recorded)):
+        console.print(tables.goals(reached))
 
 
 def unfinished(programs: dict[Side, Program]) -> Recorded:

@@ -9,7 +9,7 @@ import select
 import socket
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Self
 
 from bench.wrk import Answers, LoadError
@@ -18,6 +18,7 @@ from tests.whole.servers import HOST
 CREATED = b'"created":true'
 EVENT = b'"mod_revision"'
 PATIENCE_SECONDS = 20.0
+WRITERS = 64
 
 
 class MissingError(LoadError):
@@ -134,6 +135,27 @@ def one_key(port: int, watchers: int, seconds: float) -> Answers:
     """One writer, and so many watchers of the key it writes: a round is a put, until all have its event."""
     with Crowd(port, [message("/v3/watch", watch_of("one"))] * watchers, watchers) as crowd:
         return rounds(port, crowd, 1, lambda: ["one"], watchers, seconds)
+
+
+def many_keys(port: int, watchers: int, seconds: float) -> Answers:
+    """So many keys, each watched: a round puts each of them once over some connections, until all have their event."""
+    keys = [f"key/{number:04}" for number in range(watchers)]
+    with Crowd(port, [message("/v3/watch", watch_of(key)) for key in keys], watchers) as crowd:
+        return rounds(port, crowd, WRITERS, lambda: keys, watchers, seconds)
+
+
+def one_connection(port: int, watchers: int, seconds: float) -> Answers:
+    """The watchers of one key, all on one connection."""
+    body = json.dumps(watch_of("one")).encode() * watchers
+    with Crowd(port, [message("/v3/watch", body)], watchers) as crowd:
+        return rounds(port, crowd, 1, lambda: ["one"], watchers, seconds)
+
+
+FANOUTS: Mapping[str, Callable[[int, int, float], Answers]] = {
+    "fan-out": one_key,
+    "fan-out of many keys": many_keys,
+    "fan-out on one connection": one_connection,
+}
 
 
 def rounds(

@@ -1,5 +1,6 @@
 """Pairs of runs: one against this node, one against the peer, in turn."""
 
+import os
 import shutil
 import statistics
 from collections.abc import Callable, Sequence
@@ -9,12 +10,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bench.fanout import one_key
+from bench.fanout import FANOUTS
 from bench.programs import SIDES, Program, Side
 from bench.servers import Cluster, Keys, ServerError
 from bench.start import first_answer
 from bench.usage import Meter
-from bench.workloads import FANOUT, Workload
+from bench.workloads import Workload
 from bench.wrk import Answers, Load, drive
 
 WARM_UP_SECONDS = 1
@@ -90,11 +91,12 @@ class Place:
         self.clusters: dict[Side, Cluster] = {}
 
     def __enter__(self) -> Self:
-        try:
-            self._open()
-        except BaseException:
-            self._stack.close()
-            raise
+        shutil.rmtree(self._home, ignore_errors=True)
+        self._stack.callback(shutil.rmtree, self._home, ignore_errors=True)
+        keys = Keys(self._home / "ca") if self._tls else None
+        for side, program in self._programs.items():
+            self.clusters[side] = Cluster(program, self._home / side, self._members, keys)
+            self._stack.callback(self.clusters[side].kill)
         return self
 
     def __exit__(
@@ -102,19 +104,15 @@ class Place:
     ) -> None:
         self._stack.close()
 
-    def renew(self) -> None:
-        """All from the beginning, with empty data directories."""
-        self._stack.close()
-        self._open()
+    @property
+    def is_usual(self) -> bool:
+        """One plain member and small values."""
+        return (self._members, self._tls, self._value_bytes) == (1, False, 64)
 
-    def _open(self) -> None:
-        shutil.rmtree(self._home, ignore_errors=True)
-        self._stack.callback(shutil.rmtree, self._home, ignore_errors=True)
-        keys = Keys(self._home / "ca") if self._tls else None
-        for side, program in self._programs.items():
-            cluster = Cluster(program, self._home / side, self._members, keys)
-            self.clusters[side] = self._stack.enter_context(cluster)
+    def fill(self) -> None:
+        """Start all servers and write every key once. LoadError, ServerError."""
         for cluster in self.clusters.values():
+            cluster.start()
             for operation in sorted({_filler(workload) for workload in self._workloads} - {""}):
                 fill(cluster, Load(operation, self._workloads[0].keys, self._value_bytes))
             if any(workload.operation == "renew3" for workload in self._workloads):
@@ -122,7 +120,7 @@ class Place:
 
     def measure(self, workload: Workload, rounds: int, seconds: int, tell: Callable[[str], None]) -> Result:
         """Run a workload in pairs, after a warm-up of each side that does not count. LoadError, ServerError."""
-        result = Result(workload)
+        result = Result(workload, load=round(os.getloadavg()[0], 2))
         for cluster in self.clusters.values():
             tell(f"{workload}: warm-up")
             self._run(cluster, workload, WARM_UP_SECONDS)
@@ -135,8 +133,8 @@ class Place:
     def _run(self, cluster: Cluster, workload: Workload, seconds: int) -> Run:
         targets = cluster.targets(workload.through, workload.connections)
         with Meter(cluster.pids) as meter:
-            if workload.operation == FANOUT:
-                answers = one_key(cluster.members[0].port, workload.connections, seconds)
+            if workload.operation in FANOUTS:
+                answers = FANOUTS[workload.operation](cluster.members[0].port, workload.connections, seconds)
             else:
                 load = Load(workload.operation, workload.keys, workload.value_bytes)
                 answers = drive(targets, load, seconds, cluster.certificate)
@@ -195,7 +193,7 @@ def grant(cluster: Cluster) -> None:
 
 def _filler(workload: Workload) -> str:
     """The operation that writes the keys of a workload."""
-    if workload.operation in (FANOUT, "renew3"):
+    if workload.operation in FANOUTS or workload.operation == "renew3":
         return ""
     if workload.operation.endswith("2"):
         return "put2"

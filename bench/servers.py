@@ -37,7 +37,7 @@ class Keys:
     def flags(self, name: str, program: Program) -> list[str]:
         """Options of a member that asks everybody for a certificate, clients and members alike."""
         # A peer's certificate may be used both ways: etcd also calls itself with it.
-        pair = self._authority.issue(Role.PEER, name, [HOST], self._home / "certs")
+        pair = self._authority.issue(Role.PEER, name, [HOST], self._home / program.name)
         flags = ["--client-cert-auth"]
         for whose in ("", "peer-"):
             flags += [f"--{whose}cert-file", str(pair.certificate), f"--{whose}key-file", str(pair.key)]
@@ -52,7 +52,7 @@ class Member:
         self.program, self.home, self.name = program, home, name
         self.scheme = "http" if keys is None else "https"
         self.port, self.peer_port, self._plain_port = free_port(), free_port(), free_port()
-        self._keys = [] if keys is None else keys.flags(f"{program.name}-{name}", program)
+        self._keys = [] if keys is None else keys.flags(name, program)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

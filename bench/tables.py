@@ -21,7 +21,7 @@ def rates(recorded: Recorded) -> Table:
         shown.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     for result in recorded.results:
         if result.problem:
-            shown.add_row(str(result.workload), f"[red]{result.problem}")
+            shown.add_row(str(result.workload), "-", "-", "[red]failed")
             continue
         found = result.ratios()
         cells = [f"{result.median(side, lambda run: run.rate):,.0f}" for side in SIDES]
