@@ -30,6 +30,7 @@ VERBS = {
         "token": lazy.Verb("core.commands.token", "Make tokens by which hosts join the cluster."),
         "ca": lazy.Verb("core.commands.ca", "Make and look after the cluster's certificate authority."),
         "snapshot": lazy.Verb("core.commands.snapshot", "Save, verify and restore the whole store."),
+        "bench": lazy.Verb("core.commands.bench", "Load a running cluster: requests a second and how long they take."),
         "check": lazy.Verb("core.commands.check", "Read all of a stopped node's data; exit 1 if any is damaged."),
     },
     "About": {

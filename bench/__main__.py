@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench import goals, history, tables
+from bench import goals, history, readme, tables
 from bench.history import Recorded
 from bench.programs import Program, Side, against, corenode
 from bench.rounds import Place, Result, fresh_starts
@@ -195,6 +195,9 @@ def main() -> int:
     took = time.monotonic() - begun
     if keep and not stopped:
         history.append({"run": recorded.run, "end": round(took, 1)})
+        recorded.took = took
+        if readme.is_whole(recorded):
+            readme.write(recorded)
     show(recorded)
     requests = sum(run.requests for each in recorded.results for runs in each.runs.values() for run in runs)
     bad = sum(1 for each in recorded.results if each.problem)

@@ -33,12 +33,15 @@ class Program:
 
 
 def corenode(tree: Path = ROOT, name: str = "corenode") -> Program:
-    """This node, run from a source tree by the Python that runs this."""
-    git = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude=*"], cwd=tree, capture_output=True, text=True
-    )
-    version = f"{VERSION} {git.stdout.strip()}".strip()
+    """This node, run from a source tree by the Python that runs this. Its version has a + if the commit is not all."""
+    commit = _git(tree, "rev-parse", "--short", "HEAD").stdout.strip()
+    changed = "+" if _git(tree, "diff", "--quiet", "HEAD", "--", "core", "cli.py").returncode == 1 else ""
+    version = f"{VERSION} {commit}{changed}".strip()
     return Program(name, version, [sys.executable, str(tree / "cli.py"), "up"], {"PYTHONPATH": str(tree)})
+
+
+def _git(tree: Path, *command: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(["git", *command], cwd=tree, capture_output=True, text=True)
 
 
 def etcd() -> Program:

@@ -39,6 +39,7 @@ class Run:
     anonymous_bytes: int
     """The most of one member."""
     written_bytes: int
+    """To the disk, by anybody."""
 
     @property
     def cpu_ms(self) -> float:
@@ -132,7 +133,7 @@ class Place:
 
     def _run(self, cluster: Cluster, workload: Workload, seconds: int) -> Run:
         targets = cluster.targets(workload.through, workload.connections)
-        with Meter(cluster.pids) as meter:
+        with Meter(cluster.pids, self._home) as meter:
             if workload.operation in FANOUTS:
                 answers = FANOUTS[workload.operation](cluster.members[0].port, workload.connections, seconds)
             else:

@@ -1,4 +1,9 @@
-"""What processes took, from /proc: seconds of processor, the most anonymous memory, bytes written."""
+"""What servers took: seconds of processor and anonymous memory, from /proc, and what was written to their disk.
+
+The last is the device's own counter, with what other programs write at the time. What /proc/PID/io says of a process is
+the size of the pages that it made dirty, and where the file system keeps files in pages of 2 MiB that is 2 MiB for a
+write of 4 KiB, of which 4 KiB reach the disk.
+"""
 
 import contextlib
 import os
@@ -10,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 SAMPLE_SECONDS = 0.05
+_SECTOR_BYTES = 512
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -22,14 +28,14 @@ class Usage:
     anonymous_bytes: int
     """The most that one member held at a time: pages of mapped files, which the kernel can take back, do not count."""
     written_bytes: int
-    """What was sent towards the disk, of all members."""
+    """What reached the disk meanwhile."""
 
 
 class Meter:
-    """Measures servers while it is entered, each given by the first process of its tree."""
+    """Measures while it is entered: servers, each by the first process of its tree, and the disk of a directory."""
 
-    def __init__(self, pids: Sequence[int]) -> None:
-        self._pids = pids
+    def __init__(self, pids: Sequence[int], directory: Path) -> None:
+        self._pids, self._directory = pids, directory
         self._peak = 0
         self._stopped = threading.Event()
         self._sampler = threading.Thread(target=self._sample, daemon=True)
@@ -49,7 +55,7 @@ class Meter:
 
     def _totals(self) -> tuple[float, int]:
         processes = [process for pid in self._pids for process in tree(pid)]
-        return sum(map(cpu_seconds, processes)), sum(map(written_bytes, processes))
+        return sum(map(cpu_seconds, processes)), written_bytes(self._directory)
 
     def _sample(self) -> None:
         while True:
@@ -77,23 +83,27 @@ def cpu_seconds(pid: int) -> float:
 
 def anonymous_bytes(pid: int) -> int:
     """Resident memory that is not mapped from a file."""
-    return _field(pid, "status", "RssAnon") * 1024
+    return _field(pid, "RssAnon") * 1024
 
 
 def resident_bytes(pid: int) -> int:
     """All resident memory."""
-    return _field(pid, "status", "VmRSS") * 1024
+    return _field(pid, "VmRSS") * 1024
 
 
-def written_bytes(pid: int) -> int:
-    """What a process caused to be written to disks, so far."""
-    return _field(pid, "io", "write_bytes")
-
-
-def _field(pid: int, file: str, name: str) -> int:
-    """A number of /proc/PID/FILE; 0 of a process that has ended."""
+def written_bytes(directory: Path) -> int:
+    """What was written to the disk that holds a directory, so far; 0 if that is no block device."""
+    device = directory.stat().st_dev
     with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/{file}").read_text().splitlines():
+        fields = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat").read_text().split()
+        return int(fields[6]) * _SECTOR_BYTES
+    return 0
+
+
+def _field(pid: int, name: str) -> int:
+    """A number of /proc/PID/status; 0 of a process that has ended."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith(f"{name}:"):
                 return int(line.split()[1])
     return 0
