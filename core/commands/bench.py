@@ -151,7 +151,7 @@ def _show(settings: "Settings", tally: "Tally", endpoints: list[str], output_: s
             "endpoints": endpoints,
             "connections": settings.connections,
             "value_bytes": plan.value_bytes,
-            "seconds": round(tally.seconds, 3),
+            "seconds": round(tally.seconds, 6),
             "done": tally.done,
             "rate": round(tally.rate, 1),
             "milliseconds": milliseconds,
