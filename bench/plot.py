@@ -13,7 +13,7 @@ from bench.rounds import Result
 WIDTH, ROW, TOP, BOTTOM = 900, 22, 56, 30
 LEFT, RIGHT = 290, 690
 """Where the scale begins and ends; names stand before it, rates behind it."""
-TICKS = (0.25, 0.5, 1, 2, 4)
+TICKS = (0.25, 0.5, 1, 2, 4, 8)
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #1f2328 }
 .small { font-size: 11px; fill: #59636e }
