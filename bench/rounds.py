@@ -178,11 +178,10 @@ def fill(cluster: Cluster, load: Load) -> None:
         targets = cluster.targets("leader", _FILL_CONNECTIONS)
         ordered = Load(load.operation, load.keys, load.value_bytes, written + 1)
         answers = drive(targets, ordered, _FILL_SECONDS, cluster.certificate)
-        # The last request of each connection was sent and not waited for: it is made again.
-        done = (answers.requests - _FILL_CONNECTIONS) * step
-        if answers.failed or done <= 0:
+        if answers.failed or not answers.requests:
             raise ServerError(f"{cluster.program.name} refused to be filled: {answers}. {cluster.members[0].output()}")
-        written += done
+        # The last request of each connection was sent and not waited for: it is made again.
+        written += max(1, answers.requests - _FILL_CONNECTIONS) * step
 
 
 def grant(cluster: Cluster) -> None:

@@ -99,8 +99,8 @@ def command(
 
     Failed requests did nothing. Writes of unknown outcome got no answer, and may have been done. Either makes exit 1.
 
-    This is one process of Python. It tells latency well, but it sends at most some 7,000 requests a second: where it
-    comes near that, it is the limit and not the cluster. Run several, or --rate below it.
+    This is one process of Python. It tells latency well, but a core of its own sends no more than 20,000 to 30,000
+    requests a second: where the rate comes near that, it is the limit and not the cluster. Then run several at once.
 
     \b
     Examples:
