@@ -103,7 +103,7 @@ class Bench:
         """All rows that share servers. One that fails costs the others nothing: they get new servers."""
         left = list(workloads)
         while left:
-            self._tell(f"{left[0]}: filling")
+            self._tell(f"{left[0]}: servers and keys")
             with Place(self._programs, self._home / "place", workloads) as place:
                 try:
                     place.fill()

@@ -57,6 +57,8 @@ def _head(recorded: Recorded) -> Iterator[str]:
         f" {recorded.rounds} pairs of runs of {recorded.seconds} s a row, the load on the"
     )
     yield "same cores, every write durable in both. Medians; the ratio is that of neighbours in time."
+    if loads := [result.load for result in recorded.results if not result.error]:
+        yield f"Load average before the rows: {min(loads):.1f} to {max(loads):.1f}; the benchmark itself makes 1 to 3."
     yield "\n![Ratios of the rates, a bar for each row](bench/speed.svg)\n"
 
 
