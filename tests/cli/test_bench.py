@@ -114,6 +114,31 @@ def test_it_shows_its_certificate(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_it_says_who_it_is(tmp_path: Path) -> None:
+    with Host(tmp_path).node() as node:
+        assert node.host.run("user", "add", "root", stdin=b"secret\n").returncode == 0
+        for words in (("auth", "enable"), ("role", "revoke", "guest", "--readwrite", "/*")):
+            assert node.host.run(*words).returncode == 0
+        for dialect in ("v2", "v3"):
+            words = (
+                "bench",
+                "mixed",
+                "--dialect",
+                dialect,
+                "--keys",
+                "20",
+                "--requests",
+                "50",
+                "--endpoints",
+                node.url,
+            )
+            assert "50 requests in " in node.host.text(*words, "--user", "root:secret")
+            refused = node.host.run(*words)
+            assert (refused.returncode, b" requests in " in refused.stdout) == (1, False)
+        assert node.host.text("kv", "ls", "-r", "/") == ""
+
+
+@pytest.mark.slow
 def test_v2_has_no_transactions(tmp_path: Path) -> None:
     done = Host(tmp_path).run("bench", "txn", "--dialect", "v2")
     assert done.returncode == 2
