@@ -164,7 +164,7 @@ async def _changed(member: Member, method: str, target: str, content: Any) -> No
 async def _operate(member: Member, method: str, target: str, content: Any) -> Answer:
     """One request about the members: this node takes them from the host itself, on its unix socket."""
     body = b"" if content is None else json.dumps(content).encode()
-    host = HOST if member.program.is_etcd else str(member.home / "data" / "corenode.sock")
+    host = HOST if member.program.is_etcd else str(member.socket)
     async with Connection(host, member.port) as connection:
         return await connection.send(method, target, body, "application/json", 10.0)
 

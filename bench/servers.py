@@ -1,5 +1,6 @@
 """The servers under load: one member or three, plain or with mutual TLS, each with its program's defaults."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -70,6 +71,11 @@ class Member:
         return f"{self.scheme}://{HOST}:{self.peer_port}"
 
     @property
+    def socket(self) -> Path:
+        """Where this node takes an operator's requests; short, for the kernel allows a path of 107 bytes."""
+        return self.home / "s"
+
+    @property
     def pid(self) -> int:
         if self._process is None:
             raise ServerError(f"{self.program.name} {self.name} does not run")
@@ -83,6 +89,8 @@ class Member:
         command += ["--listen-client-urls", urls, "--advertise-client-urls", urls]
         command += ["--listen-peer-urls", self.peer_url, "--initial-advertise-peer-urls", self.peer_url]
         command += ["--initial-cluster", cluster, "--initial-cluster-state", state, *self._keys]
+        if not self.program.is_etcd:
+            command += ["--socket", str(self.socket)]
         environment = {**os.environ, "XDG_RUNTIME_DIR": str(self.home), **self.program.environment}
         with (self.home / "output").open("ab") as output:
             self._process = subprocess.Popen(
@@ -98,7 +106,8 @@ class Member:
     def kill(self) -> None:
         """SIGKILL to it and all that it started."""
         if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
 

@@ -17,7 +17,7 @@ def bench(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_a_row_from_its_start_to_the_last_line(tmp_path: Path) -> None:
+def test_one_row(tmp_path: Path) -> None:
     done = bench("--only", "fan-out", "--rounds", "1", "--seconds", "1", "--dir", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert "v3 watch fan-out, 1000 conn." in done.stdout
