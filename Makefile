@@ -51,14 +51,14 @@ fix: $(READY) ## repair what can be repaired: format, import order, lint
 build: $(READY) ## write dist/corenode, the whole program as one file
 	@$(BIN)/python tools/onefile/build.py dist/corenode
 
-bench: $(READY) ## this node beside Debian's etcd, in alternation
-	@$(BIN)/python bench/throughput.py
+bench: $(READY) ## this node beside Debian's etcd, in alternation, recorded: ARGS='--only "v3 put" --rounds 3' narrows it
+	@$(BIN)/python -m bench --record $(ARGS)
 
-bench-tls: $(READY) ## handshakes, and what TLS costs PUT, beside etcd
-	@$(BIN)/python bench/tls.py
+bench-tls: $(READY) ## handshakes of mutual TLS beside etcd
+	@$(BIN)/python -m bench.tls
 
-bench-cluster: $(READY) ## three members beside etcd's three: fail-over, PUT, a new member
-	@$(BIN)/python bench/cluster.py
+bench-cluster: $(READY) ## three members beside etcd's three: fail-over, a new member
+	@$(BIN)/python -m bench.cluster
 
 lock: $(READY) ## pin the newest dependencies that pyproject.toml allows
 	@tools/lock.sh

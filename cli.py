@@ -32,6 +32,7 @@ VERBS = {
         "slot": lazy.Verb("core.commands.slot", "The two slots of the operating system, and which one starts."),
         "lock": lazy.Verb("core.commands.lock", "The lock under which hosts reboot, a few at a time."),
         "snapshot": lazy.Verb("core.commands.snapshot", "Save, verify and restore the whole store."),
+        "bench": lazy.Verb("core.commands.bench", "Load a running cluster: requests a second and how long they take."),
         "check": lazy.Verb("core.commands.check", "Read all of a stopped node's data; exit 1 if any is damaged."),
     },
     "About": {

@@ -3,7 +3,7 @@
 Both serve the same trivial handler, answers from memory, in a process of their own. `wrk` drives them in alternation;
 the medians of the rounds and their ratio are printed as a table.
 
-    python bench/frontend.py [--seconds 4] [--rounds 3]
+    python -m bench.frontend [--seconds 4] [--rounds 3]
 """
 
 import argparse

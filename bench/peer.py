@@ -2,7 +2,7 @@
 
 Two processes on loopback. One sends, the other sends everything back on its own link, as raft's answers do.
 
-    python bench/peer.py [--seconds 3] [--size 300]
+    python -m bench.peer [--seconds 3] [--size 300]
 """
 
 import argparse

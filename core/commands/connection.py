@@ -58,7 +58,7 @@ class Connection(NamedTuple):
         from core.client.transport import Transport
 
         chosen = list(endpoints) or self.find()
-        tls = self._tls() if any(endpoint.secure for endpoint in chosen) else None
+        tls = self.tls() if any(endpoint.secure for endpoint in chosen) else None
         return Transport(chosen, tls, self._authorization())
 
     def run(self, work: "Callable[[Transport], Awaitable[T]]") -> T:
@@ -87,8 +87,8 @@ class Connection(NamedTuple):
         from core.client.transport import Transport
 
         endpoints = self.find()
-        tls = self._tls() if any(endpoint.secure for endpoint in endpoints) else None
-        user, password = self._credentials() or (None, "")
+        tls = self.tls() if any(endpoint.secure for endpoint in endpoints) else None
+        user, password = self.credentials() or (None, "")
 
         async def connected() -> T:
             async with RemoteStore(Transport(endpoints, tls), user, password, self.timeout) as store:
@@ -99,7 +99,8 @@ class Connection(NamedTuple):
         except ClientError as error:
             raise Failure(explain(error)) from None
 
-    def _tls(self) -> "ClientCredentials":
+    def tls(self) -> "ClientCredentials":
+        """What is trusted and shown over https://."""
         from core.client.credentials import ClientCredentials
         from core.tls.contexts import TlsFilesError
 
@@ -111,14 +112,15 @@ class Connection(NamedTuple):
             raise Failure(f"{error}.") from None
 
     def _authorization(self) -> str | None:
-        credentials = self._credentials()
-        if credentials is None:
-            return None
-        from base64 import b64encode
+        credentials = self.credentials()
+        return None if credentials is None else basic(*credentials)
 
-        return "Basic " + b64encode(":".join(credentials).encode()).decode()
+    def asked(self) -> "Connection":
+        """The same with the password, so that it is asked for once."""
+        credentials = self.credentials()
+        return self if credentials is None else self._replace(user=":".join(credentials))
 
-    def _credentials(self) -> tuple[str, str] | None:
+    def credentials(self) -> tuple[str, str] | None:
         """User and password."""
         if self.user is None:
             return None
@@ -126,6 +128,13 @@ class Connection(NamedTuple):
         if not colon:
             password = click.prompt(f"Password of {name}", hide_input=True, err=True)
         return name, password
+
+
+def basic(user: str, password: str) -> str:
+    """How a user is shown to the v2 dialect."""
+    from base64 import b64encode
+
+    return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
 
 
 def explain(error: Exception) -> str:

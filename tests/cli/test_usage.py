@@ -178,7 +178,8 @@ def test_options_of_the_connection_may_stand_before_any_word(path: tuple[str, ..
     for place in range(len(path) + 1):
         words = [*path[:place], "--endpoints", "nonsense://x", "--timeout=3", *path[place:]]
         file = tmp_path / f"{place}"
-        arguments = {"snapshot save": [str(file)], "ca revoke": ["a1"], "kv compact": ["1"]}.get(" ".join(path), [])
+        special = {"snapshot save": [str(file)], "ca revoke": ["a1"], "kv compact": ["1"], "bench": ["put"]}
+        arguments = special.get(" ".join(path), [])
         count = sum(isinstance(param, click.Argument) and param.required for param in VERBS[path].params)
         arguments = arguments or ["/a"] * count
         if path[0] == "role" and path[-1] in ("grant", "revoke"):
