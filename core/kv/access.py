@@ -69,6 +69,8 @@ class Identity(msgspec.Struct, frozen=True):
     office: Office = Office.NONE
     user: str | None = None
     """The user of the records it is."""
+    host: str = ""
+    """The machine id of the host it is, if it is one."""
 
 
 class Span(msgspec.Struct, frozen=True, gc=False):

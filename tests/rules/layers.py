@@ -105,7 +105,7 @@ ROOMS = {
         " core.slowness core.enrolment core.peer core.joining core.salvage core.member core.views",
         "trio",
     ),
-    "core.relay": Room(4, "core.api core.api.http core.client", "trio msgspec"),
+    "core.relay": Room(4, "core.api core.api.http core.api.access core.client", "trio msgspec"),
     "core.worker": Room(
         4,
         "core.version core.store_lmdb core.tls core.api core.api.http core.api.ops core.client core.config"

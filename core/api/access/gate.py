@@ -16,13 +16,14 @@ from core.api.access.claims import Claim, Claims
 from core.api.access.hashing import Hashing
 from core.api.access.identity import ANONYMOUS, SOCKET, of_certificate
 from core.api.access.passwords import hashed, matches
+from core.api.access.reserve import RELAYED, of_host
 from core.api.access.throttle import Throttle
 from core.api.access.tokens import Tokens
 from core.api.http.message import Caller, Outlet, Reply, Request, Response
 from core.api.plain import DAMAGED, message
 from core.api.store import Damage, DamagedError
-from core.kv import access
-from core.kv.access import GUEST, ROOT, Identity, Office, Right, Role, Span
+from core.kv import access, reserved
+from core.kv.access import GUEST, ROOT, Identity, Office, Permission, Right, Role, Span
 from core.kv.accounts import Accounts
 
 REMEMBERED_SECONDS = 60.0
@@ -104,11 +105,11 @@ class Gate:
             return SOCKET
         if caller.certificate is None:
             return ANONYMOUS
-        name, office = of_certificate(caller.certificate)
-        user = self.accounts.user(name) if name and self.switch.enabled else None
-        if user is not None and ROOT in user.roles:
-            office = Office.ADMIN
-        return Identity(f"certificate {name}", office, None if user is None else user.name)
+        known = of_certificate(caller.certificate)
+        # A host is no user, whatever its machine id is.
+        user = self.accounts.user(known.user) if known.user and not known.host and self.switch.enabled else None
+        office = Office.ADMIN if user is not None and ROOT in user.roles else known.office
+        return Identity(known.name, office, None if user is None else user.name, known.host)
 
     def _log_in(self, request: Request, header: bytes, name: bytes, done: Identified) -> None:
         credentials = _credentials(header)
@@ -195,6 +196,15 @@ class Gate:
     def may(self, identity: Identity, right: Right, spans: Iterable[Span]) -> bool:
         """Whether the access records let somebody read or write these keys. Only to be asked while restricted."""
         return access.may(identity.office, self._roles_of(identity.user), right, spans)
+
+    def reserve(self, identity: Identity, request: Request) -> tuple[Permission, ...]:
+        """What somebody may do with the keys of `core.kv.reserved`, restricted or not. What a worker passes on comes
+        with the worker's certificate, and not from the worker."""
+        if identity.office >= Office.OPERATOR:
+            return reserved.EVERYTHING
+        if identity.host and request.header(RELAYED) is None:
+            return of_host(identity.host)
+        return ()
 
     def _roles_of(self, name: str | None) -> Sequence[Role]:
         """The roles of a user; those of nobody are guest."""
