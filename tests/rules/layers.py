@@ -49,7 +49,8 @@ ROOMS = {
     ),
     "core.client": Room(3, "core.addresses core.join_token core.kv core.tls core.node", "trio httpcore msgspec"),
     # 4 wiring
-    "core.settings": Room(4, "core.addresses", "msgspec"),
+    "core.machine_id": Room(4),
+    "core.settings": Room(4, "core.addresses core.machine_id", "msgspec"),
     "core.config": Room(4, "core.addresses core.settings", "msgspec"),
     "core.logs": Room(4, libraries="msgspec"),
     "core.admission": Room(4, "core.kv core.node core.tls core.api.http", "trio"),
@@ -115,7 +116,7 @@ ROOMS = {
     "core.commands": Room(
         4,
         "core.version core.join_token core.raft core.kv core.store_lmdb core.tls core.client core.settings core.config"
-        " core.founding core.logs core.runtime_dir core.service core.daemon core.worker",
+        " core.founding core.logs core.machine_id core.runtime_dir core.service core.daemon core.worker",
         "click rich trio msgspec cryptography",
     ),
     "core.etcd_name": Room(
