@@ -49,6 +49,7 @@ ROOMS = {
         "trio msgspec prometheus_client",
     ),
     "core.client": Room(3, "core.addresses core.join_token core.kv core.tls core.node", "trio httpcore msgspec"),
+    "core.agent": Room(3, libraries="trio msgspec"),
     # 4 wiring
     "core.machine_id": Room(4),
     "core.settings": Room(4, "core.addresses core.machine_id", "msgspec"),
