@@ -48,6 +48,7 @@ ROOMS = {
         "core.addresses core.join_token core.raft core.kv core.tls core.node core.api core.api.http core.api.access",
         "trio msgspec prometheus_client",
     ),
+    "core.api.fleet": Room(3, "core.kv core.api core.api.http core.api.access core.client core.sched", "trio msgspec"),
     "core.client": Room(3, "core.addresses core.join_token core.kv core.tls core.node", "trio httpcore msgspec"),
     "core.agent": Room(3, libraries="trio msgspec"),
     # 4 wiring
@@ -129,6 +130,7 @@ ROOMS = {
 
 SAME_FLOOR = {
     ("core.node", "core.watch"): "the drive loop publishes what it has applied",
+    ("core.api.fleet", "core.client"): "it uses the store as every other program does",
 }
 """Edges between neighbours below the wiring, each with its reason."""
 

@@ -109,7 +109,7 @@ class Gate:
         # A host is no user, whatever its machine id is.
         user = self.accounts.user(known.user) if known.user and not known.host and self.switch.enabled else None
         office = Office.ADMIN if user is not None and ROOT in user.roles else known.office
-        return Identity(known.name, office, None if user is None else user.name, known.host)
+        return Identity(known.name, office, None if user is None else user.name, known.host, known.member)
 
     def _log_in(self, request: Request, header: bytes, name: bytes, done: Identified) -> None:
         credentials = _credentials(header)
@@ -240,19 +240,29 @@ class Gate:
 
     # Administration
 
-    def require(self, office: Office, request: Request, reply: Reply, serve: Callable[[Reply], None]) -> None:
-        """Serve an administrative request if whoever asks holds the office; otherwise answer with why not."""
+    def require(
+        self,
+        office: Office,
+        request: Request,
+        reply: Reply,
+        serve: Callable[[Reply], None],
+        refuse: Callable[[int, str], Response] = message,
+    ) -> None:
+        """Serve an administrative request if whoever asks holds the office; otherwise answer with why not, in the form
+        that `refuse` gives a status and a reason."""
 
         def damaged(error: DamagedError) -> None:
             self._damage.met(error)
-            reply.send(message(500, DAMAGED))
+            reply.send(refuse(500, DAMAGED))
 
         def identified(found: Identity | Denied) -> None:
             if isinstance(found, Denied):
-                reply.send(message(found.status, found.why, found.headers()))
+                refused = refuse(found.status, found.why)
+                reply.send(Response(refused.status, refused.headers + found.headers(), refused.body))
             elif found.office < office:
                 audit.refused(found.name, request, f"needs {office.name.lower()}")
-                reply.send(self._refusal(office, request))
+                v2 = self.switch.enabled and request.path.startswith(b"/v2/")
+                reply.send(refuse(401, INSUFFICIENT) if v2 else refuse(403, untrusted(office)))
             else:
                 answered = reply if office is Office.READER else audit.Audited(reply, found.name, request)
                 claim = self.claim(request, found, lambda now: now.office >= office)
@@ -265,11 +275,6 @@ class Gate:
             self.identify(request, identified)
         except DamagedError as error:
             damaged(error)
-
-    def _refusal(self, office: Office, request: Request) -> Response:
-        if self.switch.enabled and request.path.startswith(b"/v2/"):
-            return message(401, INSUFFICIENT)
-        return message(403, untrusted(office))
 
 
 class _Claimed:

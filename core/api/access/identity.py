@@ -24,4 +24,4 @@ def of_certificate(der: bytes) -> Identity:
         return Identity("certificate ", user="")
     office = Office.NONE if found.role is None else _OFFICES.get(found.role, Office.NONE)
     host = found.name if found.role is Role.HOST and _MACHINE.fullmatch(found.name) else ""
-    return Identity(f"certificate {found.name}", office, found.name, host)
+    return Identity(f"certificate {found.name}", office, found.name, host, found.role is Role.PEER)
