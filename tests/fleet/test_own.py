@@ -216,7 +216,11 @@ async def test_events_are_told_as_they_happen(fleet: World) -> None:
     await put(fleet, "a.service")
     before = (await fleet.store.range(b"x")).revision
     came = trio.lowlevel.ParkingLot()
-    outlet = FakeOutlet(lambda: None if came.unpark_all() else None)
+
+    def told_more() -> None:
+        came.unpark_all()
+
+    outlet = FakeOutlet(told_more)
     reply = Awaited()
     fleet.handler(Request(b"GET", b"/corenode/fleet/events", b"", (), b"", LOCAL), reply)
     assert reply.produce is not None
