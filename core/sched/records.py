@@ -79,7 +79,9 @@ class Placement(msgspec.Struct, frozen=True, omit_defaults=True):
     moves: int = 0
     """How often in a row it was moved because it failed."""
     shun: dict[str, int] = {}
-    """Machines it failed on, and until when it is not placed there again."""
+    """Machines it failed on, and until when others are preferred."""
+    drained: str = ""
+    """The machine it had to leave for this one because that is drained."""
 
 
 class Generation(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -102,7 +104,7 @@ class UnitState(msgspec.Struct, frozen=True, omit_defaults=True):
     active: str = ""
     sub: str = ""
     since: int = 0
-    """When `active` or `sub` changed last."""
+    """When `active`, `sub` or `health` changed last."""
     health: Health = ""
     """By the unit's `Health=`; empty if it has none."""
     why: str = ""
@@ -123,6 +125,12 @@ class Rollout(msgspec.Struct, frozen=True, omit_defaults=True):
     """Those that run the new text and stayed well: instances by name, placements of a global unit by machine id."""
     why: str = ""
     started: int = 0
+    stepped: int = 0
+    """When its last step began."""
+    healthy_after: int = 10
+    """Seconds an instance must be well before it counts as done."""
+    deadline: int = 300
+    """Seconds one step may take before the rollout counts as failed."""
 
 
 Record = UnitRecord | Machine | HostRecord | Placement | Generation | UnitState | Rollout
