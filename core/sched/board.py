@@ -16,7 +16,7 @@ from core.sched.patterns import Pattern, Patterns
 from core.sched.records import Desired, Drain, Machine, Placement
 
 
-class Unit(msgspec.Struct, eq=False):
+class Unit(msgspec.Struct, eq=False, gc=False):
     """A unit that is wanted somewhere: of a record of its own, or made by the Replicas= of a template."""
 
     name: str
@@ -39,7 +39,7 @@ class Unit(msgspec.Struct, eq=False):
     matched_at: int = -1
 
 
-class Slot(msgspec.Struct, eq=False):
+class Slot(msgspec.Struct, eq=False, gc=False):
     """One machine: what is known of it, and what stands on it. It is kept while it is there, or units stand on it."""
 
     id: str
@@ -66,17 +66,18 @@ class Pool:
 
     def __init__(self, conditions: tuple[Condition, ...]) -> None:
         self._conditions = conditions
-        self._seen = 0
+        self.seen = 0
+        """How much of the log of changed machines it knows."""
         self.members: set[str] = set()
 
     def catch_up(self, log: list[str], slots: dict[str, Slot]) -> set[str]:
-        for machine in log[self._seen :]:
+        for machine in log[self.seen :]:
             slot = slots.get(machine)
             if slot is not None and slot.machine is not None and self._fits(slot.metadata):
                 self.members.add(machine)
             else:
                 self.members.discard(machine)
-        self._seen = len(log)
+        self.seen = len(log)
         return self.members
 
     def _fits(self, metadata: dict[str, str]) -> bool:
@@ -107,6 +108,8 @@ class Board:
         """Grows whenever something may fit where it did not fit before."""
         self.relieved: dict[str, None] = {}
         """Machines on which something may fit that did not before."""
+        self.effort = 0
+        """Machines looked at since a plan's last slice."""
         self._machine_log: list[str] = []
         self._pools: dict[tuple[Condition, ...], Pool] = {}
 
@@ -206,6 +209,7 @@ class Board:
         pool = self._pools.get(conditions)
         if pool is None:
             pool = self._pools[conditions] = Pool(conditions)
+        self.effort += len(self._machine_log) - pool.seen
         return pool.catch_up(self._machine_log, self.slots)
 
     def by_id(self, machine_id: str) -> Iterator[Slot]:

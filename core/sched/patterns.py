@@ -9,7 +9,7 @@ import msgspec
 from core.sched import globs
 
 
-class Pattern(msgspec.Struct, eq=False):
+class Pattern(msgspec.Struct, eq=False, gc=False):
     """One pattern, shared by all units that have it."""
 
     text: str

@@ -28,6 +28,8 @@ from core.sched.view import View, is_failing
 
 SLICE = 600
 """Machines looked at for units in one slice; some two milliseconds."""
+LOOKED_AT = 5
+"""What looking at a unit amounts to besides."""
 TAKEN_IN = 320
 """What taking in a slice of units amounts to, in machines looked at."""
 
@@ -43,9 +45,8 @@ class Planner:
 
     def __init__(self, view: View) -> None:
         self.view = view
-        self._effort = 0
         self._tasks: list[Task] = []
-        self.ranking = Ranking(view.board, self._spend)
+        self.ranking = Ranking(view.board)
         self._waiting: dict[object, SortedSet[str]] = {}
         self._kind: dict[str, object] = {}
         self._hopeless: dict[object, int] = {}
@@ -56,7 +57,7 @@ class Planner:
         view = self.view
         while not view.settled:
             for _ in view.take_in():
-                self._effort += TAKEN_IN
+                self.view.board.effort += TAKEN_IN
                 yield from self._slice()
             yield from self._regroup()
             for machine in self._drawn(view.changed_machines):
@@ -68,6 +69,7 @@ class Planner:
                 for name in self._drawn(view.dirty, globals_only=first):
                     for other in self._peers_first(name):
                         view.dirty.pop(other, None)
+                        view.board.effort += LOOKED_AT
                         yield from self._look_at(other)
                         yield from self._slice()
         yield from self._slice(last=True)
@@ -77,14 +79,12 @@ class Planner:
         """Units that are wanted and stand nowhere they can run."""
         return sorted(self._kind)
 
-    def _spend(self, effort: int) -> None:
-        self._effort += effort
-
     def _slice(self, *, last: bool = False) -> Iterator[Step]:
         """A step, if there has been work enough for one."""
-        self._effort += 1
-        if self._effort >= SLICE or (last and self._tasks):
-            tasks, self._tasks, self._effort = tuple(self._tasks), [], 0
+        board = self.view.board
+        board.effort += 1
+        if board.effort >= SLICE or (last and self._tasks):
+            tasks, self._tasks, board.effort = tuple(self._tasks), [], 0
             yield Step(tasks, self.view.revision)
 
     def _drawn(self, marks: dict[str, None], *, globals_only: bool = False) -> Iterator[str]:
@@ -101,7 +101,7 @@ class Planner:
 
     def _do(self, task: Task) -> None:
         self._tasks.append(task)
-        self._effort += 10
+        self.view.board.effort += 10
         self.view.assume(task)
 
     # machines
@@ -223,7 +223,7 @@ class Planner:
                 yield from self._slice()
 
     def _place_global(self, unit: Unit, slot: Slot) -> None:
-        self._effort += 1
+        self.view.board.effort += 1
         if (slot.id, unit.name) not in self.view.pending and obstacle(self.view.board, unit, slot) is None:
             why = "Global=: on every machine that qualifies"
             self._do(Place(unit.name, slot.id, self._placement(unit, slot.id, why), why))
@@ -297,7 +297,7 @@ class Planner:
         self._wait(unit)
 
     def _flee(self, unit: Unit, slot: Slot) -> bool:
-        """Move a unit that keeps failing where it is, if there is another place; with patience, so that it does not hop."""
+        """Move a unit that keeps failing where it is, if there is another place; patiently, so that it does not hop."""
         view = self.view
         state = view.states.get((slot.id, unit.name))
         placement = view.board.places[unit.name][slot.id]
@@ -386,7 +386,7 @@ class Planner:
             for name in list(self._kind):
                 if pattern.matches(name):
                     self.view.dirty[name] = None
-            self._effort += len(self._kind) // 8
+            self.view.board.effort += len(self._kind) // 8
             yield from self._slice()
 
     def _kind_of(self, unit: Unit) -> object:
@@ -416,7 +416,7 @@ class Planner:
                 unit = board.units.get(name)
                 if slot is None or unit is None or self.view.is_pending(name):
                     break
-                self._effort += 1
+                self.view.board.effort += 1
                 yield from self._slice()
                 if obstacle(board, unit, slot) is not None:
                     break

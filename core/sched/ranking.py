@@ -5,7 +5,7 @@ one that has the fewest of its family itself; then the least loaded, as in fleet
 equals the lowest id.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
@@ -19,7 +19,7 @@ _FEW = 8
 """A pool that is smaller than one in so many machines is sorted by itself instead of looked for in the whole order."""
 
 
-class Choice(msgspec.Struct, frozen=True):
+class Choice(msgspec.Struct, frozen=True, gc=False):
     """A machine, and why it is that one."""
 
     machine: str
@@ -33,10 +33,8 @@ class Ranking:
     machine in the order of load that is as good as the last one chosen is the one.
     """
 
-    def __init__(self, board: Board, effort: Callable[[int], None]) -> None:
+    def __init__(self, board: Board) -> None:
         self._board = board
-        self._effort = effort
-        """Is told of every machine looked at."""
         self._best: dict[object, tuple[int, Rank]] = {}
 
     def choose(self, unit: Unit, shun: Collection[str] = (), avoid: Collection[str] = ()) -> Choice | None:
@@ -77,14 +75,11 @@ class Ranking:
         return (slots[machine] for _, machine in board.order if machine in pool)
 
     def _first(self, unit: Unit, avoid: Collection[str]) -> Choice | None:
-        looked = 0
-        try:
-            for slot in self.candidates(unit):
-                looked += 1
-                if slot.id not in avoid and obstacle(self._board, unit, slot) is None:
-                    return Choice(slot.id, _why(unit, slot))
-        finally:
-            self._effort(looked)
+        board = self._board
+        for slot in self.candidates(unit):
+            board.effort += 1
+            if slot.id not in avoid and obstacle(board, unit, slot) is None:
+                return Choice(slot.id, _why(unit, slot))
         return None
 
     def _ranked(self, unit: Unit, shun: Collection[str], avoid: Collection[str]) -> Choice | None:
@@ -94,9 +89,8 @@ class Ranking:
             known[1] if known is not None and known[0] == self._board.relief and not shun and not avoid else ()
         )
         best: tuple[Rank, Slot] | None = None
-        looked = 0
         for slot in self.candidates(unit):
-            looked += 1
+            self._board.effort += 1
             if slot.id in avoid:
                 continue
             rank = self.rank(unit, slot, shun)
@@ -104,7 +98,6 @@ class Ranking:
                 best = rank, slot
                 if rank <= floor or not any(rank):
                     break
-        self._effort(looked)
         if best is None:
             return None
         if not shun and not avoid:
@@ -124,7 +117,7 @@ class Ranking:
                     for machine in board.places[name]:
                         found.setdefault(machine, name)
         for slot in _by_load(board.slots[machine] for machine in found if machine not in avoid):
-            self._effort(1)
+            board.effort += 1
             if slot.id not in shun and obstacle(board, unit, slot) is None:
                 return Choice(slot.id, f"it replaces {found[slot.id]} there")
         return None

@@ -14,7 +14,7 @@ class UnreadableError(ValueError):
     """A record whose text cannot be read or is not there; the text says why."""
 
 
-class Source(msgspec.Struct, eq=False):
+class Source(msgspec.Struct, eq=False, gc=False):
     """One text: what it says on placement, and the rules read from it."""
 
     text: UnitText

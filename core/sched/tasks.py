@@ -5,7 +5,7 @@ import msgspec
 from core.sched.records import Placement
 
 
-class Place(msgspec.Struct, frozen=True):
+class Place(msgspec.Struct, gc=False, frozen=True):
     """Create a placement."""
 
     unit: str
@@ -14,7 +14,7 @@ class Place(msgspec.Struct, frozen=True):
     why: str
 
 
-class Move(msgspec.Struct, frozen=True):
+class Move(msgspec.Struct, gc=False, frozen=True):
     """Delete the placement on `source` and create one on `machine`, in one transaction."""
 
     unit: str
@@ -24,7 +24,7 @@ class Move(msgspec.Struct, frozen=True):
     source: str
 
 
-class Unplace(msgspec.Struct, frozen=True):
+class Unplace(msgspec.Struct, gc=False, frozen=True):
     """Delete a placement."""
 
     unit: str
@@ -32,7 +32,7 @@ class Unplace(msgspec.Struct, frozen=True):
     why: str
 
 
-class Update(msgspec.Struct, frozen=True):
+class Update(msgspec.Struct, gc=False, frozen=True):
     """Replace a placement where it stands: another text, desired state or restart counter."""
 
     unit: str
@@ -44,7 +44,7 @@ class Update(msgspec.Struct, frozen=True):
 Task = Place | Move | Unplace | Update
 
 
-class Step(msgspec.Struct, frozen=True):
+class Step(msgspec.Struct, gc=False, frozen=True):
     """What one slice of a plan came to."""
 
     tasks: tuple[Task, ...]
