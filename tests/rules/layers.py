@@ -50,6 +50,8 @@ ROOMS = {
     ),
     "core.client": Room(3, "core.addresses core.join_token core.kv core.tls core.node", "trio httpcore msgspec"),
     "core.agent": Room(3, libraries="trio msgspec"),
+    "core.agent.supervisor": Room(3, "core.sched core.agent core.agent.supervisor.shim", "trio msgspec"),
+    "core.agent.supervisor.shim": Room(3),  # one runs for each unit: it is kept small
     # 4 wiring
     "core.settings": Room(4, "core.addresses", "msgspec"),
     "core.config": Room(4, "core.addresses core.settings", "msgspec"),

@@ -1,7 +1,10 @@
 """From fork to exec: what a process becomes before its own program runs, step by step, each with its exit code."""
 
 import ctypes
+import grp
 import os
+import pwd
+import resource
 
 from core.agent.supervisor.shim import environment, signals
 from core.agent.supervisor.shim import results as code
@@ -85,10 +88,9 @@ def _become(job: Job, command: Command, variables: environment.Environment, outp
     prctl(PR_SET_PDEATHSIG, signals.KILL)
     if os.getppid() != shim:  # it was killed before the line above
         os._exit(code.EXEC)
-    program, words = (words[0], words[1:]) if "@" in flags else (words[0], words)
     if ":" not in flags:
-        words = [words[0] if words else program, *environment.expand(words[1:], variables)]
-    _execute(program, words or [program], variables)
+        words = [words[0], *environment.expand(words[1:], variables)]
+    _execute(words[0], words[1:], variables)
 
 
 def _step(exit_code: int, act: "Callable[..., object]", *arguments: object, what: str = "") -> None:
@@ -108,8 +110,6 @@ def _attach(job: Job) -> None:
         _step(code.OOM_ADJUST, _write, "/proc/self/oom_score_adj", job.text("oom"))
     if job.text("nice"):
         _step(code.NICE, os.setpriority, os.PRIO_PROCESS, 0, job.number("nice"))
-    import resource  # only in the child: the shim stays small
-
     for name, soft, hard in job.all("limit"):
         bounds = tuple(resource.RLIM_INFINITY if one == "infinity" else int(one) for one in (soft, hard))
         _step(code.LIMITS, resource.setrlimit, getattr(resource, f"RLIMIT_{name}"), bounds, what=f"Limit{name}=")
@@ -126,9 +126,6 @@ User = tuple[str, int, int, str, str]
 
 def _identity(job: Job) -> tuple[User | None, int | None]:
     """User= and Group= as this host knows them now."""
-    import grp
-    import pwd
-
     user: User | None = None
     name, group_name = job.text("user"), job.text("group")
     if name:
@@ -185,8 +182,6 @@ def _open_as(number: int, path: str, flags: int) -> None:
 
 
 def _drop(job: Job, user: User | None, group: int | None) -> None:
-    import grp
-
     further = [name for row in job.all("groups") for name in row]
     try:
         numbers = [int(name) if name.isdecimal() else grp.getgrnam(name).gr_gid for name in further]

@@ -4,8 +4,8 @@ Each record is a key and its values. Times are seconds as decimal numbers, or `i
 `1`. Keys that may occur several times are marked with a star.
 
     name NAME · type simple|exec|oneshot|forking|notify · remain 1 · pid-file PATH · guess-main 1
-    exec* STAGE FLAGS WORD...    STAGE is condition, pre, start, post, reload, stop or stop-post. FLAGS: `-` failure is
-                                 ignored, `@` the second word is argv[0], `:` no variables, `+` with full privileges
+    exec* STAGE FLAGS PROGRAM ARGV...    STAGE is condition, pre, start, post, reload, stop or stop-post. FLAGS: `-`
+                                 failure is ignored, `:` no variables, `+` with full privileges
     env* NAME VALUE · env-file* 0|1 PATH (1: may be missing) · unset* NAME
     user NAME · group NAME · groups NAME... · directory 0|1 PATH (1: may be missing; ~ is the user's home)
     umask OCTAL · limit* NAME SOFT HARD · nice N · oom N · no-new-privileges 1 · keep-sigpipe 1
@@ -18,13 +18,13 @@ Each record is a key and its values. Times are seconds as decimal numbers, or `i
     send-kill 1 · send-hangup 1 · notify none|main|exec|all
     restart POLICY · start-limit SECONDS COUNT
     success WORD... · restart-prevent WORD... · restart-force WORD...    exit codes, or signals as `SIGTERM`
-    log BYTES COUNT
+    log BYTES COUNT · warning* SENTENCE    what the unit asks for and does not get; it goes into its log
 """
 
 from core.agent.supervisor.shim.fields import unpack
 
 Command = tuple[str, list[str]]
-"""Flags and words."""
+"""Flags, then the program with its arguments from argv[0] on."""
 
 
 class Job:

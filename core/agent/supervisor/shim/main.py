@@ -41,8 +41,12 @@ def main(directory: str) -> int:
     log = Log(".", size, count)
     unit = Unit(wanted, loop, status, log, _control())
     pid = os.getpid()
-    status.write(version=1, boot=processes.boot(), pid=pid, start=processes.started(pid), name=name)
+    status.write(
+        version=1, boot=processes.boot(), pid=pid, start=processes.started(pid), name=name, active="activating"
+    )
     unit.show("activating", "start")
+    for row in wanted.all("warning"):
+        log.note(row[0])
     try:
         Life(unit, "job").live()
     except BaseException as error:

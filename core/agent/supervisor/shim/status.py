@@ -34,6 +34,9 @@ class Status:
         head = b"%08x %d\n" % (binascii.crc32(body), len(body))
         os.pwrite(self._page, (head + body).ljust(PAGE, b"\0"), 0)
 
+    def close(self) -> None:
+        os.close(self._page)
+
     def ring(self) -> None:
         """Tell the daemon that there is something to read, if one listens."""
         self.unsaid = False
