@@ -51,6 +51,8 @@ ROOMS = {
     "core.api.fleet": Room(3, "core.kv core.api core.api.http core.api.access core.client core.sched", "trio msgspec"),
     "core.client": Room(3, "core.addresses core.join_token core.kv core.tls core.node", "trio httpcore msgspec"),
     "core.agent": Room(3, libraries="trio msgspec"),
+    "core.agent.supervisor": Room(3, "core.sched core.agent core.agent.supervisor.shim", "trio msgspec"),
+    "core.agent.supervisor.shim": Room(3),  # one runs for each unit: it is kept small
     # 4 wiring
     "core.machine_id": Room(4),
     "core.settings": Room(4, "core.addresses core.machine_id", "msgspec"),
