@@ -25,14 +25,15 @@ _NETWORK = "[Match]\nName=host0\n[Network]\nAddress={address}/24\nLinkLocalAddre
 class Host:
     """A host of a lab. In a `with` it is booted, and off afterwards; its disk lasts as long as the lab."""
 
-    def __init__(self, lab: Lab, number: int, name: str = "") -> None:
-        """`number`, 1 to 250, is the last part of its address."""
+    def __init__(self, lab: Lab, number: int, name: str = "", *, shows: Sequence[Path] = ()) -> None:
+        """`number`, 1 to 250, is the last part of its address; `shows` are directories of ours it can read in there."""
         self.lab = lab
         self.name = name or f"host{number}"
         self.address = f"{NET}.{number}"
         self.machine_id = hashlib.md5(f"{lab.name}/{self.name}".encode(), usedforsecurity=False).hexdigest()
         self.leader = 0
         """Its first process, by the number it has here; 0 while it is off."""
+        self._shows = shows
         self._machine: subprocess.Popen[bytes] | None = None
         self._disk = lab.files / self.name
         for part in ("changes", "work", "root"):
@@ -63,6 +64,7 @@ class Host:
         command = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--notify-ready=yes", "--boot"]
         command += [f"--directory={inside}/root", f"--machine={self.name}", "--network-bridge=switch", "--console=pipe"]
         command += ["--resolv-conf=off", "--timezone=off", "--link-journal=no"]
+        command += [f"--bind-ro={path}" for path in self._shows]
         (self._disk / "notify").unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard, (self._disk / "console").open("ab") as console:
             heard.bind(str(self._disk / "notify"))
@@ -110,11 +112,11 @@ class Host:
             self._machine = None
 
     def run(
-        self, *command: str, text: str = "", seconds: float = 60, check: bool = False
+        self, *command: str, text: str = "", seconds: float = 60, check: bool = False, directory: Path = Path("/")
     ) -> subprocess.CompletedProcess[str]:
         """A command in there, as root."""
         done = subprocess.run(
-            [*self.enter(), *command],
+            [*self.enter(directory), *command],
             input=text,
             capture_output=True,
             text=True,
@@ -130,10 +132,10 @@ class Host:
         """A command in there that must succeed; what it printed."""
         return self.run(*command, text=text, seconds=seconds, check=True).stdout
 
-    def enter(self) -> Sequence[str]:
+    def enter(self, directory: Path = Path("/")) -> Sequence[str]:
         """What to put before a command to run it in there."""
         spaces = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
-        return ("nsenter", "--target", str(self.leader), *spaces, "--wd=/", "--")
+        return ("nsenter", "--target", str(self.leader), *spaces, f"--wdns={directory}", "--")
 
     def write(self, path: str, data: str | bytes, mode: int = 0o644) -> None:
         """Put a file there, while it is on or off."""

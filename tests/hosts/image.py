@@ -13,7 +13,7 @@ from pathlib import Path
 
 MIRROR = "http://deb.debian.org/debian"
 SUITE = "bookworm"
-PACKAGES = ("systemd", "systemd-sysv", "dbus", "python3", "iproute2", "nftables")
+PACKAGES = ("systemd", "systemd-sysv", "dbus", "python3", "procps", "iproute2", "nftables")
 NEEDS = {"debootstrap": "debootstrap", "systemd-nspawn": "systemd-container", "nft": "nftables", "ip": "iproute2"}
 """Programs the hosts cannot do without, and Debian's packages of them."""
 
