@@ -1,4 +1,4 @@
-"""Unit names: `prefix.type`, `prefix@instance.type`, and `prefix@.type` for a template; split as fleet and systemd do."""
+"""Names of units: `prefix.type`, `prefix@instance.type`, and `prefix@.type` for a template, as fleet had them."""
 
 import re
 
