@@ -50,6 +50,7 @@ ROOMS = {
     ),
     "core.client": Room(3, "core.addresses core.join_token core.kv core.tls core.node", "trio httpcore msgspec"),
     "core.agent": Room(3, libraries="trio msgspec"),
+    "core.agent.systemd": Room(3, "core.sched core.agent", "trio jeepney"),
     # 4 wiring
     "core.settings": Room(4, "core.addresses", "msgspec"),
     "core.config": Room(4, "core.addresses core.settings", "msgspec"),
