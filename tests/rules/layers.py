@@ -53,6 +53,7 @@ ROOMS = {
     "core.agent": Room(3, libraries="trio msgspec"),
     "core.agent.supervisor": Room(3, "core.sched core.agent core.agent.supervisor.shim", "trio msgspec"),
     "core.agent.supervisor.shim": Room(3),  # one runs for each unit: it is kept small
+    "core.agent.systemd": Room(3, "core.sched core.agent", "trio jeepney"),
     # 4 wiring
     "core.machine_id": Room(4),
     "core.settings": Room(4, "core.addresses core.machine_id", "msgspec"),
