@@ -37,7 +37,7 @@ class Remark(msgspec.Struct, frozen=True):
         return f"line {self.line}: {self.text}" if self.line else self.text
 
 
-class Option(msgspec.Struct, frozen=True):
+class Option(msgspec.Struct, gc=False, frozen=True):
     """One assignment."""
 
     section: str
@@ -48,7 +48,7 @@ class Option(msgspec.Struct, frozen=True):
     """Where it ends, as systemd counts."""
 
 
-class UnitText(msgspec.Struct, frozen=True):
+class UnitText(msgspec.Struct, frozen=True, gc=False):
     """A unit file: its bytes, and what they say."""
 
     data: bytes

@@ -29,7 +29,7 @@ ROOMS = {
     "core.join_token": Room(0, libraries="msgspec"),
     "core.raft": Room(0, libraries="msgspec"),
     "core.kv": Room(0, libraries="msgspec sortedcontainers"),
-    "core.sched": Room(0, libraries="msgspec"),
+    "core.sched": Room(0, libraries="msgspec sortedcontainers"),
     # 1 drivers: plain synchronous code
     "core.store_lmdb": Room(1, "core.raft core.kv", "lmdb msgspec sortedcontainers"),
     "core.tls": Room(1, libraries="cryptography"),
