@@ -50,7 +50,7 @@ ROOMS = {
     ),
     "core.api.fleet": Room(3, "core.kv core.api core.api.http core.api.access core.client core.sched", "trio msgspec"),
     "core.client": Room(3, "core.addresses core.join_token core.kv core.tls core.node", "trio httpcore msgspec"),
-    "core.agent": Room(3, libraries="trio msgspec"),
+    "core.agent": Room(3, "core.client core.sched", "trio h11 msgspec"),
     "core.agent.supervisor": Room(3, "core.sched core.agent core.agent.supervisor.shim", "trio msgspec"),
     "core.agent.supervisor.shim": Room(3),  # one runs for each unit: it is kept small
     "core.agent.systemd": Room(3, "core.sched core.agent", "trio jeepney"),
@@ -133,6 +133,7 @@ ROOMS = {
 
 SAME_FLOOR = {
     ("core.node", "core.watch"): "the drive loop publishes what it has applied",
+    ("core.agent", "core.client"): "it uses the store as every other program does",
     ("core.api.fleet", "core.client"): "it uses the store as every other program does",
 }
 """Edges between neighbours below the wiring, each with its reason."""
