@@ -65,6 +65,18 @@ ROOMS = {
     "core.service": Room(4, libraries="trio"),
     "core.slowness": Room(4, libraries="trio msgspec"),
     "core.welcome": Room(4, "core.addresses core.config core.logs"),
+    "core.this_host": Room(4, "core.version core.addresses core.config core.sched"),
+    "core.hosting": Room(
+        4,
+        "core.api core.api.fleet core.client core.sched core.agent core.agent.supervisor core.agent.systemd"
+        " core.config core.service",
+        "trio",
+    ),
+    "core.managing": Room(
+        4,
+        "core.addresses core.kv core.tls core.api core.api.http core.api.access core.api.fleet core.client core.config"
+        " core.hosting core.machine_id core.service core.this_host",
+    ),
     "core.founding": Room(4, "core.addresses core.raft core.kv core.store_lmdb core.config", "msgspec"),
     "core.peering": Room(
         4,
@@ -109,14 +121,16 @@ ROOMS = {
         4,
         "core.version core.addresses core.store_lmdb core.node core.api core.api.http core.api.access core.api.v2"
         " core.api.v3 core.api.ops core.admission core.config core.credentials core.logs core.process core.service"
-        " core.slowness core.enrolment core.peer core.joining core.salvage core.member core.views",
+        " core.slowness core.client core.enrolment core.managing core.peer core.joining core.salvage core.member"
+        " core.views",
         "trio",
     ),
     "core.relay": Room(4, "core.api core.api.http core.api.access core.client", "trio msgspec"),
     "core.worker": Room(
         4,
-        "core.version core.store_lmdb core.tls core.api core.api.http core.api.ops core.client core.config"
-        " core.credentials core.logs core.process core.relay core.service core.slowness core.views",
+        "core.version core.addresses core.kv core.store_lmdb core.tls core.api core.api.http core.api.access"
+        " core.api.fleet core.api.ops core.client core.config core.credentials core.hosting core.logs core.process"
+        " core.relay core.service core.slowness core.this_host core.views",
         "trio",
     ),
     "core.commands": Room(
