@@ -106,8 +106,8 @@ def confirm(view: View, tasks: list[Task]) -> None:
 
 def show(what: str, figures: Figures) -> None:
     print(
-        f"{what:28} {figures.plan * 1000:8.1f} ms {figures.tasks:6} tasks, longest slice {figures.longest * 1000:.2f} ms;"
-        f" applied in {figures.apply * 1000:5.1f} ms, longest {figures.longest_apply * 1000:.2f} ms"
+        f"{what:28} {figures.plan * 1000:8.1f} ms {figures.tasks:6} tasks, longest slice {figures.longest * 1000:.2f}"
+        f" ms; applied in {figures.apply * 1000:5.1f} ms, longest {figures.longest_apply * 1000:.2f} ms"
     )
 
 

@@ -43,7 +43,7 @@ class Slot(msgspec.Struct, eq=False, gc=False):
     """One machine: what is known of it, and what stands on it. It is kept while it is there, or units stand on it."""
 
     id: str
-    units: "SortedSet[str]"
+    units: set[str]
     machine: Machine | None = None
     """None: it is gone."""
     metadata: dict[str, str] = {}
@@ -181,7 +181,7 @@ class Board:
     def slot(self, machine: str) -> Slot:
         slot = self.slots.get(machine)
         if slot is None:
-            slot = self.slots[machine] = Slot(machine, SortedSet(), metadata={}, families={})
+            slot = self.slots[machine] = Slot(machine, set(), metadata={}, families={})
         return slot
 
     def change_machine(

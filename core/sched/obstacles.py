@@ -136,7 +136,7 @@ def words(board: Board, unit: Unit, slot: Slot, found: Obstacle) -> str:
 
 def _conflict_words(board: Board, unit: Unit, slot: Slot) -> str:
     matching = set(board.matched(unit))
-    for name in slot.units:
+    for name in sorted(slot.units):
         other = board.units.get(name)
         if other is None or name == unit.name:
             continue

@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
-from sortedcontainers import SortedSet
 
 from core.sched.board import Slot, Unit
 from core.sched.obstacles import Obstacle, obstacle, words
@@ -47,7 +46,7 @@ class Planner:
         self.view = view
         self._tasks: list[Task] = []
         self.ranking = Ranking(view.board)
-        self._waiting: dict[object, SortedSet[str]] = {}
+        self._waiting: dict[object, dict[str, None]] = {}
         self._kind: dict[str, object] = {}
         self._hopeless: dict[object, int] = {}
         """By kind of unit: the relief at which no machine could take it."""
@@ -127,7 +126,7 @@ class Planner:
         late = 0 < drain.deadline <= view.now
         under_way = sum(not self._arrived(name) for name in view.drained.get(slot.id, ()))
         left = 0
-        for name in list(slot.units):
+        for name in sorted(slot.units):
             unit = view.board.units.get(name)
             if unit is None or unit.rules.is_global:
                 continue
@@ -140,13 +139,13 @@ class Planner:
                     left -= 1
                 yield from self._slice()
         if left == 0 or late:
-            for name in list(slot.units):
+            for name in sorted(slot.units):
                 if name in view.board.globals and (slot.id, name) not in view.pending:
                     self._do(Unplace(name, slot.id, "the machine is drained, and its other units have left"))
 
     def _drain_unit(self, unit: Unit, slot: Slot, *, late: bool) -> bool:
         placement = self.view.board.places[unit.name][slot.id]
-        choice = self.ranking.choose(unit, self._shunned(placement), (slot.id,))
+        choice = self.ranking.choose(unit, self.shunned(placement), (slot.id,))
         if choice is not None:
             self._move(unit, slot.id, choice.machine, f"{slot.id[:8]} is drained; {choice.why}", drained=slot.id)
             return True
@@ -284,7 +283,7 @@ class Planner:
         placement = board.places[unit.name][slot.id]
         choice = None
         if self._hopeless.get(kind) != board.relief:
-            choice = self.ranking.choose(unit, self._shunned(placement), (slot.id,))
+            choice = self.ranking.choose(unit, self.shunned(placement), (slot.id,))
         if choice is not None:
             self._move(unit, slot.id, choice.machine, f"{why}; {choice.why}")
             self._wait_no_more(unit.name)
@@ -336,31 +335,31 @@ class Planner:
     def _push_out(self, unit: Unit, slot: Slot) -> None:
         """Look at the units that this one replaces on its machine."""
         for pattern in unit.replaces:
-            for name in slot.units:
+            for name in sorted(slot.units):
                 other = self.view.board.units.get(name)
                 if other is not None and other is not unit and pattern.matches(name):
                     self.view.dirty[name] = None
 
-    def _move(
-        self,
-        unit: Unit,
-        source: str,
-        machine: str,
-        why: str,
-        *,
-        drained: str = "",
-        moves: int | None = None,
-        shun: dict[str, int] | None = None,
-    ) -> None:
+    def move(self, unit: Unit, source: Slot, target: Slot) -> Move:
+        """A move for balance."""
+        why = (
+            f"load {source.load / 1000:g} on {source.id[:8]} and {target.load / 1000:g} here, and balance was asked for"
+        )
+        return Move(unit.name, target.id, self._moved(unit, source.id, target.id, why), why, source.id)
+
+    def _move(self, unit: Unit, source: str, machine: str, why: str, **changes: object) -> None:
+        placement = msgspec.structs.replace(self._moved(unit, source, machine, why), **changes)
+        self._do(Move(unit.name, machine, placement, why, source))
+
+    def _moved(self, unit: Unit, source: str, machine: str, why: str) -> Placement:
+        """A unit's placement elsewhere, with what is worth remembering of the one before."""
         before = self.view.board.places[unit.name][source]
-        placement = msgspec.structs.replace(
+        return msgspec.structs.replace(
             self._placement(unit, machine, why),
             text=before.text if self.view.rollout_of(unit) is not None and before.text else unit.text,
-            moves=before.moves if moves is None else moves,
-            shun={key: until for key, until in before.shun.items() if until > self.view.now} if shun is None else shun,
-            drained=drained,
+            moves=before.moves,
+            shun={key: until for key, until in before.shun.items() if until > self.view.now},
         )
-        self._do(Move(unit.name, machine, placement, why, source))
 
     def _placement(self, unit: Unit, machine: str, why: str) -> Placement:
         return Placement(self._text(unit, machine), _placed(unit), why, unit.restarted)
@@ -373,7 +372,8 @@ class Planner:
         instance = machine if unit.rules.is_global else unit.name
         return rollout.new if instance in rollout.done and rollout.state != "returning" else rollout.old
 
-    def _shunned(self, placement: Placement) -> list[str]:
+    def shunned(self, placement: Placement) -> list[str]:
+        """Machines that a unit failed on lately."""
         return [machine for machine, until in placement.shun.items() if until > self.view.now]
 
     # units that wait
@@ -394,14 +394,16 @@ class Planner:
 
     def _wait(self, unit: Unit) -> None:
         kind = self._kind_of(unit)
+        if self._kind.get(unit.name) == kind:
+            return
         self._wait_no_more(unit.name)
-        self._waiting.setdefault(kind, SortedSet()).add(unit.name)
+        self._waiting.setdefault(kind, {})[unit.name] = None
         self._kind[unit.name] = kind
 
     def _wait_no_more(self, name: str) -> None:
         kind = self._kind.pop(name, None)
         if kind is not None:
-            self._waiting[kind].discard(name)
+            del self._waiting[kind][name]
             if not self._waiting[kind]:
                 del self._waiting[kind]
                 self._hopeless.pop(kind, None)
@@ -412,7 +414,7 @@ class Planner:
         for kind in list(self._waiting):
             while self._waiting.get(kind):
                 slot = board.slots.get(machine)
-                name = self._waiting[kind][0]
+                name = next(iter(self._waiting[kind]))
                 unit = board.units.get(name)
                 if slot is None or unit is None or self.view.is_pending(name):
                     break

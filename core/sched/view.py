@@ -295,6 +295,10 @@ class View:
         self.board.add(unit)
         self.dirty[name] = None
 
+    def made(self, name: str) -> list[str]:
+        """The units that a record stands for: itself, or the instances of a template."""
+        return list(self._made.get(name, ()))
+
     def rollout_of(self, unit: Unit) -> Rollout | None:
         """The rollout that decides which text a unit has, while there is one."""
         rollout = self.rollouts.get(unit.record)
