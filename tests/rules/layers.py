@@ -49,7 +49,8 @@ ROOMS = {
         "trio msgspec prometheus_client",
     ),
     "core.client": Room(3, "core.addresses core.join_token core.kv core.tls core.node", "trio httpcore msgspec"),
-    "core.agent": Room(3, libraries="trio msgspec"),
+    "core.agent": Room(3, "core.sched core.client", "trio msgspec h11"),
+    "core.engine": Room(3, "core.sched core.client", "trio msgspec"),
     # 4 wiring
     "core.settings": Room(4, "core.addresses", "msgspec"),
     "core.config": Room(4, "core.addresses core.settings", "msgspec"),
@@ -128,6 +129,8 @@ ROOMS = {
 
 SAME_FLOOR = {
     ("core.node", "core.watch"): "the drive loop publishes what it has applied",
+    ("core.engine", "core.client"): "services never reach into the store, they speak its client",
+    ("core.agent", "core.client"): "services never reach into the store, they speak its client",
 }
 """Edges between neighbours below the wiring, each with its reason."""
 
