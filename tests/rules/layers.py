@@ -50,10 +50,11 @@ ROOMS = {
     ),
     "core.api.fleet": Room(3, "core.kv core.api core.api.http core.api.access core.client core.sched", "trio msgspec"),
     "core.client": Room(3, "core.addresses core.join_token core.kv core.tls core.node", "trio httpcore msgspec"),
-    "core.agent": Room(3, "core.client core.sched", "trio h11 msgspec"),
+    "core.agent": Room(3, "core.sched core.client", "trio msgspec h11"),
     "core.agent.supervisor": Room(3, "core.sched core.agent core.agent.supervisor.shim", "trio msgspec"),
     "core.agent.supervisor.shim": Room(3),  # one runs for each unit: it is kept small
     "core.agent.systemd": Room(3, "core.sched core.agent", "trio jeepney"),
+    "core.engine": Room(3, "core.sched core.client", "trio msgspec"),
     # 4 wiring
     "core.machine_id": Room(4),
     "core.settings": Room(4, "core.addresses core.machine_id", "msgspec"),
@@ -75,7 +76,8 @@ ROOMS = {
     "core.managing": Room(
         4,
         "core.addresses core.kv core.tls core.api core.api.http core.api.access core.api.fleet core.client core.config"
-        " core.hosting core.machine_id core.service core.this_host",
+        " core.engine core.hosting core.machine_id core.service core.this_host",
+        "trio",
     ),
     "core.founding": Room(4, "core.addresses core.raft core.kv core.store_lmdb core.config", "msgspec"),
     "core.peering": Room(
@@ -147,8 +149,9 @@ ROOMS = {
 
 SAME_FLOOR = {
     ("core.node", "core.watch"): "the drive loop publishes what it has applied",
-    ("core.agent", "core.client"): "it uses the store as every other program does",
-    ("core.api.fleet", "core.client"): "it uses the store as every other program does",
+    ("core.api.fleet", "core.client"): "services never reach into the store, they speak its client",
+    ("core.engine", "core.client"): "services never reach into the store, they speak its client",
+    ("core.agent", "core.client"): "services never reach into the store, they speak its client",
 }
 """Edges between neighbours below the wiring, each with its reason."""
 
