@@ -45,7 +45,7 @@ def test_a_certificate_opens_the_door_of_a_worker_and_gives_no_more(tmp_path: Pa
             assert "is a worker" in curl("/corenode/members", alice)
             assert "a client certificate of the role admin" in curl("/v2/auth/users", alice)
             refused = curl("/v2/keys/a", tmp_path / "peer-n1" / "n1")
-            assert refused == "its certificate is that of a peer, and this port is for clients\n"
+            assert "its certificate is that of a peer" in refused
             told = worker.host.run("status", "--endpoints", f"unix://{worker.file.socket}")
             assert b"worker1  worker" in told.stdout
         for wrong in (alice.with_suffix(".crt"), tmp_path / "peer-n1" / "n1.crt"):

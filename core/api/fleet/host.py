@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Protocol
 
+from core.api.access import audit
 from core.api.access.identity import of_certificate
 from core.api.fleet.answers import Refused, flag, number, parts_below
 from core.api.fleet.desired import name_of
@@ -110,6 +111,7 @@ class HostHandler:
         if request.path.startswith(PATH + b"/"):
             self._host(request, reply)
         elif is_member(request.caller):
+            audit.refused("a member", request, "its certificate is that of a peer")
             reply.send(message(403, f"its certificate is that of a peer, which opens nothing here but {PATH.decode()}"))
         else:
             self._rest(request, reply)
