@@ -20,9 +20,9 @@ from core.config import Config
 from core.credentials import AUTHORITY, Credentials
 from core.kv.keyspace import Keyspace
 from core.kv.membership import Member as KnownMember
-from core.kv.reserved import FLEET_PREFIX
 from core.kv.tokens import Token
 from core.member import Member
+from core.sched import keys
 from core.tls.authority import ISSUING, ISSUING_KEY, ROOT
 from core.tls.contexts import TlsFilesError
 
@@ -81,7 +81,7 @@ class Enrolment:
         return self._keyspace.was_removed(member)
 
     def runs(self, machine: str) -> bool:
-        return self._keyspace.key(FLEET_PREFIX + b"machines/" + machine.encode()) is not None
+        return self._keyspace.key(keys.machine(machine)) is not None
 
     @property
     def _keyspace(self) -> Keyspace:

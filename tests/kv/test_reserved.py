@@ -12,6 +12,7 @@ from core.kv.outcomes import DeleteDone, RangeDone, TxnDone
 from core.kv.reading import SCANNED
 from core.kv.reserved import FLEET_END, FLEET_PREFIX
 from core.kv.transaction import Table
+from core.sched import keys
 
 UNIT = FLEET_PREFIX + b"units/a.service"
 OTHER = FLEET_PREFIX + b"units/b.service"
@@ -136,6 +137,10 @@ def test_they_end_with_their_lease(world: World) -> None:
     world.do(c.Put(UNIT, b"", 7))
     world.do(c.Expire(100), time=20 * 10**9)
     assert world.names(FLEET_PREFIX, FLEET_END) == [OTHER]
+
+
+def test_they_are_those_of_the_rules() -> None:
+    assert keys.PREFIX == FLEET_PREFIX
 
 
 def test_v2_never_sees_them(world: World) -> None:

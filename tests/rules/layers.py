@@ -40,7 +40,7 @@ ROOMS = {
     # 3 services
     "core.api.http": Room(3, libraries="trio h11 msgspec"),
     "core.api": Room(3, "core.addresses core.raft core.kv core.node core.api.http", "msgspec"),
-    "core.api.access": Room(3, "core.kv core.tls core.api core.api.http", "trio msgspec"),
+    "core.api.access": Room(3, "core.kv core.tls core.sched core.api core.api.http", "trio msgspec"),
     "core.api.v2": Room(3, "core.raft core.kv core.node core.api core.api.http core.api.access", "trio msgspec"),
     "core.api.v3": Room(3, "core.kv core.node core.api core.api.http core.api.access core.api.v2", "trio msgspec"),
     "core.api.ops": Room(
@@ -105,7 +105,8 @@ ROOMS = {
     "core.reshaping": Room(4, "core.raft core.kv core.node core.api core.api.v2 core.api.v3"),
     "core.enrolment": Room(
         4,
-        "core.kv core.tls core.api core.api.http core.api.access core.api.ops core.config core.credentials core.member",
+        "core.kv core.sched core.tls core.api core.api.http core.api.access core.api.ops core.config core.credentials"
+        " core.member",
         "trio",
     ),
     "core.views": Room(

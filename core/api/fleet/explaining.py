@@ -6,7 +6,6 @@ import trio
 
 from core.api.fleet.answers import Refused
 from core.api.fleet.desired import name_of
-from core.api.fleet.tables import PAGE
 from core.api.http.message import Response
 from core.api.plain import json_answer
 from core.client import Store, prefix
@@ -50,12 +49,12 @@ class Explaining:
             view, revision = View(), 0
             try:
                 for table in _TABLES:
-                    async for page in self._store.pages(prefix(table), size=PAGE, revision=revision):
-                        revision = revision or page.revision
-                        for number, kv in enumerate(page.kvs, 1):
-                            view.apply(kv.key, kv.value, kv.mod_revision)
-                            if number % AT_ONCE == 0:
-                                await trio.lowlevel.checkpoint()
+                    found = await self._store.range(prefix(table), revision=revision)
+                    revision = revision or found.revision
+                    for number, kv in enumerate(found.kvs, 1):
+                        view.apply(kv.key, kv.value, kv.mod_revision)
+                        if number % AT_ONCE == 0:
+                            await trio.lowlevel.checkpoint()
             except CompactedError:
                 continue
             view.advance(int(time.time()))

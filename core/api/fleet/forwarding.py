@@ -62,7 +62,7 @@ class Forwarding:
 
     async def _machine(self, unit: str, wanted: str) -> Machine:
         """Where it is. Refused 404, 409."""
-        tables = await read(self._store, keys.PLACEMENTS, keys.STATES, keys.MACHINES)
+        tables = await read(self._store, keys.PLACEMENTS, keys.STATES, keys.MACHINES, unit=unit)
         on = {*tables.placements.get(unit, ()), *tables.states.get(unit, ())}
         chosen = sorted(each for each in on if each.startswith(wanted))
         if not chosen:

@@ -1,9 +1,11 @@
 """What the store knows of units and machines, read at one revision."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import msgspec
+import trio
 
 from core.client import Range, RangeResult, Store, prefix
 from core.client.errors import CompactedError
@@ -12,12 +14,15 @@ from core.sched.keys import Kind
 from core.sched.records import HostRecord, Machine, Placement, Rollout, UnitRecord, UnitState
 from core.sched.view import effective_metadata
 
-PAGE = 1000
-"""Keys to a page of reading."""
+SLICE = 200
+"""Records taken in between two rounds of the loop: about a millisecond."""
 
+_BY_MACHINE = (keys.PLACEMENTS, keys.STATES)
 AT_ONCE = 100
 """Single keys to a transaction of reading."""
 
+T = TypeVar("T")
+R = TypeVar("R")
 _log = logging.getLogger(__name__)
 
 
@@ -51,7 +56,8 @@ class Tables(msgspec.Struct):
                 case keys.Place(Kind.TEXT):
                     self.texts[place.name] = value
                 case keys.Place(Kind.MACHINE):
-                    self.machines[place.machine] = records.decode(Machine, value)
+                    found_machine = records.decode(Machine, value)  # whatever it says of itself, its key is checked
+                    self.machines[place.machine] = msgspec.structs.replace(found_machine, id=place.machine)
                 case keys.Place(Kind.HOST):
                     self.hosts[place.machine] = records.decode(HostRecord, value)
                 case keys.Place(Kind.PLACEMENT):
@@ -65,19 +71,35 @@ class Tables(msgspec.Struct):
             _log.warning("a record cannot be read", extra={"key": repr(key[:200]), "why": str(error)})
 
 
-async def read(store: Store, *tables: bytes) -> Tables:
-    """The tables below these prefixes (`core.sched.keys`), all as of one revision. ClientError."""
+async def read(store: Store, *tables: bytes, unit: str = "") -> Tables:
+    """The tables below these prefixes (`core.sched.keys`), all as of one revision; with `unit` only what is placed and
+    told of that one. ClientError."""
+    ending = b"/" + unit.encode()
     while True:
         found = Tables()
         try:
             for each in tables:
-                async for page in store.pages(prefix(each), size=PAGE, revision=found.revision):
-                    found.revision = found.revision or page.revision
-                    for kv in page.kvs:
+                # Not in pages: each would count all that is left. A member's own store reads it in slices anyway.
+                table = await store.range(prefix(each), revision=found.revision)
+                found.revision = found.revision or table.revision
+                for number, kv in enumerate(table.kvs, 1):
+                    if not unit or each not in _BY_MACHINE or kv.key.endswith(ending):
                         found.add(kv.key, kv.value)
+                    if number % SLICE == 0:
+                        await trio.lowlevel.checkpoint()
         except CompactedError:
             continue  # somebody compacts right up to the present; what is there now does as well
         return found
+
+
+async def in_slices(items: Iterable[T], make: Callable[[T], R]) -> list[R]:
+    """What is made of each, with rounds of the loop in between."""
+    found = []
+    for number, item in enumerate(items, 1):
+        found.append(make(item))
+        if number % SLICE == 0:
+            await trio.lowlevel.checkpoint()
+    return found
 
 
 async def texts(store: Store, wanted: Iterable[str]) -> dict[str, bytes]:

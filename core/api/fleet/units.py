@@ -6,9 +6,9 @@ import msgspec
 
 from core.api.fleet.answers import Refused, flag, parameter, whole
 from core.api.fleet.desired import Wanted, check, name_of, remarks_of
-from core.api.fleet.tables import Tables, read
+from core.api.fleet.tables import Tables, in_slices, read
 from core.api.http.message import Request, Response
-from core.api.plain import json_answer
+from core.api.plain import JSON, json_answer
 from core.client import Store
 from core.sched import keys, names
 from core.sched.names import UnitName
@@ -16,6 +16,7 @@ from core.sched.records import Desired
 
 BINARY = b"Content-Type: application/octet-stream\r\nX-Content-Type-Options: nosniff\r\n"
 T = TypeVar("T")
+_encode = msgspec.json.Encoder().encode
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -65,14 +66,14 @@ class UnitsHandlers:
         """All units, those too that a template keeps, as of one revision."""
         tables = await read(self._store, keys.UNITS, keys.PLACEMENTS, keys.STATES, keys.ROLLOUTS)
         found = set(tables.units) | set(tables.placements) | set(tables.states)
-        units = [_shown(tables, name) for name in sorted(found)]
-        return json_answer({"revision": tables.revision, "units": units}, end=b"\n")
+        units = await in_slices(sorted(found), lambda name: _encode(_shown(tables, name)))
+        return Response(200, JSON, b'{"revision":%d,"units":[%b]}\n' % (tables.revision, b",".join(units)))
 
     async def get(self, name: str) -> Response:
         """One unit."""
         parsed = name_of(name)
         mine = [keys.unit(name), *([] if parsed.template is None else [keys.unit(parsed.template)])]
-        tables = await read(self._store, *mine, keys.PLACEMENTS, keys.STATES, keys.rollout(name))
+        tables = await read(self._store, *mine, keys.PLACEMENTS, keys.STATES, keys.rollout(name), unit=name)
         if name not in tables.units and name not in tables.placements and name not in tables.states:
             raise Refused(404, f"there is no unit {name}")
         return json_answer(_shown(tables, name), end=b"\n")

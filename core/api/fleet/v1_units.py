@@ -8,13 +8,13 @@ import msgspec
 from core.api.fleet.answers import Refused, parameter
 from core.api.fleet.desired import Wanted, name_of
 from core.api.fleet.listing import Listing, cut, page_of
-from core.api.fleet.tables import Tables, read, texts
+from core.api.fleet.tables import Tables, in_slices, read, texts
 from core.api.http.message import Request, Response
 from core.api.plain import JSON, json_answer
 from core.client import Store
 from core.sched import fleet_options, fleet_section, keys, names, unit_text
 from core.sched.fleet_options import FleetOption
-from core.sched.records import Desired, UnitRecord
+from core.sched.records import Desired, UnitRecord, UnitState
 
 _STATES: tuple[Desired, ...] = ("inactive", "loaded", "launched")
 _NOTHING = Response(204, b"", b"")
@@ -86,7 +86,7 @@ class UnitsV1:
     async def get(self, name: str) -> Response:
         """One unit; that of an instance which `Replicas=` keeps is made of its template's."""
         parsed = name_of(name)
-        tables = await read(self._store, keys.unit(name), keys.PLACEMENTS, keys.STATES)
+        tables = await read(self._store, keys.unit(name), keys.PLACEMENTS, keys.STATES, unit=name)
         record = tables.units.get(name)
         if record is None and parsed.template is not None and name in tables.placements:
             record = await self._wanted.unit(names.parse(parsed.template))
@@ -135,7 +135,7 @@ class UnitsV1:
 
     async def state(self, name: str) -> Response:
         """The first state of a unit."""
-        found = [each for each in await self._all_states() if each.name == name]
+        found = await self._shown_states(await read(self._store, keys.STATES, unit=name))
         if not found:
             raise Refused(404, f"no state of {name} is known")
         return json_answer(found[0])
@@ -145,17 +145,24 @@ class UnitsV1:
 
     async def _all_units(self) -> Sequence[_Shown]:
         tables = await read(self._store, keys.UNITS, keys.PLACEMENTS, keys.STATES)
-        return [_Shown(name, record, tables) for name, record in sorted(tables.units.items())]
+        return await in_slices(sorted(tables.units.items()), lambda found: _Shown(*found, tables))
 
     async def _all_states(self) -> Sequence[State]:
-        tables = await read(self._store, keys.STATES)
-        pairs = [(name, each) for name, found in sorted(tables.states.items()) for each in sorted(found.items())]
-        known = await texts(self._store, [state.text for _, (_, state) in pairs if state.text])
-        hashes = {digest: hash_of(data) for digest, data in known.items()}
-        return [
-            State(name, hashes.get(state.text, ""), machine, state.load, state.active, state.sub)
-            for name, (machine, state) in pairs
-        ]
+        return await self._shown_states(await read(self._store, keys.STATES))
+
+    async def _shown_states(self, tables: Tables) -> Sequence[State]:
+        digests = {state.text for found in tables.states.values() for state in found.values() if state.text}
+        hashes = {digest: hash_of(data) for digest, data in (await texts(self._store, digests)).items()}
+
+        def of_unit(found: tuple[str, dict[str, UnitState]]) -> list[State]:
+            name, by_machine = found
+            return [
+                State(name, hashes.get(state.text, ""), machine, state.load, state.active, state.sub)
+                for machine, state in sorted(by_machine.items())
+            ]
+
+        by_unit = await in_slices(sorted(tables.states.items()), of_unit)
+        return [state for states in by_unit for state in states]
 
 
 def _desired(text: str) -> Desired | None:
