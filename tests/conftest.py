@@ -10,11 +10,11 @@ from typing import Any
 import hypothesis
 import pytest
 
+from tests.whole.servers import NO_UNITS
+
 WHOLE = ("whole", "conformance", "hosts")
 """Directories of tests that start whole processes: all of them are slow."""
 
-# Nodes of tests run no units unless a test says so: what agents and the engine write counts in revisions.
-NO_UNITS = {"CORENODE_EXECUTOR": "none", "CORENODE_DISABLE_ENGINE": "true"}
 os.environ.update(NO_UNITS)
 
 # Two cores shared by several workers are no place to judge how long one example takes.

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from core.runtime_dir import NodeFile
+from tests.whole.servers import NO_UNITS
 
 PROGRAM = (sys.executable, str(Path(__file__).parents[2] / "cli.py"))
 PATIENCE = 30.0
@@ -26,8 +27,7 @@ class Host:
             "PATH": os.environ["PATH"],
             "XDG_RUNTIME_DIR": str(home),
             "TMPDIR": str(home),
-            "CORENODE_EXECUTOR": "none",
-            "CORENODE_DISABLE_ENGINE": "true",
+            **NO_UNITS,
         }
 
     def run(self, *words: str, stdin: bytes | None = None, **environment: str) -> subprocess.CompletedProcess[bytes]:

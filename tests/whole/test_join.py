@@ -19,8 +19,7 @@ import pytest
 
 from core.tls.authority import Authority, create, load_chain
 from core.tls.identity import Role, identity_of
-from tests.conftest import NO_UNITS
-from tests.whole.servers import DIES_WITH_PARENT, HOST, ROOT, free_port
+from tests.whole.servers import DIES_WITH_PARENT, HOST, NO_UNITS, ROOT, free_port
 
 PROGRAM = (sys.executable, str(ROOT / "cli.py"))
 SECONDS = 30.0
