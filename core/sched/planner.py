@@ -23,7 +23,7 @@ from core.sched.obstacles import Obstacle, obstacle, words
 from core.sched.ranking import Ranking, kind_of
 from core.sched.records import Placement, UnitState
 from core.sched.tasks import Move, Place, Step, Task, Unplace, Update
-from core.sched.view import View, is_failing
+from core.sched.view import AUTO_RESTART, View, is_failing
 
 SLICE = 600
 """Machines looked at for units in one slice; some two milliseconds."""
@@ -36,7 +36,7 @@ PATIENCE = 30
 """Seconds a unit may fail before it is moved; doubled with every move in a row up to LONGEST_PATIENCE."""
 LONGEST_PATIENCE = 3_600
 RESTARTS = 5
-"""Restarts after which a unit is not waited for any longer; doubled likewise."""
+"""Restarts in a row after which a unit is moved; doubled likewise."""
 
 
 class Planner:
@@ -305,7 +305,10 @@ class Planner:
         shun = {machine: until for machine, until in placement.shun.items() if until > view.now}
         moves = placement.moves if shun else 0
         patience = min(PATIENCE << min(moves, 10), LONGEST_PATIENCE)
-        if state.restarts < RESTARTS << min(moves, 10) and state.since + patience > view.now:
+        if state.sub == AUTO_RESTART:
+            if view.crashes(slot.id, unit.name) < RESTARTS << min(moves, 10):
+                return False
+        elif state.since + patience > view.now:
             view.wake(state.since + patience, unit.name)
             return False
         choice = self.ranking.choose(unit, (), (slot.id, *shun))
