@@ -256,15 +256,11 @@ class View:
         return not (self._unread or self.dirty or self.changed_machines or self.board.relieved)
 
     def take_in(self) -> Iterator[None]:
-        """Bring the units of changed records to the board, in slices. Plans begin with it."""
+        """Bring the units of changed records to the board, in slices. Plans begin with it; who begins it, ends it."""
         while self._unread:
             name = next(iter(self._unread))
             del self._unread[name]
-            try:
-                yield from self._take_in(name)
-            except GeneratorExit:
-                self._unread[name] = None  # it was dropped half way
-                raise
+            yield from self._take_in(name)
 
     def _take_in(self, name: str) -> Iterator[None]:
         record, before = self.units.get(name), self._made.get(name, {})
