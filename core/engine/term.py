@@ -54,6 +54,7 @@ class Term:
         self._now = now
         self._figures = figures
         self._due = trio.Event()
+        self._doubted = trio.Event()
         self._failure: Exception | None = None
         self._spawn: Spawn = _not_running
         self._mirror = Mirror(store, self._changed)
@@ -80,7 +81,7 @@ class Term:
                 nursery.start_soon(guarded, work, *arguments)
 
             self._spawn = spawn
-            self._spawn(self._mirror.follow)
+            self._spawn(self._mirror.follow, self._lost_connection)
             self._spawn(self._look)
             self._spawn(self._work)
         if self._failure is not None:
@@ -89,10 +90,16 @@ class Term:
     def _changed(self) -> None:
         self._due.set()
 
+    def _lost_connection(self, why: str) -> None:
+        log.info("the connection to the store was lost: %s", why)
+        self._doubted.set()
+
     async def _look(self) -> None:
         """Whether the store goes forward; a watch on one that went back is silent."""
         while True:
-            await trio.sleep(LOOK_SECONDS)
+            with trio.move_on_after(LOOK_SECONDS):
+                await self._doubted.wait()
+            self._doubted = trio.Event()
             found = await self._store.range(self._claim.key)
             if found.revision < self._mirror.revision:
                 raise WentBackError("the store went back to an older snapshot")
@@ -134,16 +141,21 @@ class Term:
                 )
                 await self._due.wait()
                 continue
-            new = story.successor(mirror.generation, self._cluster, past.generation, went_back=went_back)
+            new = story.successor(mirror.generation, self._cluster, self._least(went_back=went_back))
             if new is None:
                 break
             key = keys.GENERATION
             revision = await self._writer.write([_as_known(mirror, key)], [Put(key, encode(new))])
             await (mirror.reached(revision) if revision else self._due.wait())
+            went_back = False
         past.generation, past.revision = mirror.generation, mirror.revision
         if mirror.generation is not None and story.is_older(mirror.headers, mirror.generation):
             await self._settle()
         self._figures.holding = ""
+
+    def _least(self, *, went_back: bool) -> int:
+        mirror, past = self._mirror, self._past
+        return story.least(mirror.view, mirror.generation, self._cluster, past.generation, went_back=went_back)
 
     def _hold(self, why: str) -> None:
         if self._figures.holding != why:
@@ -165,6 +177,8 @@ class Term:
         mirror = self._mirror
         if mirror.generation is None or mirror.generation != self._past.generation:
             raise WentBackError("the generation of the registry was changed")
+        if mirror.generation.generation < self._least(went_back=False):
+            raise WentBackError("a host says that the store went back")
         missing = story.behind(mirror.view, mirror.headers, mirror.generation)
         for start in range(0, len(missing), HEADERS_AT_ONCE):
             part = missing[start : start + HEADERS_AT_ONCE]
