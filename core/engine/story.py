@@ -28,6 +28,11 @@ def strangers(view: View) -> list[str]:
     return sorted(found)
 
 
+def has_followers(view: View) -> bool:
+    """Whether any host has believed a story before."""
+    return any(machine.follows is not None for machine in view.machines.values())
+
+
 def _template(name: str) -> str | None:
     try:
         return names.parse(name).template

@@ -130,28 +130,47 @@ class Term:
         """Return when it is known which story the placements tell, and agents may believe it."""
         mirror, past = self._mirror, self._past
         went_back = mirror.revision < past.revision
+        was_emptied = mirror.generation is None and await self._wait_for_founders()
         while True:
             self._due = trio.Event()
-            unknown = story.strangers(mirror.view) if mirror.generation is None else []
-            if unknown:
-                self._hold(
-                    f"the registry has no generation and does not know {', '.join(unknown[:3])}"
-                    f"{' and others' if len(unknown) > 3 else ''}, which run: it was emptied. Restore it, or write the"
-                    f" key generation to give those units up"
-                )
-                await self._due.wait()
-                continue
             new = story.successor(mirror.generation, self._cluster, self._least(went_back=went_back))
             if new is None:
                 break
-            key = keys.GENERATION
-            revision = await self._writer.write([_as_known(mirror, key)], [Put(key, encode(new))])
+            compare = Compare(keys.GENERATION, "mod", "=", mirror.mods.get(keys.GENERATION, 0))
+            revision = await self._writer.write([compare], [Put(keys.GENERATION, encode(new))])
             await (mirror.reached(revision) if revision else self._due.wait())
             went_back = False
         past.generation, past.revision = mirror.generation, mirror.revision
         if mirror.generation is not None and story.is_older(mirror.headers, mirror.generation):
-            await self._settle()
+            self._hold("the store was restored from a snapshot; waiting for hosts to tell what runs on them")
+            await trio.sleep(story.SETTLE_SECONDS)
+            was_emptied = True
+        if was_emptied:
+            await self._adopt()
         self._figures.holding = ""
+
+    async def _wait_for_founders(self) -> bool:
+        """Where there is no generation, wait for the first host. If it followed one before, the registry was emptied:
+        wait until all that runs is known again. Whether it was."""
+        mirror, was_emptied = self._mirror, False
+        while mirror.generation is None:
+            self._due = trio.Event()
+            unknown = story.strangers(mirror.view)
+            if not was_emptied and (unknown or story.has_followers(mirror.view)):
+                was_emptied = True
+                self._hold("the registry was emptied; waiting for hosts to tell what runs on them")
+                await trio.sleep(story.SETTLE_SECONDS)
+                continue
+            if mirror.view.machines and not unknown:
+                break
+            if unknown:
+                self._hold(
+                    f"the registry was emptied, and does not know {', '.join(unknown[:3])}"
+                    f"{' and others' if len(unknown) > 3 else ''}, which run. Restore it, or submit them again, or"
+                    " write the key generation to give them up"
+                )
+            await self._due.wait()
+        return was_emptied
 
     def _least(self, *, went_back: bool) -> int:
         mirror, past = self._mirror, self._past
@@ -162,10 +181,8 @@ class Term:
             log.warning("nothing is placed: %s", why)
         self._figures.holding = why
 
-    async def _settle(self) -> None:
-        """Wait for what agents tell, and let placements follow what runs."""
-        self._hold("the store was restored from a snapshot; waiting for hosts to tell what runs on them")
-        await trio.sleep(story.SETTLE_SECONDS)
+    async def _adopt(self) -> None:
+        """Let placements follow what runs."""
         view = self._mirror.view
         for _ in view.take_in():
             await trio.lowlevel.checkpoint()
@@ -208,10 +225,6 @@ class Term:
 
     async def _submit(self, task: Task) -> None:
         await self._writer.submit(self._spawn, task)
-
-
-def _as_known(mirror: Mirror, key: bytes) -> Compare:
-    return Compare(key, "mod", "=", mirror.mods.get(key, 0))
 
 
 def _not_running(work: Callable[..., Awaitable[None]], *arguments: object) -> None:

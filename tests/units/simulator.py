@@ -4,7 +4,7 @@
 
 A world lives through some minutes of trouble, then is healed, and is given time to come to rest. What must hold:
 1. every unit that can be placed runs in the end, once (a global one on every host), with its present text;
-2. nothing was stopped without a reason: an operator's word, a host that counted as gone, a drain, a move asked for;
+2. nothing was stopped without a reason: an operator's word, a host that counted as gone, a drain, its running twice;
 3. whoever did not lead changed no placement, header or generation;
 4. no unit ran twice, but for the time a lease lasts, a slow stop, or while the host was cut off.
 A world is reproduced by its seed.
@@ -39,10 +39,10 @@ TROUBLE_SECONDS = 400.0
 REST_SECONDS = 330.0
 HOSTS = 5
 ENGINES = 3
-MISFORTUNES = [
+MISFORTUNES = (
     "kill", "cut", "crash", "part-engine", "restart-engine", "compact", "watches", "election", "operator", "operator",
     "drain", "systemd", "shaky", "restore",
-]  # fmt: skip
+)  # fmt: skip
 
 
 class Kinds(msgspec.Struct, frozen=True):
@@ -51,7 +51,11 @@ class Kinds(msgspec.Struct, frozen=True):
     agent: type[Agent] = Agent
     term: type[Term] = Term
     wipe: bool = False
-    """Whether the registry is emptied in the middle."""
+    """Whether the registry is emptied near the end."""
+    misfortunes: tuple[str, ...] = MISFORTUNES
+    """What may happen."""
+    late: float = 4.0
+    """How many seconds late a write whose answer was lost may be carried out."""
 
 
 class Node:
@@ -94,7 +98,7 @@ class World:
         self.kinds = kinds
         self.nursery = nursery
         self.cluster = Cluster()
-        self.trouble = Trouble()
+        self.trouble = Trouble(late=kinds.late)
         self.ledger: list[Deed] = []
         self.faults: list[str] = []
         self.nodes = [Node(self, number) for number in range(1, HOSTS + 1)]
@@ -154,7 +158,7 @@ class World:
         """One thing goes wrong."""
         node = self.chance.choice(self.nodes)
         number = self.chance.randrange(ENGINES)
-        what = self.chance.choice(MISFORTUNES)
+        what = self.chance.choice(self.kinds.misfortunes)
         self.done.append(f"{trio.current_time():.1f} {what} {node.host.machine[-2:]} {number}")
         match what:
             case "kill":
@@ -292,6 +296,7 @@ class World:
         reasons = [
             now - self.touched.get(deed.name, -1e9) < 200,
             now - self.shaken.get(deed.machine, -1e9) < 200,
+            any(deed.name in node.host.running() for node in self.nodes),  # it ran twice
             deed.name == "with.service" and now - self.touched.get("here.service", -1e9) < 200,
         ]
         if not any(reasons):
