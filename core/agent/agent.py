@@ -87,7 +87,7 @@ class Agent:
             self._journal.boot = machine.boot_id
             self._journal.started.clear()
         orders = self._orders = Orders(
-            self._store, machine.id, self._journal.story, self._journal.revision, self._changed
+            self._store, machine.id, self._journal.story, self._journal.revision, self._changed, self._rewound
         )
 
         def registered() -> None:
@@ -98,6 +98,7 @@ class Agent:
         presence = self._presence = Presence(
             self._store, machine, self._options.ttl, self._chance, orders.heard_of, registered
         )
+        presence.follows = orders.follows
         reports = self._reports = Reports(self._store, machine.id)
         checks = Checks(self._probe, self._told)
         async with self._executor:
@@ -149,6 +150,12 @@ class Agent:
     def _changed(self) -> None:
         if self._rounds:
             self._rounds.due()
+
+    def _rewound(self) -> None:
+        """What was told to the store may be lost; and the engine must hear that this host believes it no more."""
+        if self._orders and self._presence:
+            self._presence.follows = self._orders.follows
+            self._presence.lose("the store went back to an older story")
 
     def _told(self, name: str) -> None:
         if self._rounds:

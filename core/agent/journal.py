@@ -25,7 +25,7 @@ class Journal(msgspec.Struct):
     """All of it."""
 
     sessions: tuple[str, ...] = ()
-    """Nonces under which this agent may have registered and not heard of it; a presence with one of them is ours."""
+    """Nonces this agent has registered under lately, or may have: a presence with one of them is ours."""
     boot: str = ""
     """The boot in which units were started; in another one they have to be started again."""
     story: Generation | None = None

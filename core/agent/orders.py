@@ -42,12 +42,19 @@ class Orders:
     """
 
     def __init__(
-        self, store: Store, machine: str, known: Generation | None, revision: int, changed: Callable[[], None]
+        self,
+        store: Store,
+        machine: str,
+        known: Generation | None,
+        revision: int,
+        changed: Callable[[], None],
+        rewound: Callable[[], None],
     ) -> None:
         self._store = store
         self._prefix = keys.placements(machine)
         self._header_key = keys.header(machine)
         self._changed = changed
+        self._told = rewound
         self._placements: dict[str, Placement] = {}
         self._header: Header | None = None
         self._doubted = False
@@ -86,6 +93,18 @@ class Orders:
             self._went_back(revision)
             self._following.cancel()
 
+    def _lost_connection(self, why: str) -> None:
+        """Read again: the store may have been restored meanwhile, and a watch would not tell."""
+        log.info("the connection to the store was lost: %s", why)
+        self._following.cancel()
+
+    @property
+    def follows(self) -> Generation | None:
+        """The least generation that is followed: the engine hears of it, and begins a new one where needed."""
+        if self.known is None or not self._rewound:
+            return self.known
+        return Generation(self.known.cluster, self.known.generation + 1)
+
     def _went_back(self, revision: int) -> None:
         log.warning(
             "the store went back from revision %d to %d: units are kept as they are until the engine begins"
@@ -93,7 +112,12 @@ class Orders:
             self.revision,
             revision,
         )
-        self._rewound = True
+        self._rewind()
+
+    def _rewind(self) -> None:
+        if not self._rewound:
+            self._rewound = True
+            self._told()
 
     async def _follow(self) -> None:
         placements: dict[str, Placement] = {}
@@ -108,7 +132,7 @@ class Orders:
         self._placements = placements
         self.revision = revision
         self._judge()
-        async with self._store.watch(prefix(self._prefix), start=revision + 1) as watch:
+        async with self._store.watch(prefix(self._prefix), start=revision + 1, lost=self._lost_connection) as watch:
             async for batch in watch:
                 before = self._header
                 for event in batch.events:
@@ -144,6 +168,8 @@ class Orders:
         if self._header is None:
             self._doubted = True
         why = doubt(self._header, self.known, self._placements, (self.wanted or {}) if self._doubted else ())
+        if self._header and self.known and self._header.generation < self.known.generation:
+            self._rewind()
         if self._rewound and not (self._header and self.known and self._header.generation > self.known.generation):
             why = why or "the store went back to an older snapshot, and the engine has not begun another generation"
         if why != self.doubt and why:

@@ -12,7 +12,7 @@ from core.agent.journal import Journal
 from core.client import Compare, KeyValue, Put, Store
 from core.client.errors import ClientError, LeaseNotFoundError, OutcomeUnknownError
 from core.sched import keys
-from core.sched.records import Machine, RecordError, decode, encode
+from core.sched.records import Generation, Machine, RecordError, decode, encode
 
 log = logging.getLogger(__name__)
 
@@ -24,9 +24,9 @@ RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 5.0
 LOOK_EVERY = 3
 """Renewals between two looks at whether the machine record is still ours and the store goes forward."""
-SIGNS_OF_LIFE = 2
-"""How often another owner's lease must be renewed before it is believed to live: a change of the store's leader makes
-each lease begin anew once."""
+SIGNS_OF_LIFE = 3
+"""How often another owner's lease must be renewed before it is believed to live: a change of the store's leader, or a
+restored snapshot, makes each lease begin anew once."""
 
 
 class DuplicateMachineError(Exception):
@@ -58,6 +58,8 @@ class Presence:
         self._lost = trio.Event()
         self._record_revision = 0
         self._furthest = 0
+        self.follows: Generation | None = None
+        """What the machine record says of the agent's faith in placements."""
         self.lease = 0
 
     @property
@@ -104,11 +106,11 @@ class Presence:
         announce: Callable[[int], Awaitable[None]],
     ) -> None:
         session = secrets.token_hex(8)
-        journal.sessions = (*journal.sessions[-3:], session)
+        journal.sessions = (*journal.sessions[-15:], session)
         await save()
-        machine = msgspec.structs.replace(self._machine, session=session)
         pause = RETRY_SECONDS
         while True:
+            machine = msgspec.structs.replace(self._machine, session=session, follows=self.follows)
             try:
                 if await self._attempt(machine, journal.sessions, announce):
                     break
@@ -118,8 +120,6 @@ class Presence:
                 log.warning("this host cannot be registered: %s", error)
                 await trio.sleep(pause * self._chance.uniform(0.5, 1.5))
                 pause = min(pause * 2, LONGEST_RETRY_SECONDS)
-        journal.sessions = (session,)
-        await save()
 
     async def _attempt(
         self, machine: Machine, sessions: tuple[str, ...], announce: Callable[[int], Awaitable[None]]

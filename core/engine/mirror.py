@@ -55,9 +55,10 @@ class Mirror:
                     await trio.lowlevel.checkpoint()
         self.revision = revision
 
-    async def follow(self) -> None:
-        """Apply changes as they come, from where `read` ended; never returns. CompactedError: read anew."""
-        async with self._store.watch(prefix(keys.PREFIX), start=self.revision + 1) as watch:
+    async def follow(self, lost: Callable[[str], None]) -> None:
+        """Apply changes as they come, from where `read` ended; never returns. CompactedError: read anew. `lost` is told
+        when the connection was lost; meanwhile the store may have been restored, of which a watch tells nothing."""
+        async with self._store.watch(prefix(keys.PREFIX), start=self.revision + 1, lost=lost) as watch:
             async for batch in watch:
                 for number, event in enumerate(batch.events, 1):
                     self._apply(event.kv.key, event.kv if event.kind == "put" else None, event.kv.mod_revision)

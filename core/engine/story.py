@@ -28,6 +28,11 @@ def strangers(view: View) -> list[str]:
     return sorted(found)
 
 
+def has_followers(view: View) -> bool:
+    """Whether any host has believed a story before."""
+    return any(machine.follows is not None for machine in view.machines.values())
+
+
 def _template(name: str) -> str | None:
     try:
         return names.parse(name).template
@@ -35,13 +40,22 @@ def _template(name: str) -> str | None:
         return None
 
 
-def successor(now: Generation | None, cluster: str, seen: Generation | None, *, went_back: bool) -> Generation | None:
-    """The generation to write; None if the present one stands. `seen` is the last one this process knew."""
+def successor(now: Generation | None, cluster: str, least: int) -> Generation | None:
+    """The generation to write; None if the present one stands. `least` is the one it has to reach."""
     if now is None:
-        return Generation(cluster, FIRST if seen is None else seen.generation + 1)
-    if went_back and seen is not None and now.generation <= seen.generation:
-        return Generation(now.cluster, seen.generation + 1)
-    return None
+        return Generation(cluster, max(FIRST, least))
+    return Generation(now.cluster, least) if now.generation < least else None
+
+
+def least(view: View, now: Generation | None, cluster: str, seen: Generation | None, *, went_back: bool) -> int:
+    """The generation that has to be reached, so that agents follow: what they say, and what this process saw before the
+    store went back."""
+    cluster = now.cluster if now else cluster
+    followed = [machine.follows for machine in view.machines.values() if machine.follows is not None]
+    needed = [each.generation for each in followed if each.cluster == cluster]
+    if seen is not None and seen.cluster == cluster:
+        needed.append(seen.generation + 1 if went_back or now is None else seen.generation)
+    return max(needed, default=0)
 
 
 def behind(view: View, headers: dict[str, Header], generation: Generation) -> list[str]:

@@ -54,6 +54,7 @@ class Term:
         self._now = now
         self._figures = figures
         self._due = trio.Event()
+        self._doubted = trio.Event()
         self._failure: Exception | None = None
         self._spawn: Spawn = _not_running
         self._mirror = Mirror(store, self._changed)
@@ -80,7 +81,7 @@ class Term:
                 nursery.start_soon(guarded, work, *arguments)
 
             self._spawn = spawn
-            self._spawn(self._mirror.follow)
+            self._spawn(self._mirror.follow, self._lost_connection)
             self._spawn(self._look)
             self._spawn(self._work)
         if self._failure is not None:
@@ -89,10 +90,16 @@ class Term:
     def _changed(self) -> None:
         self._due.set()
 
+    def _lost_connection(self, why: str) -> None:
+        log.info("the connection to the store was lost: %s", why)
+        self._doubted.set()
+
     async def _look(self) -> None:
         """Whether the store goes forward; a watch on one that went back is silent."""
         while True:
-            await trio.sleep(LOOK_SECONDS)
+            with trio.move_on_after(LOOK_SECONDS):
+                await self._doubted.wait()
+            self._doubted = trio.Event()
             found = await self._store.range(self._claim.key)
             if found.revision < self._mirror.revision:
                 raise WentBackError("the store went back to an older snapshot")
@@ -123,37 +130,59 @@ class Term:
         """Return when it is known which story the placements tell, and agents may believe it."""
         mirror, past = self._mirror, self._past
         went_back = mirror.revision < past.revision
+        was_emptied = mirror.generation is None and await self._wait_for_founders()
         while True:
             self._due = trio.Event()
-            unknown = story.strangers(mirror.view) if mirror.generation is None else []
-            if unknown:
-                self._hold(
-                    f"the registry has no generation and does not know {', '.join(unknown[:3])}"
-                    f"{' and others' if len(unknown) > 3 else ''}, which run: it was emptied. Restore it, or write the"
-                    f" key generation to give those units up"
-                )
-                await self._due.wait()
-                continue
-            new = story.successor(mirror.generation, self._cluster, past.generation, went_back=went_back)
+            new = story.successor(mirror.generation, self._cluster, self._least(went_back=went_back))
             if new is None:
                 break
-            key = keys.GENERATION
-            revision = await self._writer.write([_as_known(mirror, key)], [Put(key, encode(new))])
+            compare = Compare(keys.GENERATION, "mod", "=", mirror.mods.get(keys.GENERATION, 0))
+            revision = await self._writer.write([compare], [Put(keys.GENERATION, encode(new))])
             await (mirror.reached(revision) if revision else self._due.wait())
+            went_back = False
         past.generation, past.revision = mirror.generation, mirror.revision
         if mirror.generation is not None and story.is_older(mirror.headers, mirror.generation):
-            await self._settle()
+            self._hold("the store was restored from a snapshot; waiting for hosts to tell what runs on them")
+            await trio.sleep(story.SETTLE_SECONDS)
+            was_emptied = True
+        if was_emptied:
+            await self._adopt()
         self._figures.holding = ""
+
+    async def _wait_for_founders(self) -> bool:
+        """Where there is no generation, wait for the first host. If it followed one before, the registry was emptied:
+        wait until all that runs is known again. Whether it was."""
+        mirror, was_emptied = self._mirror, False
+        while mirror.generation is None:
+            self._due = trio.Event()
+            unknown = story.strangers(mirror.view)
+            if not was_emptied and (unknown or story.has_followers(mirror.view)):
+                was_emptied = True
+                self._hold("the registry was emptied; waiting for hosts to tell what runs on them")
+                await trio.sleep(story.SETTLE_SECONDS)
+                continue
+            if mirror.view.machines and not unknown:
+                break
+            if unknown:
+                self._hold(
+                    f"the registry was emptied, and does not know {', '.join(unknown[:3])}"
+                    f"{' and others' if len(unknown) > 3 else ''}, which run. Restore it, or submit them again, or"
+                    " write the key generation to give them up"
+                )
+            await self._due.wait()
+        return was_emptied
+
+    def _least(self, *, went_back: bool) -> int:
+        mirror, past = self._mirror, self._past
+        return story.least(mirror.view, mirror.generation, self._cluster, past.generation, went_back=went_back)
 
     def _hold(self, why: str) -> None:
         if self._figures.holding != why:
             log.warning("nothing is placed: %s", why)
         self._figures.holding = why
 
-    async def _settle(self) -> None:
-        """Wait for what agents tell, and let placements follow what runs."""
-        self._hold("the store was restored from a snapshot; waiting for hosts to tell what runs on them")
-        await trio.sleep(story.SETTLE_SECONDS)
+    async def _adopt(self) -> None:
+        """Let placements follow what runs."""
         view = self._mirror.view
         for _ in view.take_in():
             await trio.lowlevel.checkpoint()
@@ -165,6 +194,8 @@ class Term:
         mirror = self._mirror
         if mirror.generation is None or mirror.generation != self._past.generation:
             raise WentBackError("the generation of the registry was changed")
+        if mirror.generation.generation < self._least(went_back=False):
+            raise WentBackError("a host says that the store went back")
         missing = story.behind(mirror.view, mirror.headers, mirror.generation)
         for start in range(0, len(missing), HEADERS_AT_ONCE):
             part = missing[start : start + HEADERS_AT_ONCE]
@@ -194,10 +225,6 @@ class Term:
 
     async def _submit(self, task: Task) -> None:
         await self._writer.submit(self._spawn, task)
-
-
-def _as_known(mirror: Mirror, key: bytes) -> Compare:
-    return Compare(key, "mod", "=", mirror.mods.get(key, 0))
 
 
 def _not_running(work: Callable[..., Awaitable[None]], *arguments: object) -> None:

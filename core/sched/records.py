@@ -46,6 +46,8 @@ class Machine(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     version: str = ""
     session: str = ""
     """A nonce of the agent process that owns this record."""
+    follows: "Generation | None" = None
+    """The least generation of placements that its agent follows: one more than it knew if the store went back."""
 
 
 class Drain(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

@@ -64,7 +64,10 @@ class Cluster:
         self.changed = trio.Event()
         self.epoch = 0
         """Grows when a snapshot is restored: every connection broke then."""
+        self.away_until = 0.0
         self.observers: list[Callable[[Event], None]] = []
+        self.writer: Door | None = None
+        """Whose operation is being carried out."""
 
     async def run(self) -> None:
         """Ends leases whose time is up; never returns."""
@@ -239,6 +242,7 @@ class Cluster:
         now = trio.current_time()
         self.leases = {each: LeaseRow(row.ttl, now + row.ttl, set(row.keys)) for each, row in old.leases.items()}
         self.epoch += 1
+        self.away_until = now + 2.0
         changed, self.changed = self.changed, trio.Event()
         changed.set()
 
@@ -284,27 +288,34 @@ class Door(Store):
 
     async def _travel(self) -> None:
         await trio.sleep(self._chance.random() * self.trouble.delay)
-        if self.cut:
+        if self.cut or trio.current_time() < self.cluster.away_until:
             await trio.sleep(1.0)
             raise UnreachableError({"sim": "cut off"})
+
+    def _do(self, write: Callable[[], object]) -> object:
+        self.cluster.writer = self
+        try:
+            return write()
+        finally:
+            self.cluster.writer = None
 
     async def _late(self, write: Callable[[], object]) -> None:
         await trio.sleep(self._chance.random() * self.trouble.late)
         with suppress(LeaseNotFoundError):
-            write()
+            self._do(write)
 
     async def _write(self, write: Callable[[], object]) -> object:
         await self._travel()
         if self._chance.random() < self.trouble.unknown:
             fate = self._chance.random()
             if fate < 0.25:
-                write()
+                self._do(write)
             elif fate < 0.6:
                 self._nursery.start_soon(self._late, write)
             await trio.sleep(self._chance.random() * 2)
             raise OutcomeUnknownError("the answer was lost")
         self.writes += 1
-        done = write()
+        done = self._do(write)
         await trio.sleep(self._chance.random() * self.trouble.delay)
         if self.cut:
             raise OutcomeUnknownError("cut off before the answer")
@@ -337,7 +348,7 @@ class Door(Store):
         lost: Callable[[str], None] | None = None,
     ) -> AsyncIterator[Watch]:
         await self._travel()
-        yield SimWatch(self, keys, start or self.cluster.revision + 1, puts, deletes)
+        yield SimWatch(self, keys, start or self.cluster.revision + 1, puts, deletes, lost)
 
     async def grant(self, ttl: int, lease: int = 0) -> LeaseStatus:
         return cast(LeaseStatus, await self._write(lambda: self.cluster.grant(ttl, lease)))
@@ -365,17 +376,33 @@ class Door(Store):
 
 
 class SimWatch(Watch):
-    def __init__(self, door: Door, keys: bytes | Keys, start: int, puts: bool, deletes: bool) -> None:
+    def __init__(
+        self,
+        door: Door,
+        keys: bytes | Keys,
+        start: int,
+        puts: bool,
+        deletes: bool,
+        lost: Callable[[str], None] | None,
+    ) -> None:
         self._door = door
         self._keys = keys
         self._kinds = {kind for kind, wanted in (("put", puts), ("delete", deletes)) if wanted}
         self.revision = start - 1
+        self._lost = lost
+        self._epoch = door.cluster.epoch
 
     async def __anext__(self) -> Batch:
         cluster = self._door.cluster
         while True:
             changed, broken = cluster.changed, self._door._broken
-            if not self._door.cut:
+            if not self._door.cut and trio.current_time() >= cluster.away_until:
+                if self._epoch != cluster.epoch:
+                    self._epoch = cluster.epoch
+                    if self._lost:
+                        self._lost("sim: the store was restored")
+                    await trio.sleep(self._door._chance.random())
+                    continue
                 if self.revision < cluster.floor and self.revision + 1 < cluster.floor:
                     raise CompactedError(cluster.floor)
                 found = self._next(cluster)

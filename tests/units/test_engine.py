@@ -123,6 +123,7 @@ async def test_an_emptied_registry_is_not_vouched_for(autojump_clock: MockClock,
             assert host.running() == {"web.service"}
             submit(bench, "web.service")  # the operator remembers
             await trio.sleep(5)
+            assert placed(bench) == {"web.service": ["1"]}
             assert not new.figures.holding
             await trio.sleep(60)
             assert host.running() == {"web.service"}
