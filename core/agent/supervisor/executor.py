@@ -57,7 +57,7 @@ class Supervisor(Executor):
     ) -> None:
         self._nursery.cancel_scope.cancel()
         try:
-            await self._exits.__aexit__(kind, error, trace)
+            await self._exits.__aexit__(None, None, None)  # the block's own error needs no group around it
         finally:
             os.close(self._events)
             self._cgroups.close()
@@ -108,7 +108,8 @@ class Supervisor(Executor):
             await trio.lowlevel.checkpoint()
             return
         await unit.stop()
-        await trio.to_thread.run_sync(shutil.rmtree, unit.directory)
+        with contextlib.suppress(FileNotFoundError):
+            await trio.to_thread.run_sync(shutil.rmtree, unit.directory)
         self._units.pop(name, None)
 
     async def start(self, name: str) -> None:

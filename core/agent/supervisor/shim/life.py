@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 
 from core.agent.supervisor.shim import processes, results, signals
@@ -138,7 +139,7 @@ class Life:
         """What shows that a start is over, for good or bad."""
         unit = self._unit
         if kind == "exec":
-            return lambda: pid in unit.executed or not unit.main
+            return lambda: unit.executed.get(pid) == "" or not unit.main
         if kind == "notify":
             return lambda: unit.ready or not unit.main
         return lambda: not unit.main
@@ -217,6 +218,7 @@ class Life:
             if unit.control_status and "-" not in command[0]:
                 ended = results.sentence(unit.control_status)
                 break
+        unit.show("active", "running" if unit.main else "exited")
         unit.reloaded(ended)
 
     # commands beside the main process
@@ -335,16 +337,16 @@ def _remove_file(path: str) -> None:
 
 
 def _remove_tree(path: str) -> None:
-    """A directory with all in it; links are removed, not followed."""
-    for _, directories, files, place in os.fwalk(path, topdown=False):
-        for name in files:
-            os.unlink(name, dir_fd=place)
-        for name in directories:
-            try:
-                os.rmdir(name, dir_fd=place)
-            except NotADirectoryError:
-                os.unlink(name, dir_fd=place)
+    """A directory with all in it, as far as that is possible; links are removed, not followed."""
     try:
+        for _, directories, files, place in os.fwalk(path, topdown=False):
+            for name in files:
+                os.unlink(name, dir_fd=place)
+            for name in directories:
+                if stat.S_ISLNK(os.stat(name, dir_fd=place, follow_symlinks=False).st_mode):
+                    os.unlink(name, dir_fd=place)
+                else:
+                    os.rmdir(name, dir_fd=place)
         os.rmdir(path)
-    except OSError:
+    except OSError:  # the next start makes it again, or says why not
         return
