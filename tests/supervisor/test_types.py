@@ -233,15 +233,15 @@ async def test_reload(tmp_path: Path) -> None:
 
 
 async def test_targets_are_what_was_asked_of_them(tmp_path: Path) -> None:
-    async with world(tmp_path) as w:
+    async with world(tmp_path, keep=True) as w:
         await w.supervisor.load("a.target", b"[Unit]\nDescription=x\n")
+        assert (await w.supervisor.adopt())["a.target"].active == "inactive"
         await w.supervisor.start("a.target")
         assert (await w.supervisor.adopt())["a.target"].active == "active"
-        async with world(tmp_path) as again:
-            assert (await again.supervisor.adopt())["a.target"].active == "active"
-            await again.supervisor.stop("a.target")
-            assert (await again.supervisor.adopt())["a.target"].active == "inactive"
-            await again.supervisor.start("a.target")
+    async with world(tmp_path) as w:
+        assert (await w.supervisor.adopt())["a.target"].active == "active"
+        await w.supervisor.stop("a.target")
+        assert (await w.supervisor.adopt())["a.target"].active == "inactive"
 
 
 async def test_new_text_holds_from_the_next_start_on(tmp_path: Path) -> None:

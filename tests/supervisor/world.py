@@ -12,7 +12,7 @@ import trio
 from core.agent.executor import Actual
 from core.agent.supervisor import cgroups
 from core.agent.supervisor.cgroups import Cgroups
-from core.agent.supervisor.executor import Supervisor
+from core.agent.supervisor.executor import LOG, Supervisor
 
 MACHINE = "0123456789abcdef0123456789abcdef"
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -65,9 +65,12 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def world(directory: Path, **options: tuple[int, int]) -> AsyncIterator[World]:
-    """A supervisor, all of whose units are unloaded in the end."""
-    async with Supervisor(directory / "units", MACHINE, **options) as supervisor:
+async def world(directory: Path, log: tuple[int, int] = LOG, *, keep: bool = False) -> AsyncIterator[World]:
+    """A supervisor, all of whose units are unloaded in the end, but with `keep`."""
+    async with Supervisor(directory / "units", MACHINE, log) as supervisor:
+        if keep:
+            yield World(supervisor)
+            return
         try:
             yield World(supervisor)
         finally:
@@ -89,7 +92,7 @@ def alive(pid: int) -> bool:
 
 
 async def until_file(path: Path) -> str:
-    """The content of a file, as soon as there is one that is not empty."""
+    """The content of a file, as soon as it has one."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if text := _content(path):

@@ -151,7 +151,9 @@ class Supervisor(Executor):
         rest = b""
         while True:
             await trio.lowlevel.wait_readable(self._events)
-            *found, rest = (rest + os.read(self._events, PAGE)).split(b"\n")
+            with contextlib.suppress(BlockingIOError):
+                rest += os.read(self._events, PAGE)
+            *found, rest = rest.split(b"\n")
             for name in dict.fromkeys(found):
                 unit = self._units.get(name.decode("utf-8", "replace"))
                 if unit is not None:
