@@ -29,8 +29,7 @@ async def test_what_ignores_sigterm_is_killed_after_its_timeout(tmp_path: Path) 
     async with world(tmp_path) as w:
         await w.run("a.service", STUBBORN, "TimeoutStopSec=300ms", "Restart=always")
         up = await w.until_sub("a.service", "running")
-        while await w.log("a.service") != ["up"]:
-            pass
+        await w.until_log("a.service", lambda lines: lines == ["up"])
         before = trio.current_time()
         await w.supervisor.stop("a.service")
         assert trio.current_time() - before >= 0.3
@@ -80,8 +79,7 @@ async def test_mixed_asks_the_main_process_and_kills_the_others(tmp_path: Path) 
             'ExecStart=/bin/sh -c \'(trap "echo asked" TERM; while :; do sleep 0.05; done) &'
             ' trap "echo main; exit" TERM; echo up; while :; do sleep 0.05; done\'',
         )
-        while await w.log("a.service") != ["up"]:
-            pass
+        await w.until_log("a.service", lambda lines: lines == ["up"])
         before = trio.current_time()
         await w.supervisor.stop("a.service")
         assert trio.current_time() - before < 10
@@ -112,8 +110,7 @@ async def test_commands_to_stop_know_of_the_main_process(tmp_path: Path) -> None
             "ExecStopPost=/bin/echo ${SERVICE_RESULT} ${EXIT_CODE} ${EXIT_STATUS}",
             "SuccessExitStatus=4",
         )
-        while await w.log("a.service") != ["up"]:
-            pass
+        await w.until_log("a.service", lambda lines: lines == ["up"])
         await w.supervisor.stop("a.service")
         assert (await w.log("a.service"))[-1] == "exit-code exited 3"
         assert await down(w, "a.service") == ("failed", "exit-code 3")
@@ -131,8 +128,7 @@ async def test_a_unit_that_must_not_be_killed_is_left_after_its_timeout(tmp_path
     async with world(tmp_path) as w:
         await w.run("a.service", "SendSIGKILL=no", "TimeoutStopSec=200ms", "KillMode=process", STUBBORN)
         up = await w.until_sub("a.service", "running")
-        while await w.log("a.service") != ["up"]:
-            pass
+        await w.until_log("a.service", lambda lines: lines == ["up"])
         await w.supervisor.stop("a.service")
         assert await down(w, "a.service") == ("failed", "timeout: it did not stop in its time")
         assert alive(up.pid)

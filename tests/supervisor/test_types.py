@@ -216,12 +216,10 @@ async def test_reload(tmp_path: Path) -> None:
             "ExecReload=test ${MAINPID} -gt 1",
         )
         await w.until_sub("a.service", "running")
-        while await w.log("a.service") != ["up"]:
-            pass
+        await w.until_log("a.service", lambda lines: lines == ["up"])
         await w.supervisor.reload("a.service")
         await w.until_sub("a.service", "reload")
-        while await w.log("a.service") != ["up", "again"]:
-            pass
+        await w.until_log("a.service", lambda lines: lines == ["up", "again"])
         await w.run("b.service", "ExecStart=sleep 1000", "ExecReload=false")
         await w.until_sub("b.service", "running")
         with pytest.raises(ExecutorError, match="exit-code 1"):
@@ -252,9 +250,7 @@ async def test_new_text_holds_from_the_next_start_on(tmp_path: Path) -> None:
         now = (await w.supervisor.adopt())["a.service"]
         assert now.pid == old.pid
         assert now.text != old.text
-        while await w.log("a.service") != ["old"]:
-            pass
+        await w.until_log("a.service", lambda lines: lines == ["old"])
         await w.supervisor.stop("a.service")
         await w.supervisor.start("a.service")
-        while await w.log("a.service") != ["old", "new"]:
-            pass
+        await w.until_log("a.service", lambda lines: lines == ["old", "new"])

@@ -59,6 +59,13 @@ class World:
         """What the unit wrote, without times, and without the supervisor's own words."""
         return [line for line in await self.whole_log(name, lines) if not line.startswith("-- ")]
 
+    async def until_log(self, name: str, good: Callable[[list[str]], bool]) -> list[str]:
+        """Wait until what the unit wrote is good."""
+        with trio.fail_after(PATIENCE):
+            while not good(found := await self.log(name)):
+                await trio.sleep(0.01)  # noqa: ASYNC110 - another process writes it
+        return found
+
     async def whole_log(self, name: str, lines: int = 1000) -> list[str]:
         found = self.supervisor.logs(name, lines=lines, follow=False)
         return [line.decode().partition(" ")[2].rstrip("\n") async for line in found]
