@@ -5,6 +5,7 @@ versions are used as they are found: in version 1 each controller has a tree, of
 a directory, and one (`pids`, or what else there is) that says who belongs to it; in version 2 there is one tree.
 """
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Mapping
@@ -68,8 +69,9 @@ class Cgroups(msgspec.Struct, frozen=True):
     def close(self) -> None:
         """Remove the trees if no unit is in them."""
         for tree in {self.tracker, *self.controllers.values()} - {None}:
-            if tree is not None and not any(entry.is_dir() for entry in os.scandir(tree.base)):
-                remove_cgroup(tree.base)
+            if tree is not None:
+                with contextlib.suppress(OSError):  # a unit is in it, or it is gone
+                    os.rmdir(tree.base)
 
 
 def probe(directory: Path) -> Cgroups:

@@ -57,7 +57,7 @@ class Supervisor(Executor):
     ) -> None:
         self._nursery.cancel_scope.cancel()
         try:
-            await self._exits.__aexit__(kind, error, trace)
+            await self._exits.__aexit__(None, None, None)  # the block's own error needs no group around it
         finally:
             os.close(self._events)
             self._cgroups.close()
@@ -108,7 +108,8 @@ class Supervisor(Executor):
             await trio.lowlevel.checkpoint()
             return
         await unit.stop()
-        await trio.to_thread.run_sync(shutil.rmtree, unit.directory)
+        with contextlib.suppress(FileNotFoundError):
+            await trio.to_thread.run_sync(shutil.rmtree, unit.directory)
         self._units.pop(name, None)
 
     async def start(self, name: str) -> None:
@@ -150,7 +151,9 @@ class Supervisor(Executor):
         rest = b""
         while True:
             await trio.lowlevel.wait_readable(self._events)
-            *found, rest = (rest + os.read(self._events, PAGE)).split(b"\n")
+            with contextlib.suppress(BlockingIOError):
+                rest += os.read(self._events, PAGE)
+            *found, rest = rest.split(b"\n")
             for name in dict.fromkeys(found):
                 unit = self._units.get(name.decode("utf-8", "replace"))
                 if unit is not None:

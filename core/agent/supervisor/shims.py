@@ -60,7 +60,7 @@ class Shim:
         """The one whose page this is, if it lives. The pidfd is opened before the comparison: from then on the pid
         cannot become another's unnoticed."""
         said = read(str(directory / "status"))
-        if said is None or said.get("boot") != processes.boot():
+        if said is None or said.get("boot") != processes.boot() or "pid" not in said:
             return None
         pid = int(said["pid"])
         try:

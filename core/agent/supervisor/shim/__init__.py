@@ -27,8 +27,9 @@ What happens at each line where somebody is killed:
 - daemon, before the shim has its lock: the shim goes on, and the next daemon meets it by its status. Should both start
   one, the second finds the lock taken and leaves, and its daemon adopts the first.
 - daemon, at any other time: nothing. Restart= goes on, the result waits in `status`.
-- shim: the main process is killed by the kernel (PR_SET_PDEATHSIG), so nothing runs on unwatched; the daemon sees the
-  pidfd, kills what else bears the unit's invocation id or sits in its cgroup, and calls the unit failed.
+- shim: the main process is killed by the kernel (PR_SET_PDEATHSIG; not with KillMode=none or SendSIGKILL=no, which want
+  something to outlive the unit), so nothing runs on unwatched; the daemon sees the pidfd, kills what else bears the
+  unit's invocation id or sits in its cgroup, and calls the unit failed.
 - the host: status and job name another boot; nothing runs; the daemon says `inactive`.
 - between the unit's end and its status: the shim is the only witness; it writes the status before it ends, and a
   full disk does not hinder it, since the page is there already.

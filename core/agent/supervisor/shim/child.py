@@ -51,8 +51,10 @@ def spawn(job: Job, command: Command, variables: environment.Environment, output
     """
     read, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     shim = os.getpid()
+    signals.hold()
     pid = os.fork()
     if pid:
+        signals.release()
         os.close(write)
         return pid, read
     exit_code = code.EXEC
@@ -85,9 +87,10 @@ def _become(job: Job, command: Command, variables: environment.Environment, outp
     _enter(job, user)
     if job.text("no-new-privileges"):
         prctl(PR_SET_NO_NEW_PRIVS, 1)
-    prctl(PR_SET_PDEATHSIG, signals.KILL)
-    if os.getppid() != shim:  # it was killed before the line above
-        os._exit(code.EXEC)
+    if job.text("kill-mode") != "none" and job.text("send-kill", "1") == "1":
+        prctl(PR_SET_PDEATHSIG, signals.KILL)
+        if os.getppid() != shim:  # it was killed before the line above
+            os._exit(code.EXEC)
     if ":" not in flags:
         words = [words[0], *environment.expand(words[1:], variables)]
     _execute(words[0], words[1:], variables)

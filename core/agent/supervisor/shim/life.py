@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 
 from core.agent.supervisor.shim import processes, results, signals
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 FOREVER = float("inf")
 STEP = 0.05
 """Seconds between looks at what gives no sign: a PID file, processes that fork while they are killed."""
+LOOK = 0.25
+"""Seconds between looks for processes that were forked after the others were asked to end."""
 
 
 class Life:
@@ -138,7 +141,7 @@ class Life:
         """What shows that a start is over, for good or bad."""
         unit = self._unit
         if kind == "exec":
-            return lambda: pid in unit.executed or not unit.main
+            return lambda: unit.executed.get(pid) == "" or not unit.main
         if kind == "notify":
             return lambda: unit.ready or not unit.main
         return lambda: not unit.main
@@ -217,6 +220,7 @@ class Life:
             if unit.control_status and "-" not in command[0]:
                 ended = results.sentence(unit.control_status)
                 break
+        unit.show("active", "running" if unit.main else "exited")
         unit.reloaded(ended)
 
     # commands beside the main process
@@ -269,18 +273,7 @@ class Life:
         if mode == "none" or self._gone(mode):
             return
         limit = unit.job.seconds("abort-timeout" if soft == "stop-watchdog" else "stop-timeout")
-        leading = {unit.main, unit.control} - {0}
-        targets = leading if mode in ("process", "mixed") else unit.members() | leading
-        if targets:
-            unit.show("deactivating", soft)
-            processes.send(targets, number, signals.CONT)
-            if unit.job.text("send-hangup"):
-                processes.send(targets, signals.HUP)
-            until = time.monotonic() + limit
-            while not (self._gone(mode) or (mode == "mixed" and not unit.main and not unit.control)):
-                if not unit.wait(until):
-                    unit.fail("timeout", "timeout: it did not stop in its time")
-                    break
+        self._ask_to_end(soft, mode, number, time.monotonic() + limit)
         if self._gone(mode) or unit.job.text("send-kill", "1") != "1":
             return
         unit.show("deactivating", hard)
@@ -291,6 +284,25 @@ class Life:
             unit.wait(min(until, time.monotonic() + STEP))
         if not self._gone(mode):
             unit.fail("timeout", "timeout: it did not even end by SIGKILL in its time")
+
+    def _ask_to_end(self, sub: str, mode: str, number: int, until: float) -> None:
+        """Send the gentle signal, once to each, also to those that are forked meanwhile, and wait."""
+        unit = self._unit
+        asked: set[int] = set()
+        while not self._gone(mode):
+            leading = {unit.main, unit.control} - {0}
+            targets = leading if mode in ("process", "mixed") else unit.members() | leading
+            if mode == "mixed" and not targets:
+                return
+            unit.show("deactivating", sub)
+            processes.send(targets - asked, number, signals.CONT)
+            if unit.job.text("send-hangup"):
+                processes.send(targets - asked, signals.HUP)
+            asked |= targets
+            unit.wait(min(until, time.monotonic() + LOOK))
+            if time.monotonic() >= until and not self._gone(mode):
+                unit.fail("timeout", "timeout: it did not stop in its time")
+                return
 
     def _gone(self, mode: str) -> bool:
         if mode == "process":
@@ -335,16 +347,16 @@ def _remove_file(path: str) -> None:
 
 
 def _remove_tree(path: str) -> None:
-    """A directory with all in it; links are removed, not followed."""
-    for _, directories, files, place in os.fwalk(path, topdown=False):
-        for name in files:
-            os.unlink(name, dir_fd=place)
-        for name in directories:
-            try:
-                os.rmdir(name, dir_fd=place)
-            except NotADirectoryError:
-                os.unlink(name, dir_fd=place)
+    """A directory with all in it, as far as that is possible; links are removed, not followed."""
     try:
+        for _, directories, files, place in os.fwalk(path, topdown=False):
+            for name in files:
+                os.unlink(name, dir_fd=place)
+            for name in directories:
+                if stat.S_ISLNK(os.stat(name, dir_fd=place, follow_symlinks=False).st_mode):
+                    os.unlink(name, dir_fd=place)
+                else:
+                    os.rmdir(name, dir_fd=place)
         os.rmdir(path)
-    except OSError:
+    except OSError:  # the next start makes it again, or says why not
         return

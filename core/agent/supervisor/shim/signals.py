@@ -32,12 +32,23 @@ def wake() -> int:
     return read
 
 
-def usual(*, keep_pipe: bool) -> None:
-    """In a child before it executes: what Python ignores is as usual again, but SIGPIPE stays ignored unless asked."""
-    _signal.set_wakeup_fd(-1)
-    _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)
-    _signal.signal(PIPE, _signal.SIG_DFL if keep_pipe else _signal.SIG_IGN)
+def hold() -> None:
+    """Let signals wait, from before a fork until `release`, or `usual` in the child: one that came in between would be
+    taken by a handler that the child is about to lose."""
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, (HUP, INT, TERM, CHLD, PIPE))
+
+
+def release() -> None:
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+
+
+def usual(*, keep_pipe: bool) -> None:
+    """In a child before it executes: all is as usual again, but SIGPIPE is ignored unless asked."""
+    _signal.set_wakeup_fd(-1)
+    for number in (HUP, INT, TERM, CHLD, _signal.SIGXFSZ):
+        _signal.signal(number, _signal.SIG_DFL)
+    _signal.signal(PIPE, _signal.SIG_DFL if keep_pipe else _signal.SIG_IGN)
+    release()
 
 
 def _nothing(number: int, frame: object) -> None:

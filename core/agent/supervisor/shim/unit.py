@@ -53,7 +53,7 @@ class Unit:
         """Until when a unit that starts has asked to be waited for (EXTEND_TIMEOUT_USEC=)."""
         self._variables: Environment = {}
         self._notices: Notices | None = None
-        self._shown = ("", "")
+        self._shown = ("", "", 0)
         loop.watch(self._log_end, self.drain)
         loop.watch(control, self._asked)
 
@@ -103,7 +103,7 @@ class Unit:
         self._loop.watch(pipe, lambda: self._executed(pid))
         if main:
             self.main, self.main_ignored = pid, "-" in command[0]
-            self._status.write(main=pid, began=int(time.time()))
+            self._status.write(began=int(time.time()))
         else:
             self.control = pid
         return pid
@@ -113,7 +113,6 @@ class Unit:
         if pid == self.main:
             return
         self.main = pid
-        self._status.write(main=pid)
         try:
             child = processes.stat(pid)[1] == str(os.getpid())
             if not child:
@@ -157,7 +156,7 @@ class Unit:
         if pid == self.main:
             self.main = 0
             self.main_status = results.word(status)
-            self._status.write(main=0, code=results.sentence(status))
+            self._status.write(code=results.sentence(status))
             oneshot = self.job.text("type") == "oneshot"
             if results.clean(status, self.job.row("success"), gentle=not oneshot) or self.main_ignored:
                 return
@@ -175,15 +174,16 @@ class Unit:
         self.log.note(why)
 
     def show(self, active: str, sub: str) -> None:
-        """Write down the state, and ring if it is another."""
+        """Write down the state, and ring, if it is another."""
         why = "" if self.result == results.SUCCESS else self.why
-        changed = self._shown != (active, sub)
-        if changed:
-            self._status.write(active=active, sub=sub, since=int(time.time()))
-        self._shown = (active, sub)
-        self._status.write(result=self.result, why=why, restarts=self.restarts, main=self.main)
-        if changed:
-            self._status.ring()
+        state = (active, sub, self.main)
+        if state == self._shown:
+            return
+        if state[:2] != self._shown[:2]:
+            self._status.write(since=int(time.time()))
+        self._shown = state
+        self._status.write(active=active, sub=sub, result=self.result, why=why, restarts=self.restarts, main=self.main)
+        self._status.ring()
 
     def reloaded(self, ended: str) -> None:
         """Answer the reload that was asked for: `done`, or why not."""
