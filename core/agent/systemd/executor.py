@@ -13,7 +13,7 @@ import trio
 from core.agent.executor import CHANGES, Actual, Executor, ExecutorError, ExecutorGone
 from core.agent.systemd import journal
 from core.agent.systemd.bus import Bus, BusGoneError, CallError, Signal, connect
-from core.agent.systemd.facts import WATCHED, Facts, watched_of
+from core.agent.systemd.facts import IDLE, WATCHED, Facts, watched_of
 from core.agent.systemd.files import Files, Unit, installable
 from core.agent.systemd.manager import BUS, NAME, UNIT, Listed, Manager, type_interface, unit_name
 from core.agent.systemd.shown import SHOWN, SHOWN_OF_SERVICE, shown
@@ -174,7 +174,7 @@ class Systemd(Executor):
         with _ignoring(_NO_SUCH_UNIT):
             await self._job(manager, "StopUnit", name)
             state = await manager.get(name, UNIT, "ActiveState")
-            if state not in ("inactive", "failed"):
+            if state not in IDLE:
                 raise ExecutorError(f"stop {name}", f"it is {state} after its stop timeout")
 
     async def _job(self, manager: Manager, method: str, name: str) -> str:
@@ -196,9 +196,14 @@ class Systemd(Executor):
     async def _refuse_foreign(self, manager: Manager, name: str) -> None:
         """A unit of the host's own is not ours to replace, which a link of the same name would do."""
         fragment = await manager.get(name, UNIT, "FragmentPath")
-        if fragment and not await trio.to_thread.run_sync(self._files.owns, fragment):
+        if fragment and await trio.to_thread.run_sync(self._files.owns, fragment):
+            return
+        # What is mounted, say, is a unit without any file.
+        if fragment or await manager.get(name, UNIT, "ActiveState") not in IDLE:
             raise ExecutorError(
-                f"load {name}", f"this host has a unit of that name of its own, {fragment}", "Choose another name"
+                f"load {name}",
+                f"this host has a unit of that name of its own{', ' if fragment else ''}{fragment}",
+                "Choose another name",
             )
 
     async def _remove(self, manager: Manager, name: str) -> None:
