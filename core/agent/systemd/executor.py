@@ -221,7 +221,7 @@ class Systemd(Executor):
         await self._unsettle()
 
     async def _unsettle(self) -> None:
-        """Before a change, so that a crash in its middle is seen; and after it, since it may have been settled between."""
+        """Before a change, so that a crash in its middle is seen; and after it, as it may have been settled between."""
         if not self._unsettled:
             self._unsettled = True
             await trio.to_thread.run_sync(self._files.mark)
