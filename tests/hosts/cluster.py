@@ -34,6 +34,7 @@ class Cluster:
 
     def __init__(self, lab: Lab, program: Path, size: int = 3, settings: str = "") -> None:
         """`settings`: lines for /etc/default/corenode on each host."""
+        self.lab = lab
         self.hosts = [Host(lab, number) for number in range(1, size + 1)]
         self._settings = settings
         unit = (ROOT / "ops" / "corenode.service").read_bytes()
