@@ -65,7 +65,7 @@ class Cluster:
         for role in ("server", "peer"):
             issue = ("--role", role, "--name", first.name, "--san", names, "--out", f"{KEYS}/{role}")
             first.do("corenode", "ca", "issue", *ca, *issue)
-        first.write("/etc/default/corenode", self._settings + _first(first))
+        self.configure(first)
         first.do("systemctl", "enable", "--now", "corenode")
         token = first.do("corenode", "token", "create", "--ttl=1h", f"--uses={len(self.hosts)}").strip()
         for host in others:
@@ -76,9 +76,15 @@ class Cluster:
             )
             join = ("--token", token, "--name", host.name, "--data-dir", DATA)
             host.do("corenode", "join", f"https://{first.address}:2379", *join, *urls)
-            host.write("/etc/default/corenode", self._settings)
+            self.configure(host)
             host.do("systemctl", "enable", "--now", "corenode")
         self.until(lambda: self.roles(first).count("voter") == len(others), "all members vote")
+
+    def configure(self, host: Host, **settings: str) -> None:
+        """Write what its node is told: `AGENT_TTL="60s"` beside what all are told, counting from its next start."""
+        own = _first(host) if host is self.hosts[0] else ""
+        more = "".join(f"CORENODE_{name}={value}\n" for name, value in settings.items())
+        host.write("/etc/default/corenode", self._settings + own + more)
 
     def roles(self, host: Host) -> list[str]:
         """Of the members, as a host lists them; empty while it cannot."""
@@ -149,9 +155,9 @@ def ask(host: Host, path: str, method: str = "GET", body: object = None) -> Any:
     """JSON from a host's node, over its unix socket; None if it does not answer with 200."""
     # The path through /proc would be too long for a socket's address without a descriptor in its middle.
     directory = os.open(f"/proc/{host.leader}/root{DATA}", os.O_PATH)
+    connection = _UnixConnection(f"/proc/self/fd/{directory}/corenode.sock")
+    data = None if body is None else json.dumps(body)
     try:
-        connection = _UnixConnection(f"/proc/self/fd/{directory}/corenode.sock")
-        data = None if body is None else json.dumps(body)
         connection.request(method, path, data, {"Content-Type": "application/json"} if data else {})
         with connection.getresponse() as response:
             text = response.read()
@@ -159,4 +165,5 @@ def ask(host: Host, path: str, method: str = "GET", body: object = None) -> Any:
     except OSError:
         return None
     finally:
+        connection.close()
         os.close(directory)
