@@ -86,9 +86,17 @@ class Agent:
         if self._journal.boot != machine.boot_id:
             self._journal.boot = machine.boot_id
             self._journal.started.clear()
-        orders = self._orders = Orders(self._store, machine.id, self._journal.story, self._changed)
+        orders = self._orders = Orders(
+            self._store, machine.id, self._journal.story, self._journal.revision, self._changed
+        )
+
+        def registered() -> None:
+            rounds.admitted = True
+            rounds.due()
+            task_status.started()
+
         presence = self._presence = Presence(
-            self._store, machine, self._options.ttl, self._chance, orders.heard_of, task_status.started
+            self._store, machine, self._options.ttl, self._chance, orders.heard_of, registered
         )
         reports = self._reports = Reports(self._store, machine.id)
         checks = Checks(self._probe, self._told)

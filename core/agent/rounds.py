@@ -58,9 +58,13 @@ class Rounds:
         self._unlisted = True
         self._unsettled = False
         self._gone = Backoff()
+        self._away = Backoff(longest=15.0)
+        """For texts that could not be read from the store."""
         self.cases: dict[str, Case] = {}
         self.listed = trio.Event()
         """Set once it is known what this host has."""
+        self.admitted = False
+        """Whether the host was registered: before that it may be somebody else's id that it goes by."""
         self.rounds = 0
         """How many there were."""
 
@@ -119,7 +123,7 @@ class Rounds:
         case = self.cases.get(name)
         if case:
             self._checks.follow(name, case)
-        state = case.state() if case else None
+        state = case.state(self._journal.started.get(name)) if case else None
         self._reports.tell(name, state)
         if case and state is None and not case.busy:
             del self.cases[name]
@@ -137,6 +141,7 @@ class Rounds:
         if self._gone.waits(now):
             return self._gone.until
         waiting = [case.attempts.until for case in self.cases.values() if case.attempts.waits(now)]
+        waiting += [self._away.until] if self._away.waits(now) else []
         waiting += [case.revivals.until for case in self.cases.values() if case.revivals.waits(now)]
         return min([self._listed + self._options.listing, *waiting])
 
@@ -152,21 +157,21 @@ class Rounds:
             return
         self._order(wanted)
         await self._read_care()
-        if self._orders.doubt:
+        if self._orders.doubt or not self.admitted:
             return  # nothing is begun on a doubtful word, and nothing ended
         todo = self._todo()
         await self._unload_all(nursery, [name for name, what in todo.items() if "unload" in what])
-        await self._load_all([name for name, what in todo.items() if "load" in what])
+        ready = await self._load_all([name for name, what in todo.items() if "load" in what])
         if self._unsettled:
             await self._executor.settle()
             self._unsettled = False
         for name, what in todo.items():
             rest = tuple(step for step in what if step in ("stop", "start"))
-            if rest and self.cases[name].attempts.until <= now:
+            if rest and (name in ready or "load" not in what):
                 self._begin(nursery, name, self._stop_start, rest)
         if self._unlisted:
             await self._list()
-        self._journal.story = self._orders.known
+        self._journal.story, self._journal.revision = self._orders.known, self._orders.revision
         await self._save()
 
     def _order(self, wanted: dict[str, Placement]) -> None:
@@ -256,10 +261,12 @@ class Rounds:
         self._unsettled = True
         log.info("unloaded %s", name)
 
-    async def _load_all(self, names: list[str]) -> None:
+    async def _load_all(self, names: list[str]) -> set[str]:
+        """Those that were loaded."""
+        ready: set[str] = set()
         for name in names:
             case = self.cases[name]
-            if case.order is None:
+            if case.order is None or self._away.waits(trio.current_time()):
                 continue
             try:
                 data = await fetch(self._store, case.order.text)
@@ -268,21 +275,27 @@ class Rounds:
                 self._failed(name, error)
                 continue
             except ClientError as error:
-                self._failed(name, error)
-                return
+                self._away.failed(trio.current_time())
+                log.warning("texts of units cannot be read: %s", error)
+                continue
+            self._away = Backoff(longest=15.0)
             case.care, case.care_for = care(name, data), case.order.text
             self._succeeded(name)
             self._unsettled = self._unlisted = True
+            ready.add(name)
             log.info("loaded %s: %s", name, case.order.why)
+        return ready
 
     async def _stop_start(self, name: str, what: tuple[str, ...]) -> None:
         case = self.cases[name]
         order = case.order
         try:
             if "stop" in what:
-                self._journal.started.pop(name, None)
+                if order is not None and self._journal.started.get(name) == Mark(order.text, order.restart):
+                    del self._journal.started[name]  # a revival: should this agent end now, the next one starts it
                 async with self._stops:
                     await self._executor.stop(name)
+                self._journal.started.pop(name, None)
             if "start" in what and order is not None:
                 case.ill, case.health, case.sick = False, "", ""
                 async with self._starts:
