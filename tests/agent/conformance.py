@@ -343,6 +343,28 @@ class Conformance:
         assert (known["ActiveState"], known["SubState"]) == ("active", "running")
         assert await host.executor.properties("nowhere.service") == {}
 
+    async def test_listings_while_units_come_and_go(self, host: Watched) -> None:
+        async def come_and_go(name: str) -> None:
+            for _ in range(5):
+                await host.executor.load(name, SLEEPER)
+                await host.executor.settle()
+                await host.executor.start(name)
+                await host.executor.unload(name)
+
+        async with trio.open_nursery() as listing:
+
+            async def list_on() -> None:
+                while True:
+                    await host.executor.adopt()
+
+            listing.start_soon(list_on)
+            async with trio.open_nursery() as nursery:
+                for name in ("a.service", "b.service", "c.service"):
+                    nursery.start_soon(come_and_go, name)
+            listing.cancel_scope.cancel()
+        await host.executor.settle()
+        assert await host.executor.adopt() == {}
+
     async def test_many_units_at_once(self, host: Watched) -> None:
         names = [f"many-{i}.service" for i in range(40)]
         async with trio.open_nursery() as nursery:

@@ -19,7 +19,9 @@ BOOT_SECONDS = 60.0
 STOP_SECONDS = 60.0
 _POWER_OFF = signal.SIGRTMIN + 4  # what systemd takes for "systemctl poweroff"
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
-_NETWORK = "[Match]\nName=host0\n[Network]\nAddress={address}/24\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n"
+_NETWORK = (
+    "[Match]\nName=host0\n[Network]\nAddress={address}/24\nGateway={gateway}\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n"
+)
 
 
 class Host:
@@ -43,7 +45,7 @@ class Host:
         lab.do("mount", "-t", "overlay", "-o", layers, "overlay", f"{inside}/root")
         self.write("/etc/hostname", f"{self.name}\n")
         self.write("/etc/machine-id", f"{self.machine_id}\n")
-        self.write("/etc/systemd/network/10-host0.network", _NETWORK.format(address=self.address))
+        self.write("/etc/systemd/network/10-host0.network", _NETWORK.format(address=self.address, gateway=f"{NET}.254"))
 
     def __enter__(self) -> Self:
         self.boot()

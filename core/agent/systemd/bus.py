@@ -80,10 +80,12 @@ class Bus:
         body: Body = (),
         *,
         heard: Callable[[Body], None] | None = None,
-        seconds: float = CALL_SECONDS,
+        seconds: float | None = None,
     ) -> Body:
         """A method call and its reply. `heard` is given the reply before any signal that came after it, which the
-        caller, who has to wait for his turn, is not. CallError, BusGoneError."""
+        caller, who has to wait for his turn, is not. Without `seconds` it may take CALL_SECONDS. CallError,
+        BusGoneError."""
+        seconds = CALL_SECONDS if seconds is None else seconds
         message = new_method_call(address, method, signature or None, body)
         async with self._room:
             if self.closed.is_set():

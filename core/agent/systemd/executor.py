@@ -13,7 +13,7 @@ import trio
 from core.agent.executor import CHANGES, Actual, Executor, ExecutorError, ExecutorGone
 from core.agent.systemd import journal
 from core.agent.systemd.bus import Bus, BusGoneError, CallError, Signal, connect
-from core.agent.systemd.facts import WATCHED, Facts, watched_of
+from core.agent.systemd.facts import IDLE, WATCHED, Facts, watched_of
 from core.agent.systemd.files import Files, Unit, installable
 from core.agent.systemd.manager import BUS, NAME, UNIT, Listed, Manager, type_interface, unit_name
 from core.agent.systemd.shown import SHOWN, SHOWN_OF_SERVICE, shown
@@ -50,6 +50,8 @@ class Systemd(Executor):
         self._told: dict[str, Actual] = {}
         self._fresh: set[str] = set()
         self._unsettled = False
+        self._edits = 0
+        """Files written and removed."""
         self._jobs: dict[str, _Job] = {}
         self._send, self._receive = trio.open_memory_channel[Actual | None](CHANGES + 1)
         self._overflowed = False
@@ -72,13 +74,14 @@ class Systemd(Executor):
     async def adopt(self) -> dict[str, Actual]:
         with self._asking():
             manager = self._manager()
-            found = await trio.to_thread.run_sync(self._files.scan)
             if not self._unsettled and await trio.to_thread.run_sync(self._files.marked):
                 self._unsettled = True
                 await self._reload(manager)
+            found = await self._scan()
             for name in set(self._facts) - set(found):
                 self._forget(name)
-            self._units.update(found)
+            for name, unit in found.items():
+                self._have(name, unit)
             await self._list(manager, found)
             return {name: self._tell(name) for name in found if name in self._units}
 
@@ -93,8 +96,8 @@ class Systemd(Executor):
             await self._unsettle()
             if there is not None and installable(there):
                 await manager.disable(name)
-            self._units[name] = await trio.to_thread.run_sync(self._files.write, name, text)
-            self._facts.setdefault(name, Facts())
+            self._have(name, await trio.to_thread.run_sync(self._files.write, name, text))
+            self._edits += 1
             self._fresh.add(name)
             try:
                 await manager.link(str(self._files.path(name)))
@@ -103,6 +106,8 @@ class Systemd(Executor):
             except CallError:
                 await self._remove(manager, name)
                 raise
+            finally:
+                await self._unsettle()
 
     async def settle(self) -> None:
         with self._asking():
@@ -174,7 +179,7 @@ class Systemd(Executor):
         with _ignoring(_NO_SUCH_UNIT):
             await self._job(manager, "StopUnit", name)
             state = await manager.get(name, UNIT, "ActiveState")
-            if state not in ("inactive", "failed"):
+            if state not in IDLE:
                 raise ExecutorError(f"stop {name}", f"it is {state} after its stop timeout")
 
     async def _job(self, manager: Manager, method: str, name: str) -> str:
@@ -196,9 +201,14 @@ class Systemd(Executor):
     async def _refuse_foreign(self, manager: Manager, name: str) -> None:
         """A unit of the host's own is not ours to replace, which a link of the same name would do."""
         fragment = await manager.get(name, UNIT, "FragmentPath")
-        if fragment and not await trio.to_thread.run_sync(self._files.owns, fragment):
+        if fragment and await trio.to_thread.run_sync(self._files.owns, fragment):
+            return
+        # What is mounted, say, is a unit without any file.
+        if fragment or await manager.get(name, UNIT, "ActiveState") not in IDLE:
             raise ExecutorError(
-                f"load {name}", f"this host has a unit of that name of its own, {fragment}", "Choose another name"
+                f"load {name}",
+                f"this host has a unit of that name of its own{', ' if fragment else ''}{fragment}",
+                "Choose another name",
             )
 
     async def _remove(self, manager: Manager, name: str) -> None:
@@ -206,12 +216,15 @@ class Systemd(Executor):
         with _ignoring(_NO_SUCH_UNIT):
             await manager.reset_failed(name)
         await trio.to_thread.run_sync(self._files.remove, name)
+        self._edits += 1
         self._forget(name)
+        await self._unsettle()
 
     async def _unsettle(self) -> None:
+        """Before a change, so that a crash in its middle is seen; and after it, as it may have been settled between."""
         if not self._unsettled:
-            await trio.to_thread.run_sync(self._files.mark)
             self._unsettled = True
+            await trio.to_thread.run_sync(self._files.mark)
 
     async def _reload(self, manager: Manager) -> None:
         """Have everything read that was written before now, and tell what came of it."""
@@ -231,24 +244,33 @@ class Systemd(Executor):
         for name in fresh & self._units.keys():
             self._publish(name)
 
+    async def _scan(self) -> dict[str, Unit]:
+        """Our files, at a moment when we were not about to write or remove one."""
+        while True:
+            edits = self._edits
+            found = await trio.to_thread.run_sync(self._files.scan)
+            if edits == self._edits:
+                return found
+
     async def _list(self, manager: Manager, names: Iterable[str]) -> None:
         """Bring what is known of units up to date."""
         wanted, rows = list(names), list[Listed]()
 
         def heard(some: list[Listed]) -> None:
             for row in some:
-                self._facts.setdefault(row.name, Facts()).listed(row.load, row.active, row.sub)
-            rows.extend(some)
+                if row.name in self._units:
+                    self._facts[row.name].listed(row.load, row.active, row.sub)
+                    rows.append(row)
 
         for start in range(0, len(wanted), _ROWS):
             await manager.list(wanted[start : start + _ROWS], heard)
-        partly = [row for row in rows if not self._facts[row.name].whole]
+        partly = [row for row in rows if row.name in self._units and not self._facts[row.name].whole]
         for start in range(0, len(partly), _DETAILS):
             await _all(functools.partial(self._ask, manager, row) for row in partly[start : start + _DETAILS])
 
     async def _ask(self, manager: Manager, row: Listed) -> None:
         """What a listing does not say of a unit."""
-        name, facts = row.name, self._facts[row.name]
+        name, facts = row.name, self._facts.get(row.name, Facts())
         if row.load != "loaded":
             error = await manager.get(name, UNIT, "LoadError")
             facts.load_error = error[1] or error[0]
@@ -307,6 +329,10 @@ class Systemd(Executor):
             return
         self._overflowed = change is None or waiting >= CHANGES
         self._send.send_nowait(None if self._overflowed else change)
+
+    def _have(self, name: str, unit: Unit) -> None:
+        self._units[name] = unit
+        self._facts.setdefault(name, Facts())
 
     def _known(self, name: str) -> Facts:
         if name not in self._units:

@@ -14,7 +14,7 @@ WATCHED_OF_OTHERS = ("Result",)
 TYPES_WITH_RESULT = ("service", "socket", "timer", "path", "mount", "swap", "automount", "scope")
 
 _EXITED = 1  # CLD_EXITED; 2 and 3 are a signal, without and with a core
-_IDLE = ("inactive", "failed")
+IDLE = ("inactive", "failed")
 _JOBS = {"dependency": "dependency", "assert": "assert", "unsupported": "unsupported", "skipped": "condition"}
 """Ends of a job to start after which the unit itself does not say what went wrong."""
 
@@ -31,7 +31,7 @@ class Facts:
         """Why it could not be loaded, in systemd's words."""
 
     def update(self, properties: Mapping[str, Any]) -> None:
-        if properties.get("ActiveState", "inactive") not in _IDLE:
+        if properties.get("ActiveState", "inactive") not in IDLE:
             self._job = ""
         self._known.update(properties)
 
@@ -54,7 +54,7 @@ class Facts:
     @property
     def idle(self) -> bool:
         """Neither runs nor is about to."""
-        return self._known.get("ActiveState", "inactive") in _IDLE
+        return self._known.get("ActiveState", "inactive") in IDLE
 
     def actual(self, name: str, text: str, loaded: int) -> Actual:
         """`loaded`: when its file was written, Unix seconds, which stands in for a state it always had."""

@@ -28,6 +28,8 @@ class Files:
     def __init__(self, directory: Path, links: Path) -> None:
         self.directory = directory
         self._links = links
+        self._seen: dict[str, tuple[tuple[int, int, int], Unit]] = {}
+        """By name: time, size and inode of a file, and what was read there."""
 
     def path(self, name: str) -> Path:
         """Where the unit of this name is. UnitNameError: such a name could lead anywhere."""
@@ -43,8 +45,20 @@ class Files:
                 Path(entry.path).unlink(missing_ok=True)
             elif entry.is_file(follow_symlinks=False):
                 with contextlib.suppress(FileNotFoundError, UnitNameError):
-                    found[entry.name] = _unit(self.path(entry.name))
+                    found[entry.name] = self._unit(entry.name)
+        self._seen = {name: seen for name, seen in self._seen.items() if name in found}
         return found
+
+    def _unit(self, name: str) -> Unit:
+        path = self.path(name)
+        status = path.stat()
+        key = status.st_mtime_ns, status.st_size, status.st_ino
+        before = self._seen.get(name)
+        if before is not None and before[0] == key:
+            return before[1]
+        unit = Unit(hashlib.sha256(path.read_bytes()).hexdigest(), int(status.st_mtime))
+        self._seen[name] = key, unit
+        return unit
 
     def read(self, name: str) -> bytes | None:
         try:
@@ -67,7 +81,7 @@ class Files:
         part.write_bytes(text)
         part.chmod(0o644)
         part.rename(path)
-        return _unit(path)
+        return self._unit(name)
 
     def remove(self, name: str) -> None:
         self.path(name).unlink(missing_ok=True)
@@ -86,10 +100,6 @@ class Files:
 
     def unmark(self) -> None:
         (self.directory / _MARK).unlink(missing_ok=True)
-
-
-def _unit(path: Path) -> Unit:
-    return Unit(hashlib.sha256(path.read_bytes()).hexdigest(), int(path.stat().st_mtime))
 
 
 def installable(text: bytes) -> bool:

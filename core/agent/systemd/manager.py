@@ -85,7 +85,7 @@ class Manager:
         body = await self._bus.call(address, "Get", "ss", (interface, prop), heard=value)
         return body[0][1]
 
-    async def _call(self, method: str, signature: str = "", body: Body = (), seconds: float = 25.0) -> Body:
+    async def _call(self, method: str, signature: str = "", body: Body = (), seconds: float | None = None) -> Body:
         return await self._bus.call(_MANAGER, method, signature, body, seconds=seconds)
 
 
