@@ -123,9 +123,10 @@ async def _before(store: "Store", claim: Claim) -> tuple[bytes, int] | None:
 
 
 async def _gone(store: "Store", key: bytes, seen: int) -> None:
-    """Return when a key that was there at a revision is deleted, or may have been."""
-    with suppress(CompactedError):
-        async with store.watch(key, start=seen + 1, puts=False) as watch:
+    """Return when a key that was there at a revision is deleted, or may have been: a store that was restored from a
+    snapshot while the connection was lost tells nothing before it is at that revision again."""
+    with suppress(CompactedError), trio.CancelScope() as waiting:
+        async with store.watch(key, start=seen + 1, puts=False, lost=lambda _: waiting.cancel()) as watch:
             await anext(watch)
 
 

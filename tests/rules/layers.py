@@ -29,7 +29,7 @@ ROOMS = {
     "core.join_token": Room(0, libraries="msgspec"),
     "core.raft": Room(0, libraries="msgspec"),
     "core.kv": Room(0, libraries="msgspec sortedcontainers"),
-    "core.sched": Room(0, libraries="msgspec"),
+    "core.sched": Room(0, libraries="msgspec sortedcontainers"),
     # 1 drivers: plain synchronous code
     "core.store_lmdb": Room(1, "core.raft core.kv", "lmdb msgspec sortedcontainers"),
     "core.tls": Room(1, libraries="cryptography"),
@@ -49,9 +49,10 @@ ROOMS = {
         "trio msgspec prometheus_client",
     ),
     "core.client": Room(3, "core.addresses core.join_token core.kv core.tls core.node", "trio httpcore msgspec"),
-    "core.agent": Room(3, libraries="trio msgspec"),
+    "core.agent": Room(3, "core.sched core.client", "trio msgspec h11"),
     "core.agent.supervisor": Room(3, "core.sched core.agent core.agent.supervisor.shim", "trio msgspec"),
     "core.agent.supervisor.shim": Room(3),  # one runs for each unit: it is kept small
+    "core.engine": Room(3, "core.sched core.client", "trio msgspec"),
     # 4 wiring
     "core.settings": Room(4, "core.addresses", "msgspec"),
     "core.config": Room(4, "core.addresses core.settings", "msgspec"),
@@ -130,6 +131,8 @@ ROOMS = {
 
 SAME_FLOOR = {
     ("core.node", "core.watch"): "the drive loop publishes what it has applied",
+    ("core.engine", "core.client"): "services never reach into the store, they speak its client",
+    ("core.agent", "core.client"): "services never reach into the store, they speak its client",
 }
 """Edges between neighbours below the wiring, each with its reason."""
 
