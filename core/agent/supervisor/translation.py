@@ -76,7 +76,7 @@ class _Translation:
         self._host = host
         self._context = specifiers.Context(name, host.specifiers)
         self._rows: Rows = [["name", name.text]]
-        self._warnings = [str(remark) for remark in text.warnings]
+        self._warnings = [str(remark) for remark in text.remarks]
 
     def job(self, cgroups: Cgroups, log: tuple[int, int]) -> tuple[bytes, list[str]]:
         try:
@@ -194,7 +194,9 @@ class _Translation:
             names = (self._expand(name) for name in words.split(line))
             self._rows += [["env", name, os.environ[name]] for name in names if name in os.environ]
         for line in self._all("Environment"):
-            self._rows += [["env", name, value] for name, value in commands.assignments(line, self._expand)]
+            faults: list[str] = []
+            self._rows += [["env", name, value] for name, value in commands.assignments(line, self._expand, faults)]
+            self._warnings += [f"Environment=: {fault}" for fault in faults]
         for line in self._all("EnvironmentFile"):
             path = self._expand(line.removeprefix("-"))
             self._rows.append(["env-file", "1" if line.startswith("-") else "0", _absolute("EnvironmentFile", path)])
