@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -171,6 +172,14 @@ class Unit:
             if self._shim is not None:
                 self._shim.kill()
             await self._until_over(float("inf"))
+
+    def forget(self) -> None:
+        """Remove what there is of a unit that is down. Cgroups stay if it was to leave processes behind."""
+        with contextlib.suppress(FileNotFoundError):
+            if not self._is_target:
+                for (place,) in load(str(self.directory / "job")).all("cgroup"):
+                    processes.remove_cgroup(place)
+            shutil.rmtree(self.directory)
 
     async def reload(self) -> None:
         what = f"reload {self.name}"
