@@ -144,9 +144,8 @@ ROOMS = {
     "core.commands": Room(
         4,
         "core.version core.join_token core.raft core.kv core.store_lmdb core.tls core.client core.settings core.config"
-        " core.founding core.logs core.runtime_dir core.service core.daemon core.worker core.update"
-        " core.partitions core.partitions.device core.partitions.disk core.partitions.in_use",
-        " core.founding core.logs core.machine_id core.runtime_dir core.service core.daemon core.worker",
+        " core.founding core.logs core.machine_id core.runtime_dir core.service core.daemon core.worker core.update"
+        " core.partitions core.partitions.device core.partitions.disk core.partitions.in_use core.sched",
         "click rich trio msgspec cryptography",
     ),
     "core.etcd_name": Room(

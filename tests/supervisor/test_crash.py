@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import trio
 
 from core.agent.executor import ExecutorError
-from core.agent.supervisor import shims, unit
+from core.agent.supervisor import executor, shims, unit
 from core.agent.supervisor.shim import processes
 from core.agent.supervisor.shim.main import TAKEN
 from core.agent.supervisor.shim.status import Status, read
@@ -197,3 +198,44 @@ async def test_pages_that_are_no_pages(tmp_path: Path) -> None:
             assert (await w.supervisor.adopt())["a.service"].active == "inactive"
         await w.supervisor.start("a.service")
         await w.until_sub("a.service", "running")
+
+
+async def test_a_page_the_disk_does_not_take_is_written_when_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status = Status(str(tmp_path / "status"), str(tmp_path / "events"), "a.service")
+    status.write(active="active")
+
+    def refuse(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "pwrite", refuse)
+        status.write(active="failed")
+        assert (status.stale, status.unsaid) == (True, True)
+        status.ring()
+        assert (status.stale, status.unsaid) == (True, True)
+    assert read(str(tmp_path / "status")) == {"active": "active"}
+    status.ring()
+    assert (status.stale, status.unsaid) == (False, False)
+    assert read(str(tmp_path / "status")) == {"active": "failed"}
+    status.close()
+
+
+async def test_changes_that_nobody_takes_end_in_a_request_to_list_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = 8
+    monkeypatch.setattr(executor, "CHANGES", room)
+    async with world(tmp_path) as w:
+        for number in range(room + 10):
+            await w.load(f"{number}.service", "ExecStart=true")
+        told = []
+        with contextlib.suppress(trio.WouldBlock):
+            while True:
+                told.append(w.supervisor.changes().receive_nowait())
+        assert len(told) == room + 1
+        assert told[-1] is None
+        assert len(await w.supervisor.adopt()) == room + 10
+        await w.load("again.service", "ExecStart=true")
+        assert w.supervisor.changes().receive_nowait() is not None

@@ -1,6 +1,7 @@
 """What a unit's processes are told: variables, files of them, directories, limits; and what they look like in words."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -9,16 +10,28 @@ from hypothesis import strategies as st
 
 from core.agent.supervisor.shim import environment
 from core.agent.supervisor.shim.fields import pack, unpack
-from core.sched import commands
 from tests.supervisor.world import ROOT, world
 
+WHOLE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
+ANYWHERE = re.compile(r"\$(?:\$|\{([A-Za-z_][A-Za-z0-9_]*)\})")
+BLANK_SEPARATED = re.compile(r"""(?:"[^"]*(?:"|$)|'[^']*(?:'|$)|[^\s"'])+""")
+PART = re.compile(r""""([^"]*)(?:"|$)|'([^']*)(?:'|$)|([^"']+)""")
 NAMES = st.sampled_from(["A", "B_1", "LONG", "_x"])
 TEXT = st.text(alphabet=" \t\n'\"\\${}AB_1xLONG;#", max_size=12)
 
 
 @given(words=st.lists(TEXT, max_size=5), variables=st.dictionaries(NAMES, TEXT))
-def test_variables_are_replaced_as_the_reader_of_units_says(words: list[str], variables: dict[str, str]) -> None:
-    assert environment.expand(words, variables) == commands.substitute(tuple(words), variables)
+def test_variables_are_replaced_as_a_plainer_reading_says(words: list[str], variables: dict[str, str]) -> None:
+    expected = []
+    for word in words:
+        whole = WHOLE.fullmatch(word)
+        if whole:
+            text = variables.get(whole[1], "")
+            parts = [PART.findall(part) for part in BLANK_SEPARATED.findall(text)]
+            expected += ["".join(double or single or plain for double, single, plain in part) for part in parts]
+        else:
+            expected.append(ANYWHERE.sub(lambda match: variables.get(match[1], "") if match[1] else "$", word))
+    assert environment.expand(words, variables) == expected
 
 
 @given(rows=st.lists(st.lists(st.text(alphabet="ab\\\t\n\r\0é\udcff", max_size=8), min_size=1, max_size=4)))

@@ -60,7 +60,7 @@ def test_what_is_kept_is_bounded(tmp_path: Path, chunk: bytes) -> None:
 @pytest.mark.slow
 async def test_a_unit_that_writes_a_gigabyte_neither_blocks_nor_fills_the_disk(tmp_path: Path) -> None:
     async with world(tmp_path, log=(1 << 20, 3)) as w:
-        with trio.fail_after(60):
+        with trio.fail_after(240):
             await w.run(
                 "a.service",
                 "Type=oneshot",
@@ -70,7 +70,7 @@ async def test_a_unit_that_writes_a_gigabyte_neither_blocks_nor_fills_the_disk(t
             while (await w.supervisor.adopt())["a.service"].since == 0 or (await w.supervisor.adopt())["a.service"].up:
                 assert used(tmp_path / "units/a.service") < 6 << 20
                 await trio.sleep(0.05)
-        assert (await w.log("a.service"))[-1] == "done"
+        assert (await w.log("a.service"))[-1].endswith("done")  # head cuts a line in two
 
 
 async def test_following_goes_on_across_files(tmp_path: Path) -> None:

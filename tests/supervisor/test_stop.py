@@ -19,6 +19,14 @@ def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
         no_cgroups(monkeypatch)
 
 
+async def kill(pid: int) -> None:
+    """Kill what a unit was to leave behind, and wait until it is gone."""
+    pidfd = os.pidfd_open(pid)
+    os.kill(pid, signal.SIGKILL)
+    await trio.lowlevel.wait_readable(pidfd)
+    os.close(pidfd)
+
+
 async def down(w: World, name: str) -> tuple[str, str]:
     actual = (await w.supervisor.adopt())[name]
     return actual.active, actual.result
@@ -99,6 +107,7 @@ async def test_process_leaves_the_others_alone(tmp_path: Path) -> None:
         await w.supervisor.stop("a.service")
         assert alive(pid)
         assert await down(w, "a.service") == ("inactive", "")
+        await kill(pid)
 
 
 async def test_commands_to_stop_know_of_the_main_process(tmp_path: Path) -> None:
@@ -132,7 +141,7 @@ async def test_a_unit_that_must_not_be_killed_is_left_after_its_timeout(tmp_path
         await w.supervisor.stop("a.service")
         assert await down(w, "a.service") == ("failed", "timeout: it did not stop in its time")
         assert alive(up.pid)
-        os.kill(up.pid, signal.SIGKILL)
+        await kill(up.pid)
 
 
 async def test_what_is_down_can_be_stopped_and_what_is_not_there_can_be_unloaded(tmp_path: Path) -> None:

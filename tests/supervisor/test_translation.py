@@ -39,7 +39,6 @@ REFUSED = [
     (("ExecStart=a", "StandardOutput=append:here"), "absolute"),
     (("ExecStart=a", "RuntimeDirectory=../../etc"), "path below"),
     (("ExecStart=a", "RuntimeDirectory=/etc"), "path below"),
-    (("ExecStart=a", "Environment=novalue"), "no assignment"),
     (("ExecStart=a", 'Environment="A=never ends'), "not closed"),
     (("ExecStart='a",), "not closed"),
     (("ExecStart=a", "LimitNOFILE=many"), "no number"),
@@ -93,6 +92,12 @@ def test_defaults_are_systemds() -> None:
     assert once.seconds("start-timeout") == float("inf")
     both, _ = job("ExecStart=a", "TimeoutSec=5", "TimeoutStopSec=0")
     assert (both.seconds("start-timeout"), both.seconds("stop-timeout")) == (5, float("inf"))
+
+
+def test_what_is_no_assignment_is_left_out_and_named() -> None:
+    found, warnings = job("ExecStart=a", "Environment=A=1 novalue 1B=2 C=3")
+    assert found.all("env") == [["A", "1"], ["C", "3"]]
+    assert [sentence.split()[1] for sentence in warnings] == ["'novalue'", "'1B=2'"]
 
 
 def test_commands_with_their_marks() -> None:

@@ -62,8 +62,8 @@ class World:
     async def until_log(self, name: str, good: Callable[[list[str]], bool]) -> list[str]:
         """Wait until what the unit wrote is good."""
         with trio.fail_after(PATIENCE):
-            while not good(found := await self.log(name)):
-                await trio.sleep(0.01)  # noqa: ASYNC110 - another process writes it
+            while not good(found := await self.log(name)):  # noqa: ASYNC110 - another process writes it
+                await trio.sleep(0.01)
         return found
 
     async def whole_log(self, name: str, lines: int = 1000) -> list[str]:

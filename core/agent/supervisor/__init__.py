@@ -14,7 +14,7 @@ id, and killed; the unit is failed, and the agent decides what to do.
 
 Refused: units other than services and targets (timers, sockets, mounts and paths need systemd), Type=dbus, ordering and
 requirements between units (their names are warned of), sandboxes (ProtectSystem= and its kin: warned of), a rate limit
-on logs. A unit that is unloaded takes its log with it.
+on logs. A unit that is unloaded takes its log with it. What outlives a unit by KillMode=process or none has no log.
 
 Who owns what: the daemon owns `unit` and `job`, a living shim the rest of its unit's directory. Cancelled, a call may
 have had its effect or not, as the executor's contract says. Full: logs are bounded in bytes, the channel of changes by

@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import shutil
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from types import TracebackType
@@ -108,8 +107,7 @@ class Supervisor(Executor):
             await trio.lowlevel.checkpoint()
             return
         await unit.stop()
-        with contextlib.suppress(FileNotFoundError):
-            await trio.to_thread.run_sync(shutil.rmtree, unit.directory)
+        await trio.to_thread.run_sync(unit.forget)
         self._units.pop(name, None)
 
     async def start(self, name: str) -> None:

@@ -92,7 +92,7 @@ class Shim:
 
 
 def ask(directory: Path, request: str) -> bool:
-    """Write a line into the shim's FIFO; False if none listens."""
+    """Write a line into the shim's FIFO; False if none listens, or has not listened for long."""
     try:
         control = os.open(directory / "control", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -101,6 +101,8 @@ def ask(directory: Path, request: str) -> bool:
         raise
     try:
         os.write(control, request.encode() + b"\n")
+    except BlockingIOError:
+        return False
     finally:
         os.close(control)
     return True

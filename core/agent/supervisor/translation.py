@@ -194,7 +194,9 @@ class _Translation:
             names = (self._expand(name) for name in words.split(line))
             self._rows += [["env", name, os.environ[name]] for name in names if name in os.environ]
         for line in self._all("Environment"):
-            self._rows += [["env", name, value] for name, value in commands.assignments(line, self._expand)]
+            faults: list[str] = []
+            self._rows += [["env", name, value] for name, value in commands.assignments(line, self._expand, faults)]
+            self._warnings += [f"Environment=: {fault}" for fault in faults]
         for line in self._all("EnvironmentFile"):
             path = self._expand(line.removeprefix("-"))
             self._rows.append(["env-file", "1" if line.startswith("-") else "0", _absolute("EnvironmentFile", path)])

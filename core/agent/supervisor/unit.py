@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +36,8 @@ class Unit:
         self._shim: Shim | None = None
         self._changed = trio.Event()
         """Set and replaced whenever there is something new on the page, or the shim has ended."""
+        self._cleaned: trio.Event | None = None
+        """Set when what a killed shim left is gone, if that is what goes on now."""
         self._last: Actual | None = None
         self._reloads = int(time.time())
 
@@ -45,6 +48,7 @@ class Unit:
         self._text = digest((self.directory / "unit").read_bytes())
         self._watch(Shim.find(self.directory))
         if self._shim is None and self._left_behind():
+            self._cleaned = trio.Event()
             self._nursery.start_soon(self._after_a_killed_shim)
 
     def put(self, text: bytes, job: bytes) -> None:
@@ -115,10 +119,14 @@ class Unit:
 
     async def _after_a_killed_shim(self) -> None:
         await trio.to_thread.run_sync(shims.clean_up, self.directory, self.name)
+        if self._cleaned is not None:
+            self._cleaned.set()
         self.look()
 
     async def _until_over(self, seconds: float) -> bool:
         """Wait for the shim's end; False if it takes longer."""
+        if self._cleaned is not None:
+            await self._cleaned.wait()
         with trio.move_on_after(seconds) as limit:
             while self._shim is not None:
                 await self._changed.wait()
@@ -155,14 +163,23 @@ class Unit:
     async def stop(self) -> None:
         if self._is_target:
             self._call("inactive")
-        if self._shim is None:
             await trio.lowlevel.checkpoint()
             return
-        shims.ask(self.directory, "stop")
+        await trio.lowlevel.checkpoint()
+        if self._shim is not None:
+            shims.ask(self.directory, "stop")
         if not await self._until_over(_longest(load(str(self.directory / "job")))):
             if self._shim is not None:
                 self._shim.kill()
             await self._until_over(float("inf"))
+
+    def forget(self) -> None:
+        """Remove what there is of a unit that is down. Cgroups stay if it was to leave processes behind."""
+        with contextlib.suppress(FileNotFoundError):
+            if not self._is_target:
+                for (place,) in load(str(self.directory / "job")).all("cgroup"):
+                    processes.remove_cgroup(place)
+            shutil.rmtree(self.directory)
 
     async def reload(self) -> None:
         what = f"reload {self.name}"

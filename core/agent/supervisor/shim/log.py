@@ -87,10 +87,13 @@ class Log:
 
     def _drop_oldest(self) -> bool:
         """Make room; False if the file that is written is the only one."""
-        there = numbers(self._directory)
-        if len(there) < 2:
+        try:
+            there = numbers(self._directory)
+            if len(there) < 2:
+                return False
+            os.unlink(f"{self._directory}/{PREFIX}{there[0]}")
+        except OSError:  # somebody else removes them too
             return False
-        os.unlink(f"{self._directory}/{PREFIX}{there[0]}")
         return True
 
     def _open(self, number: int) -> None:
@@ -105,9 +108,9 @@ class Log:
             os.close(self._file)
         self._file, self._number = file, number
         self._length = os.fstat(file).st_size
-        for old in numbers(self._directory):
-            if old <= number - self._count:
-                os.unlink(f"{self._directory}/{PREFIX}{old}")
+        while min(numbers(self._directory), default=number) <= number - self._count:
+            if not self._drop_oldest():
+                return
 
 
 def _stamp() -> bytes:

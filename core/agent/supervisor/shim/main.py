@@ -3,6 +3,7 @@
 import fcntl
 import os
 import sys
+import time
 
 from core.agent.supervisor.shim import job, processes, signals
 from core.agent.supervisor.shim.child import PR_SET_CHILD_SUBREAPER, PR_SET_NAME, prctl
@@ -10,7 +11,7 @@ from core.agent.supervisor.shim.life import Life
 from core.agent.supervisor.shim.log import Log
 from core.agent.supervisor.shim.loop import Loop
 from core.agent.supervisor.shim.status import Status
-from core.agent.supervisor.shim.unit import Unit
+from core.agent.supervisor.shim.unit import AGAIN, Unit
 
 TAKEN = 75
 """Exit code: another shim has this unit."""
@@ -44,11 +45,17 @@ def main(directory: str) -> int:
     status.write(
         version=1, boot=processes.boot(), pid=pid, start=processes.started(pid), name=name, active="activating"
     )
+    if status.stale:
+        print("the file system does not take a page of status", file=sys.stderr)
+        return BROKEN
     unit.show("activating", "start")
     for row in wanted.all("warning"):
         log.note(row[0])
     try:
         Life(unit, "job").live()
+        while status.stale:  # how it ended must not be lost
+            time.sleep(AGAIN)
+            status.ring()
     except BaseException as error:
         log.note(f"the supervisor of this unit failed: {error!r}")
         processes.send(unit.everyone(), signals.KILL)

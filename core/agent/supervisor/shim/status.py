@@ -24,15 +24,20 @@ class Status:
         self._name = name
         self.values: dict[str, str] = {}
         self.unsaid = False
-        """A change was written, and `events` had no room for it: `ring` again."""
+        """Something is to be written or announced that could not be yet: `ring` again."""
+        self.stale = False
+        """Whether the page lacks something, since the file system refused it."""
 
     def write(self, **values: str | int) -> None:
-        """Take over these values, and write the page. OSError if the file system refuses: it is written again with the
-        next change."""
+        """Take over these values, and write the page."""
         self.values.update({key: str(value)[:LONGEST] for key, value in values.items()})
         body = pack([[key, value] for key, value in self.values.items()])
         head = b"%08x %d\n" % (binascii.crc32(body), len(body))
-        os.pwrite(self._page, (head + body).ljust(PAGE, b"\0"), 0)
+        try:
+            self.stale = os.pwrite(self._page, (head + body).ljust(PAGE, b"\0"), 0) < PAGE
+        except OSError:
+            self.stale = True
+        self.unsaid |= self.stale
 
     def close(self) -> None:
         os.close(self._page)
@@ -40,6 +45,8 @@ class Status:
     def ring(self) -> None:
         """Tell the daemon that there is something to read, if one listens."""
         self.unsaid = False
+        if self.stale:
+            self.write()
         try:
             bell = os.open(self._events, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:  # nobody reads: the next daemon begins with the page
