@@ -358,7 +358,9 @@ class Planner:
         for pattern in unit.replaces:
             for name in sorted(slot.units):
                 other = self.view.board.units.get(name)
-                if other is not None and other is not unit and pattern.matches(name):
+                if other is None or other is unit or self.view.is_pending(name) or not pattern.matches(name):
+                    continue
+                if obstacle(self.view.board, other, slot) is not None:
                     self.view.dirty[name] = None
 
     def move(self, unit: Unit, source: Slot, target: Slot) -> Move:
