@@ -292,7 +292,7 @@ class Board:
                 del pattern.replacing[machine]
 
     def _count_spread(self, unit: Unit, slot: Slot, one: int) -> None:
-        for key in unit.rules.spread:
+        for key in unit.rules.spread if unit.family else ():
             _add(self.spread.setdefault((unit.family, key), {}), slot.metadata.get(key, ""), one)
 
 
