@@ -4,7 +4,6 @@ import os
 import subprocess
 from pathlib import Path
 
-
 CONTROL = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 

@@ -94,8 +94,8 @@ def test_a_template_is_not_started_without_replicas() -> None:
 
 
 def test_values_are_read_as_fleet_read_them() -> None:
-    lines = 'MachineMetadata="zone=a" "disk=ssd"\nX-ConditionMachineMetadata=zone=b\nGlobal=no\nGlobal=TRUE\nConflicts=x* y*'
-    rules = check(lines).rules
+    lines = 'MachineMetadata="zone=a" "disk=ssd"\nX-ConditionMachineMetadata=zone=b\nGlobal=no\nGlobal=TRUE'
+    rules = check(f"{lines}\nConflicts=x* y*").rules
     assert [str(condition) for condition in rules.conditions] == ["zone in (a, b)", "disk=ssd"]
     assert rules.is_global
     assert rules.conflicts == ("x*", "y*")

@@ -1,9 +1,9 @@
-"""Rollouts and rebalancing: at most so many at a time, back if the new text is not well, few moves, each a better one."""
+"""Rollouts: so many at a time, back if the new text is not well. Rebalancing: few moves, each a better one. Words."""
 
 from core.sched import rollout
 from core.sched.explain import explain
-from core.sched.records import Rollout, UnitState
 from core.sched.rebalance import rebalance
+from core.sched.records import Rollout, UnitState
 from core.sched.rollout import Instance
 from tests.sched.world import World, machine_id
 
