@@ -77,6 +77,8 @@ class Planner:
                 self.view.board.effort += TAKEN_IN
                 yield from self._slice()
             yield from self._regroup()
+            if view.board.relieved:
+                view.changed_machines.update(dict.fromkeys(view.board.draining))  # what could not leave may now
             for machine in self._drawn(view.changed_machines):
                 yield from self._look_at_machine(machine)
                 yield from self._slice()
@@ -258,6 +260,8 @@ class Planner:
             self._leave(unit, slot, found)
             return
         self._wait_no_more(unit.name)
+        if slot.drain is not None:
+            self.view.changed_machines[slot.id] = None
         if not self._flee(unit, slot):
             self._update(unit, machine)
             self._push_out(unit, slot)
