@@ -95,6 +95,7 @@ class Board:
         self.slots: dict[str, Slot] = {}
         self.order: SortedList[tuple[int, str]] = SortedList()
         """(load, id) of every open machine."""
+        self.draining: set[str] = set()
         self.places: dict[str, dict[str, Placement]] = {}
         """By unit: its placements by machine."""
         self.patterns = Patterns()
@@ -196,6 +197,7 @@ class Board:
             for unit in self._units_on(slot):
                 self._count_spread(unit, slot, 1)
         slot.machine, slot.cordoned, slot.drain = present, cordoned, drain
+        (self.draining.discard if drain is None else self.draining.add)(machine)
         self._machine_log.append(machine)
         if len(self._machine_log) > 1_000 + 8 * len(self.slots):
             self._machine_log = list(self.slots)
@@ -292,7 +294,7 @@ class Board:
                 del pattern.replacing[machine]
 
     def _count_spread(self, unit: Unit, slot: Slot, one: int) -> None:
-        for key in unit.rules.spread:
+        for key in unit.rules.spread if unit.family else ():
             _add(self.spread.setdefault((unit.family, key), {}), slot.metadata.get(key, ""), one)
 
 

@@ -77,6 +77,8 @@ class Planner:
                 self.view.board.effort += TAKEN_IN
                 yield from self._slice()
             yield from self._regroup()
+            if view.board.relieved:
+                view.changed_machines.update(dict.fromkeys(view.board.draining))  # what could not leave may now
             for machine in self._drawn(view.changed_machines):
                 yield from self._look_at_machine(machine)
                 yield from self._slice()
@@ -258,6 +260,8 @@ class Planner:
             self._leave(unit, slot, found)
             return
         self._wait_no_more(unit.name)
+        if slot.drain is not None:
+            self.view.changed_machines[slot.id] = None
         if not self._flee(unit, slot):
             self._update(unit, machine)
             self._push_out(unit, slot)
@@ -358,7 +362,9 @@ class Planner:
         for pattern in unit.replaces:
             for name in sorted(slot.units):
                 other = self.view.board.units.get(name)
-                if other is not None and other is not unit and pattern.matches(name):
+                if other is None or other is unit or self.view.is_pending(name) or not pattern.matches(name):
+                    continue
+                if obstacle(self.view.board, other, slot) is not None:
                     self.view.dirty[name] = None
 
     def move(self, unit: Unit, source: Slot, target: Slot) -> Move:

@@ -221,6 +221,8 @@ class View:
         if before is not None and before.drained:
             self.drained[before.drained].discard(name)
             self.changed_machines[before.drained] = None
+        if machine in self.board.draining:
+            self.changed_machines[machine] = None
         if placement is None:
             self.board.take(name, machine)
         else:
