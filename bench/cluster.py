@@ -28,7 +28,7 @@ from rich.table import Table
 
 from bench.throughput import SCRIPT
 from tests.chaos.requests import Answer, Connection, LostError, NotSentError
-from tests.whole.servers import DIES_WITH_PARENT, HOST, KINDS, ROOT, Kind, free_port
+from tests.whole.servers import DIES_WITH_PARENT, HOST, KINDS, NO_UNITS, ROOT, Kind, free_port
 
 HISTORY = ROOT / "bench" / "cluster.jsonl"
 SIZE = 3
@@ -83,7 +83,7 @@ class Member:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "XDG_RUNTIME_DIR": str(self.home)},
+                env={**os.environ, **NO_UNITS, "XDG_RUNTIME_DIR": str(self.home)},
             )
 
     @property

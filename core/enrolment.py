@@ -22,6 +22,7 @@ from core.kv.keyspace import Keyspace
 from core.kv.membership import Member as KnownMember
 from core.kv.tokens import Token
 from core.member import Member
+from core.sched import keys
 from core.tls.authority import ISSUING, ISSUING_KEY, ROOT
 from core.tls.contexts import TlsFilesError
 
@@ -78,6 +79,9 @@ class Enrolment:
 
     def was_removed(self, member: int) -> bool:
         return self._keyspace.was_removed(member)
+
+    def runs(self, machine: str) -> bool:
+        return self._keyspace.key(keys.machine(machine)) is not None
 
     @property
     def _keyspace(self) -> Keyspace:

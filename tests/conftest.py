@@ -3,14 +3,19 @@
 What a test checked is printed at the end of the run: `record_property("checked", "5,000 writes")`.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
 
-WHOLE = ("whole", "conformance")
+from tests.whole.servers import NO_UNITS
+
+WHOLE = ("whole", "conformance", "hosts")
 """Directories of tests that start whole processes: all of them are slow."""
+
+os.environ.update(NO_UNITS)
 
 # Two cores shared by several workers are no place to judge how long one example takes.
 hypothesis.settings.register_profile("project", deadline=None, print_blob=True)

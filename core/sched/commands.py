@@ -1,15 +1,13 @@
-"""Command lines (ExecStart= and its kin) and environments (Environment=, EnvironmentFile=) as systemd reads them."""
+"""Command lines (ExecStart= and its kin) and environments (Environment=) as systemd reads them."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import msgspec
 
 from core.sched import words
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_VARIABLE = re.compile(r"\$(?:\$|\{([A-Za-z_][A-Za-z0-9_]*)\})")
-_WHOLE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\udc80-\udcff]")
 """Also what is no UTF-8."""
 
@@ -111,56 +109,25 @@ def _skip(line: str, at: int) -> int:
     return at
 
 
-def substitute(arguments: tuple[str, ...], environment: Mapping[str, str]) -> list[str]:
-    """The argument vector with variables replaced: `$NAME` as a word of its own is split into words, `${NAME}` anywhere
-    is replaced where it stands, `$$` is `$`. A variable that is not set is empty.
+def assignments(
+    line: str, expand: Callable[[str], str] = _as_is, faults: list[str] | None = None
+) -> list[tuple[str, str]]:
+    """Names and values of one Environment= line. CommandError if it cannot be split.
+
+    What is no assignment is left out, as systemd leaves it out, and `faults` told why.
     """
-    done = []
-    for argument in arguments:
-        whole = _WHOLE.fullmatch(argument)
-        if whole is not None:
-            done += _relaxed(environment.get(whole[1], ""))
-        else:
-            done.append(_VARIABLE.sub(lambda match: environment.get(match[1], "") if match[1] else "$", argument))
-    return done
-
-
-def _relaxed(value: str) -> list[str]:
-    """The words of a variable: quotes count, backslashes do not, and a quote that does not end goes to the end."""
-    found, word, quote, begun = [], "", "", False
-    for letter in value:
-        if quote:
-            if letter == quote:
-                quote = ""
-            else:
-                word += letter
-        elif letter in "\"'":
-            quote, begun = letter, True
-        elif letter in words.WHITE:
-            if begun:
-                found.append(word)
-            word, begun = "", False
-        else:
-            word, begun = word + letter, True
-    return [*found, word] if begun else found
-
-
-def assignments(line: str, expand: Callable[[str], str] = _as_is) -> list[tuple[str, str]]:
-    """Names and values of one Environment= line. CommandError."""
     try:
         found = words.split(line, strict=True)
     except words.WordError as error:
         raise CommandError(str(error)) from None
-    return [_assignment(expand(word)) for word in found]
-
-
-def _assignment(word: str) -> tuple[str, str]:
-    name, equals, value = word.partition("=")
-    if not equals or not _NAME.fullmatch(name):
-        raise CommandError(f"{word!r} is no assignment; write it like NAME=value")
-    if not is_value(value):
-        raise CommandError(f"the value of {name} has control characters in it, or is no UTF-8")
-    return name, value
+    pairs = []
+    for word in map(expand, found):
+        name, equals, value = word.partition("=")
+        if equals and _NAME.fullmatch(name) and is_value(value):
+            pairs.append((name, value))
+        elif faults is not None:
+            faults.append(f"{word!r} is left out: write it like NAME=value, in UTF-8 without control characters")
+    return pairs
 
 
 def is_value(value: str) -> bool:

@@ -23,7 +23,7 @@ from core.sched.obstacles import Obstacle, obstacle, words
 from core.sched.ranking import Ranking, kind_of
 from core.sched.records import Placement, UnitState
 from core.sched.tasks import Move, Place, Step, Task, Unplace, Update
-from core.sched.view import View, is_failing
+from core.sched.view import AUTO_RESTART, View, is_failing
 
 SLICE = 600
 """Machines looked at for units in one slice; some two milliseconds."""
@@ -36,7 +36,7 @@ PATIENCE = 30
 """Seconds a unit may fail before it is moved; doubled with every move in a row up to LONGEST_PATIENCE."""
 LONGEST_PATIENCE = 3_600
 RESTARTS = 5
-"""Restarts after which a unit is not waited for any longer; doubled likewise."""
+"""Restarts in a row after which a unit is moved; doubled likewise."""
 
 
 class Planner:
@@ -44,6 +44,7 @@ class Planner:
 
     def __init__(self, view: View) -> None:
         self.view = view
+        self._running: Iterator[Step] | None = None
         self._tasks: list[Task] = []
         self.ranking = Ranking(view.board)
         self._waiting: dict[object, dict[str, None]] = {}
@@ -52,7 +53,24 @@ class Planner:
         """By kind of unit: the relief at which no machine could take it."""
 
     def plan(self) -> Iterator[Step]:
-        """What to do, slice by slice, until nothing is left to look at. A task counts as done once it is given out."""
+        """What to do, slice by slice, until nothing is left to look at. A task counts as done once it is given out.
+
+        A refused task is planned again by the same plan, so whoever cannot carry out tasks at all drops it.
+        """
+        running = self._running = self._running or self._run()
+        while True:
+            step = None
+            try:
+                step = next(running, None)
+            finally:
+                if step is None:
+                    self._running = None
+            if step is None:
+                return
+            yield step
+
+    def _run(self) -> Iterator[Step]:
+        """The plan itself. It outlives whoever asked for it, and goes on when the next plan is asked for."""
         view = self.view
         while not view.settled:
             for _ in view.take_in():
@@ -92,11 +110,7 @@ class Planner:
         for name in [name for name in everywhere if name in marks] if globals_only else sorted(marks):
             if name in marks:
                 del marks[name]
-                try:
-                    yield name
-                except GeneratorExit:
-                    marks[name] = None  # the plan was dropped half way through this one
-                    raise
+                yield name
 
     def _do(self, task: Task) -> None:
         self._tasks.append(task)
@@ -128,8 +142,10 @@ class Planner:
         left = 0
         for name in sorted(slot.units):
             unit = view.board.units.get(name)
-            if unit is None or unit.rules.is_global:
+            if unit is None or unit.rules.is_global or name not in slot.units:
                 continue
+            if slot.drain is not drain:
+                return
             left += 1
             if any(peer in slot.units for peer in unit.rules.machine_of):
                 continue  # it follows
@@ -207,10 +223,12 @@ class Planner:
         view = self.view
         self._wait_no_more(unit.name)
         for machine in list(view.board.places.get(unit.name, ())):
+            if view.board.units.get(unit.name) is not unit:
+                return  # it changed between two slices, and is looked at again
+            if (machine, unit.name) in view.pending or machine not in view.board.places.get(unit.name, ()):
+                continue
             slot = view.board.slots[machine]
             found = obstacle(view.board, unit, slot)
-            if (machine, unit.name) in view.pending:
-                continue
             if found is not None and found is not Obstacle.GONE:
                 self._do(Unplace(unit.name, machine, words(view.board, unit, slot, found)))
             else:
@@ -305,7 +323,10 @@ class Planner:
         shun = {machine: until for machine, until in placement.shun.items() if until > view.now}
         moves = placement.moves if shun else 0
         patience = min(PATIENCE << min(moves, 10), LONGEST_PATIENCE)
-        if state.restarts < RESTARTS << min(moves, 10) and state.since + patience > view.now:
+        if state.sub == AUTO_RESTART:
+            if view.crashes(slot.id, unit.name) < RESTARTS << min(moves, 10):
+                return False
+        elif state.since + patience > view.now:
             view.wake(state.since + patience, unit.name)
             return False
         choice = self.ranking.choose(unit, (), (slot.id, *shun))

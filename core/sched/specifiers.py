@@ -30,7 +30,7 @@ class Context(msgspec.Struct, frozen=True):
 
 
 def expand(text: str, context: Context) -> str:
-    """`text` with its specifiers replaced. What is no specifier is kept, as systemd keeps it. SpecifierError."""
+    """`text` with its specifiers replaced. A `%` before anything but a letter or digit is kept. SpecifierError."""
     if "%" not in text:
         return text
     return _SPECIFIER.sub(lambda match: _value(match[1], context), text)
@@ -55,6 +55,8 @@ def _value(letter: str, context: Context) -> str:
         if letter not in context.host:
             raise SpecifierError(f"%{letter} in {name.text} is not known on this host")
         return context.host[letter]
+    if letter.isascii() and letter.isalnum():
+        raise SpecifierError(f"%{letter} in {name.text} is no specifier; %% stands for one %")
     return f"%{letter}"
 
 

@@ -105,7 +105,9 @@ def _command_remarks(name: UnitName, text: UnitText) -> list[Remark]:
             if option.name in _COMMANDS:
                 commands.commands(option.value)
             elif option.name == "Environment":
-                commands.assignments(option.value)
+                faults: list[str] = []
+                commands.assignments(option.value, faults=faults)
+                found += [Remark(option.line, f"Environment=: {fault}") for fault in faults]
         except (commands.CommandError, words.WordError) as error:
             found.append(Remark(option.line, f"{option.name}=: {error}"))
     return found

@@ -21,6 +21,10 @@ from core.sched.records import HostRecord, Machine, Placement, Rollout, UnitReco
 from core.sched.sources import Sources, UnreadableError
 from core.sched.tasks import Task, outcome
 
+AUTO_RESTART = "auto-restart"
+"""A unit that ended and is about to be restarted, in systemd's word."""
+CRASH_WINDOW = 600
+"""Seconds within which restarts are counted together."""
 _SLICE = 32
 """Units taken in at once."""
 
@@ -60,6 +64,8 @@ class View:
         self._pending_units: dict[str, int] = {}
         self._ahead: dict[tuple[str, str], int] = {}
         """Own confirmed changes that `apply` has not come to yet, by their revision."""
+        self._crashes: dict[tuple[str, str], tuple[int, int]] = {}
+        """By machine and unit: when a series of restarts began, and how many there had been."""
         self._due: SortedList[tuple[int, str]] = SortedList()
 
     # what the store says
@@ -153,13 +159,23 @@ class View:
             self.dirty[name] = None
 
     def _apply_state(self, machine: str, name: str, state: UnitState | None) -> None:
-        before = self.states.get((machine, name))
-        _set(self.states, (machine, name), state)
+        key = machine, name
+        before = self.states.get(key)
+        _set(self.states, key, state)
+        if state is None:
+            self._crashes.pop(key, None)
+        elif state.sub == AUTO_RESTART and self._crashes.get(key, (0, 0))[0] + CRASH_WINDOW <= self.now:
+            self._crashes[key] = self.now, state.restarts
         if (before is not None and is_failing(before)) or (state is not None and is_failing(state)):
             self.dirty[name] = None
         placement = self.board.places.get(name, {}).get(machine)
         if placement is not None and placement.drained:
             self.changed_machines[placement.drained] = None
+
+    def crashes(self, machine: str, name: str) -> int:
+        """How often a unit was restarted there since its present series of restarts began."""
+        state, first = self.states.get((machine, name)), self._crashes.get((machine, name))
+        return state.restarts - first[1] if state is not None and first is not None else 0
 
     # what plans did
 
@@ -240,15 +256,11 @@ class View:
         return not (self._unread or self.dirty or self.changed_machines or self.board.relieved)
 
     def take_in(self) -> Iterator[None]:
-        """Bring the units of changed records to the board, in slices. Plans begin with it."""
+        """Bring the units of changed records to the board, in slices. Plans begin with it; who begins it, ends it."""
         while self._unread:
             name = next(iter(self._unread))
             del self._unread[name]
-            try:
-                yield from self._take_in(name)
-            except GeneratorExit:
-                self._unread[name] = None  # it was dropped half way
-                raise
+            yield from self._take_in(name)
 
     def _take_in(self, name: str) -> Iterator[None]:
         record, before = self.units.get(name), self._made.get(name, {})
@@ -308,7 +320,10 @@ class View:
 def is_failing(state: UnitState) -> bool:
     """Whether a unit is not well, although it may be restarted yet."""
     return (
-        state.active == "failed" or state.health == "unhealthy" or state.load in ("error", "bad-setting", "not-found")
+        state.active == "failed"
+        or state.health == "unhealthy"
+        or state.sub == AUTO_RESTART
+        or state.load in ("error", "bad-setting", "not-found")
     )
 
 

@@ -20,7 +20,7 @@ from core.tls.authority import Authority, create
 from core.tls.identity import Role
 from tests.chaos.network import Network, address
 from tests.chaos.requests import Answer, Connection, LostError, NotSentError
-from tests.whole.servers import DIES_WITH_PARENT, ROOT
+from tests.whole.servers import DIES_WITH_PARENT, NO_UNITS, ROOT
 
 CLIENT_PORT, PEER_PORT = 2379, 2380
 DISK = 512 << 20
@@ -83,7 +83,7 @@ class Node:
             "--allow-plain-http", "--initial-cluster", cluster, "--initial-cluster-state", state, *tls,
             f"--peer-trusted-ca-file={self.home.parent}/ca/ca.crt", "--log-format", "json",
         ]  # fmt: skip
-        environment = {**os.environ, "XDG_RUNTIME_DIR": str(self.home), "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, **NO_UNITS, "XDG_RUNTIME_DIR": str(self.home), "PYTHONPATH": str(ROOT)}
         with self.output_file.open("ab") as output:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment,

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from core.runtime_dir import NodeFile
+from tests.whole.servers import NO_UNITS
 
 PROGRAM = (sys.executable, str(Path(__file__).parents[2] / "cli.py"))
 PATIENCE = 30.0
@@ -22,7 +23,12 @@ class Host:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.environment = {"PATH": os.environ["PATH"], "XDG_RUNTIME_DIR": str(home), "TMPDIR": str(home)}
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "XDG_RUNTIME_DIR": str(home),
+            "TMPDIR": str(home),
+            **NO_UNITS,
+        }
 
     def run(self, *words: str, stdin: bytes | None = None, **environment: str) -> subprocess.CompletedProcess[bytes]:
         """A verb, to its end."""

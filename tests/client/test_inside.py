@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from core.client import Put, Store, connect, inside_watch, prefix
+from core.client import Put, Range, Store, connect, inside_watch, prefix
 from core.client.errors import (
     ClientError,
     NoSpaceError,
@@ -16,6 +16,7 @@ from core.client.errors import (
     UnavailableError,
 )
 from core.kv import commands
+from core.kv.errors import MissingRecordError
 from core.node import errors as node
 from core.node.local import LocalStore
 from tests.node.disk import Disk, Machine
@@ -151,3 +152,29 @@ async def test_a_range_of_many_pages_is_of_one_revision(member: LocalStore) -> N
                 few = await store.range(prefix(b"/"), limit=3)
                 assert (len(few.kvs), few.more) == (3, True)
                 assert few.count >= 2600
+
+
+async def test_damage_to_the_disk_ends_nobody_who_uses_the_store(
+    member: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(*_: object, **__: object) -> None:
+        raise MissingRecordError("record 7.0 is gone")
+
+    async with connect("local:", node=member) as store:
+        lease = (await store.grant(60)).id
+        for name in ("key", "page", "lease", "leases", "evaluate", "watch_keys"):
+            monkeypatch.setattr(member, name, damaged)
+        reads: list[Callable[[], Awaitable[object]]] = [
+            lambda: store.get(b"a"),
+            lambda: store.range(prefix(b"a")),
+            lambda: store.time_to_live(lease),
+            store.leases,
+            lambda: store.txn([], [Range(b"a")]),
+        ]
+        for read in reads:
+            with pytest.raises(UnavailableError, match=r"record 7\.0 is gone"):
+                await read()
+        with pytest.raises(UnavailableError):
+            async with store.watch(b"a"):
+                pass
+        assert member.damage.found

@@ -40,7 +40,7 @@ ROOMS = {
     # 3 services
     "core.api.http": Room(3, libraries="trio h11 msgspec"),
     "core.api": Room(3, "core.addresses core.raft core.kv core.node core.api.http", "msgspec"),
-    "core.api.access": Room(3, "core.kv core.tls core.api core.api.http", "trio msgspec"),
+    "core.api.access": Room(3, "core.kv core.tls core.sched core.api core.api.http", "trio msgspec"),
     "core.api.v2": Room(3, "core.raft core.kv core.node core.api core.api.http core.api.access", "trio msgspec"),
     "core.api.v3": Room(3, "core.kv core.node core.api core.api.http core.api.access core.api.v2", "trio msgspec"),
     "core.api.ops": Room(
@@ -48,11 +48,16 @@ ROOMS = {
         "core.addresses core.join_token core.raft core.kv core.tls core.node core.api core.api.http core.api.access",
         "trio msgspec prometheus_client",
     ),
+    "core.api.fleet": Room(3, "core.kv core.api core.api.http core.api.access core.client core.sched", "trio msgspec"),
     "core.client": Room(3, "core.addresses core.join_token core.kv core.tls core.node", "trio httpcore msgspec"),
     "core.agent": Room(3, "core.sched core.client", "trio msgspec h11"),
+    "core.agent.supervisor": Room(3, "core.sched core.agent core.agent.supervisor.shim", "trio msgspec"),
+    "core.agent.supervisor.shim": Room(3),  # one runs for each unit: it is kept small
+    "core.agent.systemd": Room(3, "core.sched core.agent", "trio jeepney"),
     "core.engine": Room(3, "core.sched core.client", "trio msgspec"),
     # 4 wiring
-    "core.settings": Room(4, "core.addresses", "msgspec"),
+    "core.machine_id": Room(4),
+    "core.settings": Room(4, "core.addresses core.machine_id", "msgspec"),
     "core.config": Room(4, "core.addresses core.settings", "msgspec"),
     "core.logs": Room(4, libraries="msgspec"),
     "core.admission": Room(4, "core.kv core.node core.tls core.api.http", "trio"),
@@ -61,6 +66,19 @@ ROOMS = {
     "core.service": Room(4, libraries="trio"),
     "core.slowness": Room(4, libraries="trio msgspec"),
     "core.welcome": Room(4, "core.addresses core.config core.logs"),
+    "core.this_host": Room(4, "core.version core.addresses core.config core.sched"),
+    "core.hosting": Room(
+        4,
+        "core.api core.api.fleet core.client core.sched core.agent core.agent.supervisor core.agent.systemd"
+        " core.config core.service",
+        "trio",
+    ),
+    "core.managing": Room(
+        4,
+        "core.addresses core.kv core.tls core.api core.api.http core.api.access core.api.fleet core.client core.config"
+        " core.engine core.hosting core.machine_id core.service core.this_host",
+        "trio",
+    ),
     "core.founding": Room(4, "core.addresses core.raft core.kv core.store_lmdb core.config", "msgspec"),
     "core.peering": Room(
         4,
@@ -87,7 +105,8 @@ ROOMS = {
     "core.reshaping": Room(4, "core.raft core.kv core.node core.api core.api.v2 core.api.v3"),
     "core.enrolment": Room(
         4,
-        "core.kv core.tls core.api core.api.http core.api.access core.api.ops core.config core.credentials core.member",
+        "core.kv core.sched core.tls core.api core.api.http core.api.access core.api.ops core.config core.credentials"
+        " core.member",
         "trio",
     ),
     "core.views": Room(
@@ -105,20 +124,22 @@ ROOMS = {
         4,
         "core.version core.addresses core.store_lmdb core.node core.api core.api.http core.api.access core.api.v2"
         " core.api.v3 core.api.ops core.admission core.config core.credentials core.logs core.process core.service"
-        " core.slowness core.enrolment core.peer core.joining core.salvage core.member core.views",
+        " core.slowness core.client core.enrolment core.managing core.peer core.joining core.salvage core.member"
+        " core.views",
         "trio",
     ),
-    "core.relay": Room(4, "core.api core.api.http core.client", "trio msgspec"),
+    "core.relay": Room(4, "core.api core.api.http core.api.access core.client", "trio msgspec"),
     "core.worker": Room(
         4,
-        "core.version core.store_lmdb core.tls core.api core.api.http core.api.ops core.client core.config"
-        " core.credentials core.logs core.process core.relay core.service core.slowness core.views",
+        "core.version core.addresses core.kv core.store_lmdb core.tls core.api core.api.http core.api.access"
+        " core.api.fleet core.api.ops core.client core.config core.credentials core.hosting core.logs core.process"
+        " core.relay core.service core.slowness core.this_host core.views",
         "trio",
     ),
     "core.commands": Room(
         4,
         "core.version core.join_token core.raft core.kv core.store_lmdb core.tls core.client core.settings core.config"
-        " core.founding core.logs core.runtime_dir core.service core.daemon core.worker",
+        " core.founding core.logs core.machine_id core.runtime_dir core.service core.daemon core.worker",
         "click rich trio msgspec cryptography",
     ),
     "core.etcd_name": Room(
@@ -129,6 +150,7 @@ ROOMS = {
 
 SAME_FLOOR = {
     ("core.node", "core.watch"): "the drive loop publishes what it has applied",
+    ("core.api.fleet", "core.client"): "services never reach into the store, they speak its client",
     ("core.engine", "core.client"): "services never reach into the store, they speak its client",
     ("core.agent", "core.client"): "services never reach into the store, they speak its client",
 }

@@ -30,6 +30,10 @@ DIES_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
 """So that a test run that is killed itself leaves no server behind."""
 
 
+NO_UNITS = {"CORENODE_EXECUTOR": "none", "CORENODE_DISABLE_ENGINE": "true"}
+"""Nodes of tests run no units unless a test says so: what agents and the engine write counts in revisions."""
+
+
 class ServerFailedError(Exception):
     """A server did not do what the test needs; the text holds the end of its output."""
 
@@ -156,6 +160,7 @@ class Server:
         self.home.mkdir(parents=True, exist_ok=True)
         environment = {
             **os.environ,
+            **NO_UNITS,
             "XDG_RUNTIME_DIR": str(self.home),
             "PYTHONUNBUFFERED": "1",
             **self._environment,

@@ -19,7 +19,7 @@ import pytest
 
 from core.tls.authority import Authority, create, load_chain
 from core.tls.identity import Role, identity_of
-from tests.whole.servers import DIES_WITH_PARENT, HOST, ROOT, free_port
+from tests.whole.servers import DIES_WITH_PARENT, HOST, NO_UNITS, ROOT, free_port
 
 PROGRAM = (sys.executable, str(ROOT / "cli.py"))
 SECONDS = 30.0
@@ -35,7 +35,7 @@ class Machine:
         self.url, self.peer_url = f"https://{HOST}:{self.port}", f"https://{HOST}:{self.peer_port}"
         self.data = home / "data"
         self._node: subprocess.Popen[bytes] | None = None
-        self._environment = {"PATH": os.environ["PATH"], "XDG_RUNTIME_DIR": str(home), "TMPDIR": str(home)}
+        self.environment = {"PATH": os.environ["PATH"], "XDG_RUNTIME_DIR": str(home), "TMPDIR": str(home), **NO_UNITS}
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -44,7 +44,7 @@ class Machine:
             capture_output=True,
             text=True,
             cwd=self.home,
-            env=self._environment,
+            env=self.environment,
             timeout=60,
             check=False,
         )
@@ -64,7 +64,7 @@ class Machine:
                 stdout=log,
                 stderr=log,
                 cwd=self.home,
-                env=self._environment,
+                env=self.environment,
             )
 
     def kill(self) -> None:
@@ -266,10 +266,10 @@ def test_a_worker_gets_certificates_and_is_no_member(running: World) -> None:
     assert joined.returncode == 0, joined.stderr
     assert "worker" not in running.first.roles()
     assert {file.name for file in (worker.data / "tls").iterdir()} == {
-        *("ca.crt", "client.crt", "client.key", "server.crt", "server.key")
+        *("ca.crt", "host.crt", "host.key", "server.crt", "server.key")
     }
-    identity = identity_of(load_chain(worker.data / "tls" / "client.crt")[0])
-    assert (identity.role, identity.name) == (Role.CLIENT, "worker:worker")  # not a user's name
+    identity = identity_of(load_chain(worker.data / "tls" / "host.crt")[0])
+    assert (identity.role, identity.name) == (Role.HOST, (worker.data / "machine-id").read_text().strip())
     worker.up("--data-dir", "data")
     running.until(lambda: worker.run("kv", "put", "/by", "it").returncode == 0)
     assert running.first.do("kv", "get", "/by") == "it\n"

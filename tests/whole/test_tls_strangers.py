@@ -83,8 +83,6 @@ def stranger(workshop: Workshop, kind: str, home: Path) -> Pair | None:
             return workshop.forge("alone", -HOUR, day, self_signed=True)
         case "wrong usage":
             return workshop.server
-        case "peer":
-            return workshop.issue(Role.PEER, "peer1")
         case "other authority":
             return Workshop(home).issue(Role.ADMIN, "alice")
     return None
@@ -99,7 +97,6 @@ def stranger(workshop: Workshop, kind: str, home: Path) -> Pair | None:
         ("self-signed", "its certificate is not accepted: self-signed certificate"),
         ("wrong usage", "its certificate is not accepted: unsuitable certificate purpose"),
         ("other authority", "its certificate is not accepted: unable to get local issuer certificate"),
-        ("peer", "its certificate is that of a peer, and this port is for clients"),
     ],
 )
 def test_a_stranger_is_not_served(
@@ -113,6 +110,17 @@ def test_a_stranger_is_not_served(
     assert log.only().strip('"') == reason
     found = run(workshop.curl(node, "/v2/keys/stranger", alice))
     assert '"errorCode":100' in found.stdout
+
+
+def test_a_peer_is_no_client(workshop: Workshop, node: Node, alice: Pair) -> None:
+    """Members ask each other for the logs of units here, and for nothing else."""
+    peer = workshop.issue(Role.PEER, "peer1")
+    put = workshop.curl(node, "/v2/keys/peer", peer, "-X", "PUT", "-d", "value=1", "-w", "%{http_code}")
+    told = run(put).stdout
+    assert (told.endswith("403"), "that of a peer" in told) == (True, True)
+    assert '"errorCode":100' in run(workshop.curl(node, "/v2/keys/peer", alice)).stdout
+    told = run(workshop.curl(node, "/corenode/host/units/a.service/logs", peer, "-w", "%{http_code}")).stdout
+    assert (told.endswith("503"), "nothing runs units on this host" in told) == (True, True)
 
 
 def test_who_belongs_is_served_by_openssl_and_curl_alike(workshop: Workshop, node: Node, alice: Pair) -> None:

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from core.agent.supervisor.shim.fields import pack
+from core.agent.supervisor.shim.status import read
+from core.agent.supervisor.shims import BEGIN
 from tools.onefile.build import ROOT
 
 pytestmark = pytest.mark.slow
@@ -66,6 +69,28 @@ def test_every_library_loads_from_the_cache_and_none_from_this_environment(coren
     command = [sys.executable, "-I", "-S", "-c", probe, str(version / "site")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_the_supervisor_of_a_unit_runs_from_the_cache(corenode: Path, tmp_path: Path) -> None:
+    assert run(corenode, "--version").returncode == 0
+    (version,) = (path for path in corenode.with_name("cache").iterdir() if path.is_dir())
+    (tmp_path / "job").write_bytes(
+        pack(
+            [
+                ["name", "a.service"],
+                ["type", "oneshot"],
+                ["exec", "start", "", "echo", "echo", "x"],
+                ["log", "9999", "2"],
+            ]
+        )
+    )
+    command = [sys.executable, "-I", "-S", "-c", BEGIN, str(tmp_path), str(version / "site")]
+    done = subprocess.run(command, env={}, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    status = read(str(tmp_path / "status"))
+    assert status is not None
+    assert (status["active"], status["result"]) == ("inactive", "success")
+    assert (tmp_path / "log.1").read_text().endswith(" x\n")
 
 
 @contextmanager
