@@ -4,8 +4,8 @@
 
 A world lives through some minutes of trouble, then is healed, and is given time to come to rest. What must hold:
 1. every unit that can be placed runs in the end, once (a global one on every host), with its present text;
-2. nothing was stopped without a reason: an operator's word, a host that counted as gone, a drain, its running twice;
-3. whoever did not lead changed no placement, header or generation;
+2. nothing was stopped without a reason: an operator's word, a host that counted as gone, a drain, an old snapshot;
+3. whoever did not lead changed no placement, header or generation, and no unit was placed twice;
 4. no unit ran twice, but for the time a lease lasts, a slow stop, or while the host was cut off.
 A world is reproduced by its seed.
 """
@@ -54,6 +54,8 @@ class Kinds(msgspec.Struct, frozen=True):
     """Whether the registry is emptied near the end."""
     misfortunes: tuple[str, ...] = MISFORTUNES
     """What may happen."""
+    pace: float = 40.0
+    """Seconds between two misfortunes, at most."""
     late: float = 4.0
     """How many seconds late a write whose answer was lost may be carried out."""
 
@@ -169,7 +171,6 @@ class World:
                 if node.up:
                     node.end()
                     await trio.sleep(self.chance.random() * 10)
-                    self.uneasy(node)
                     node.start()
             case "part-engine":
                 self.engines[number].cut = True
@@ -260,6 +261,11 @@ class World:
                 return
             if leader is None or leader != f"engine{self.engines.index(writer)}".encode():
                 self.fault(f"{event.kv.key!r} was written by engine{self.engines.index(writer)}, but {leader!r} leads")
+            if place.kind is keys.Kind.PLACEMENT and event.kind == "put" and place.name != "all.service":
+                behind = b"/" + place.name.encode()
+                both = [key for key in self.cluster.kvs if key.startswith(keys.PLACEMENTS) and key.endswith(behind)]
+                if len(both) > 1:
+                    self.fault(f"{place.name} was placed twice")
 
     def leader(self) -> bytes | None:
         stand = [kv for key, kv in self.cluster.kvs.items() if key.startswith(keys.LEADER + b"/")]
@@ -296,7 +302,7 @@ class World:
         reasons = [
             now - self.touched.get(deed.name, -1e9) < 200,
             now - self.shaken.get(deed.machine, -1e9) < 200,
-            any(deed.name in node.host.running() for node in self.nodes),  # it ran twice
+            now - self.restored < 200 and any(deed.name in node.host.running() for node in self.nodes),  # it ran twice
             deed.name == "with.service" and now - self.touched.get("here.service", -1e9) < 200,
         ]
         if not any(reasons):
@@ -311,6 +317,9 @@ class World:
                 self.fault(f"{name} runs on {len(where)} hosts in the end, not on {wanted}: {self.story_of(name)}")
             elif any(node.host.units[name].text != digest for node in where):
                 self.fault(f"{name} does not run its present text in the end")
+            for node in where:
+                if keys.state(node.host.machine, name) not in self.cluster.kvs:
+                    self.fault(f"{name} runs on {node.host.machine[-2:]} in the end, and its host does not say so")
         extra = {name for node in self.nodes for name in node.host.units} - set(self.units)
         if extra:
             self.fault(f"{', '.join(sorted(extra))} run in the end although nobody wants them")
@@ -341,7 +350,7 @@ class World:
         async with trio.open_nursery() as troubles:
             end = trio.current_time() + TROUBLE_SECONDS
             while trio.current_time() < end:
-                await trio.sleep(self.chance.random() * 40)
+                await trio.sleep(self.chance.random() * self.kinds.pace)
                 troubles.start_soon(self.misfortune)
         self.trouble.unknown = self.trouble.lost = 0.0
         for node in self.nodes:

@@ -3,15 +3,19 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 import trio
 from trio.testing import MockClock
 
-from core.client import Put
+from core.client import Claim, Event, Operation, Put, Result, Store, Txn
+from core.client.errors import OutcomeUnknownError
 from core.engine.engine import Engine
+from core.engine.term import Term
+from core.engine.writer import Writer
 from core.sched import keys, unit_text
-from core.sched.records import Generation, Header, Placement, Rollout, UnitRecord, decode, encode
+from core.sched.records import Generation, Header, HostRecord, Placement, Rollout, UnitRecord, decode, encode
 from tests.units.conftest import Bench
-from tests.units.store import Door
+from tests.units.store import Door, Trouble
 
 TEXT = "[Service]\nExecStart=/bin/true\n"
 
@@ -34,8 +38,10 @@ def placed(bench: Bench) -> dict[str, list[str]]:
 
 
 @asynccontextmanager
-async def engine(bench: Bench, door: Door | None = None, name: str = "one") -> AsyncIterator[Engine]:
-    one = Engine(door or bench.door(), name, "c1", now=trio.current_time)
+async def engine(
+    bench: Bench, door: Door | None = None, name: str = "one", term: type[Term] = Term
+) -> AsyncIterator[Engine]:
+    one = Engine(door or bench.door(), name, "c1", now=trio.current_time, term=term)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(one.run)
         await trio.sleep(2)
@@ -105,6 +111,67 @@ async def test_a_lost_answer_is_looked_into(autojump_clock: MockClock, bench: Be
             assert {len(machines) for machines in found.values()} == {1}
             assert sum(len(host.running()) for host in hosts) == 30
             assert not [deed for deed in bench.ledger if deed.what == "down"]
+        nursery.cancel_scope.cancel()
+
+
+class LateDoor(Door):
+    """The first placement's answer is lost, and it is carried out ten seconds later."""
+
+    pending = True
+
+    async def execute(self, operation: Operation, *, local: bool = False) -> Result:
+        then = operation.then if isinstance(operation, Txn) else ()
+        if self.pending and any(isinstance(each, Put) and each.key.endswith(b"web.service") for each in then):
+            self.pending = False
+
+            async def late() -> None:
+                await trio.sleep(10)
+                self.cluster.execute(operation)
+
+            self._nursery.start_soon(late)
+            raise OutcomeUnknownError("the answer was lost")
+        return await super().execute(operation, local=local)
+
+
+class Guessing(Term):
+    """Broken: takes a lost answer for a write that was not done."""
+
+    def make_writer(self, store: Store, claim: Claim, value: bytes) -> Writer:
+        class Guess(Writer):
+            async def _find_out(self, fence: int) -> None:
+                await trio.lowlevel.checkpoint()
+
+        return Guess(store, claim, value, self._mirror, self._figures)
+
+
+@pytest.mark.parametrize(("term", "where"), [(Term, ["2"]), (Guessing, ["1", "2"])])
+async def test_a_write_that_comes_late_changes_nothing(
+    autojump_clock: MockClock, bench: Bench, term: type[Term], where: list[str]
+) -> None:
+    first, second = bench.host(1), bench.host(2)
+    door = LateDoor(bench.cluster, bench.chance, bench.nursery, Trouble())
+    seen: list[str] = []
+
+    def observe(event: Event) -> None:
+        now = placed(bench).get("web.service", [])
+        if len(now) >= len(seen):
+            seen[:] = now
+
+    bench.cluster.observers.append(observe)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.agent(first).run)
+        await trio.sleep(3)
+        async with engine(bench, door, term=term):
+            await nursery.start(bench.agent(second).run)
+            bench.put(keys.host(second.machine), encode(HostRecord(cordoned="not yet")))
+            await trio.sleep(1)
+            submit(bench, "web.service")
+            await trio.sleep(0.005)
+            bench.put(keys.host(first.machine), encode(HostRecord(cordoned="broken")))
+            bench.put(keys.host(second.machine), encode(HostRecord()))
+            await trio.sleep(20)
+            assert not door.pending
+            assert seen == where
         nursery.cancel_scope.cancel()
 
 

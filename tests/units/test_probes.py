@@ -1,0 +1,65 @@
+"""Health checks against real sockets and programs, and the journal on a real disk."""
+
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+
+from core.agent.journal import Journal, JournalFile, Mark
+from core.agent.probes import probe
+from core.sched.health import parse
+from core.sched.records import Generation
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[int]:
+    """Answers `GET /ok` with 200, `/bad` with 503, `/silent` not at all, anything else with noise."""
+
+    async def serve(stream: trio.SocketStream) -> None:
+        head = await stream.receive_some()
+        if head.startswith(b"GET /silent"):
+            await trio.sleep_forever()
+        status = b"200 OK" if head.startswith(b"GET /ok") else b"503 Busy"
+        noise = not head.startswith((b"GET /ok", b"GET /bad"))
+        await stream.send_all(b"noise\r\n\r\n" if noise else b"HTTP/1.1 %s\r\nContent-Length: 0\r\n\r\n" % status)
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
+        yield listeners[0].socket.getsockname()[1]
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("check", "why"),
+    [
+        ("http://127.0.0.1:PORT/ok", ""),
+        ("http://127.0.0.1:PORT/bad", "503"),
+        ("http://127.0.0.1:PORT/noise", "no HTTP"),
+        ("http://127.0.0.1:PORT/silent timeout=200ms", "no answer within 0.2 s"),
+        ("http://127.0.0.1:1/", "127.0.0.1:1"),
+        ("tcp://127.0.0.1:PORT", ""),
+        ("tcp://127.0.0.1:1", "127.0.0.1:1"),
+        ("exec:/bin/true", ""),
+        ("exec:/bin/sh -c 'exit 3'", "exit status 3"),
+        ("exec:/bin/sh -c 'kill -9 $$'", "signal 9"),
+        ("exec:/nowhere/at/all", "no such program"),
+        ("timeout=200ms exec:/bin/sleep 60", "no answer within 0.2 s"),
+    ],
+)
+async def test_a_check_passes_or_says_why_not(server: int, check: str, why: str) -> None:
+    found = await probe(parse(check.replace("PORT", str(server))))
+    assert (why in found) if why else (found == "")
+
+
+async def test_a_journal_comes_back(tmp_path: Path) -> None:
+    file = JournalFile(tmp_path / "agent.json")
+    assert await file.read() == Journal()
+    written = Journal(("a",), "boot", Generation("c", 3), 17, {"web.service": Mark("t", 1)})
+    await file.write(written)
+    assert await file.read() == written
+    place = trio.Path(tmp_path)
+    assert [path.name for path in await place.iterdir()] == ["agent.json"]
+    await (place / "agent.json").write_bytes(b"\0\0\0")
+    assert await file.read() == Journal()
