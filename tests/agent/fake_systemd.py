@@ -85,6 +85,8 @@ class FakeSystemd:
         self._connection: DBusConnection | None = None
         self.active: dict[str, str] = {}
         self.calls: list[str] = []
+        self.caller = ""
+        """The name on the bus of who called last."""
         self.answers: dict[str, Callable[[tuple[Any, ...]], Answer] | None] = {}
         self._jobs = 0
 
@@ -105,6 +107,7 @@ class FakeSystemd:
     async def _answer(self, message: Any) -> None:
         method = message.header.fields[HeaderFields.member]
         self.calls.append(method)
+        self.caller = message.header.fields[HeaderFields.sender]
         answer: Callable[[tuple[Any, ...]], Answer] | None = getattr(self, f"_{method}", lambda body: ("", ()))
         answer = self.answers.get(method, answer)
         if answer is None or self._connection is None:
@@ -135,6 +138,8 @@ class FakeSystemd:
         await self._send(new_signal(manager, "JobRemoved", "uoss", (1, path, name, result)), None)
 
     async def _send(self, message: Any, sender: DBusConnection | None) -> None:
+        if sender is not None:  # what is sent to one alone asks for no match
+            message.header.fields[HeaderFields.destination] = self.caller
         connection = sender or self._connection
         if connection is None:
             raise RuntimeError("not on the bus")

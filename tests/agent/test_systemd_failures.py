@@ -82,7 +82,7 @@ async def test_a_stop_that_is_waited_for_ends_with_the_bus(
 
     async def stop() -> None:
         stopping.set()
-        with pytest.raises(ExecutorGone):
+        with trio.fail_after(10), pytest.raises(ExecutorGone):
             await executor.stop("a.service")
         ended.append("stop")
 

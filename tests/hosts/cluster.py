@@ -152,16 +152,24 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def ask(host: Host, path: str, method: str = "GET", body: object = None) -> Any:
-    """JSON from a host's node, over its unix socket; None if it does not answer with 200."""
+    """JSON from a host's node, over its unix socket; None if it does not answer with success. A body that is text goes
+    as it is, any other as JSON."""
+    answer = ask_text(host, path, method, body)
+    return None if answer is None else json.loads(answer or b"{}")
+
+
+def ask_text(host: Host, path: str, method: str = "GET", body: object = None) -> bytes | None:
+    """What a host's node answers, as it is."""
     # The path through /proc would be too long for a socket's address without a descriptor in its middle.
     directory = os.open(f"/proc/{host.leader}/root{DATA}", os.O_PATH)
     connection = _UnixConnection(f"/proc/self/fd/{directory}/corenode.sock")
-    data = None if body is None else json.dumps(body)
+    data = body if body is None or isinstance(body, str) else json.dumps(body)
+    kind = "application/octet-stream" if isinstance(body, str) else "application/json"
     try:
-        connection.request(method, path, data, {"Content-Type": "application/json"} if data else {})
+        connection.request(method, path, data, {"Content-Type": kind} if data else {})
         with connection.getresponse() as response:
             text = response.read()
-            return json.loads(text or b"{}") if response.status < 300 else None
+            return text if response.status < 300 else None
     except OSError:
         return None
     finally:

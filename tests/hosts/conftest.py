@@ -1,10 +1,11 @@
 """Rooms for hosts, and the reason when there can be none."""
 
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.hosts.cluster import Cluster
+from tests.hosts.cluster import Cluster, build
 from tests.hosts.image import missing
 from tests.hosts.lab import Lab
 
@@ -15,6 +16,12 @@ def lab() -> Iterator[Lab]:
         pytest.skip(reason)
     with Lab() as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`corenode` as one file."""
+    return build(tmp_path_factory.mktemp("built"))
 
 
 @pytest.hookimpl(wrapper=True)

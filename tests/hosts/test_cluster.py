@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.hosts.cluster import Cluster, build
+from tests.hosts.cluster import Cluster
 from tests.hosts.lab import Lab
 
 
 def test_members_are_services_that_survive_power_cuts_and_partitions(
-    lab: Lab, tmp_path: Path, record_property: Callable[[str, object], None]
+    lab: Lab, program: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    with Cluster(lab, build(tmp_path)) as cluster:
+    with Cluster(lab, program) as cluster:
         leader = cluster.leader()
         one, two = (host for host in cluster.hosts if host is not leader)
         one.do("corenode", "kv", "put", "/a", "1")

@@ -4,10 +4,11 @@ fleet's functional tests are the checklist; the names in brackets are theirs.
 """
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.hosts.cluster import Cluster, build
+from tests.hosts.cluster import Cluster
 from tests.hosts.host import Host
 from tests.hosts.lab import Lab
 from tests.hosts.units import SLEEPS, Units, files, fleet, pid
@@ -17,8 +18,8 @@ Record = Callable[[str, object], None]
 
 
 @pytest.fixture(scope="module")
-def cluster(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with Cluster(lab, build(tmp_path_factory.mktemp("built")), settings=f"CORENODE_AGENT_TTL={TTL}s\n") as made:
+def cluster(lab: Lab, program: Path) -> Iterator[Cluster]:
+    with Cluster(lab, program, settings=f"CORENODE_AGENT_TTL={TTL}s\n") as made:
         yield made
 
 
