@@ -33,6 +33,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Of a worker: where to find the members."""
     data_dir: Path
     socket: Path
+    machine_id: str
+    """Empty: to be found (`core.machine_id`)."""
     listen_client_urls: tuple[Url, ...]
     advertise_client_urls: tuple[Url, ...]
     """Empty: what was bound (see `advertised`)."""

@@ -20,6 +20,7 @@ from core.config import Config
 from core.credentials import AUTHORITY, Credentials
 from core.kv.keyspace import Keyspace
 from core.kv.membership import Member as KnownMember
+from core.kv.reserved import FLEET_PREFIX
 from core.kv.tokens import Token
 from core.member import Member
 from core.tls.authority import ISSUING, ISSUING_KEY, ROOT
@@ -78,6 +79,9 @@ class Enrolment:
 
     def was_removed(self, member: int) -> bool:
         return self._keyspace.was_removed(member)
+
+    def runs(self, machine: str) -> bool:
+        return self._keyspace.key(FLEET_PREFIX + b"machines/" + machine.encode()) is not None
 
     @property
     def _keyspace(self) -> Keyspace:

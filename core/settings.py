@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from core.addresses import Url, parse
+from core.machine_id import is_machine_id
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -97,6 +98,13 @@ def name(text: str) -> str:
     return text
 
 
+def machine_id(text: str) -> str:
+    """The id of a host; empty: to be found."""
+    if text and not is_machine_id(text):
+        raise ValueError(f"{text!r} is no machine id: 32 hexadecimal digits, in small letters")
+    return text
+
+
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -174,6 +182,14 @@ SETTINGS = (
         "",
         "Unix socket for root and the node's own user.  [default: DATA-DIR/corenode.sock]",
         metavar="PATH",
+    ),
+    Setting(
+        "machine-id",
+        _NODE,
+        machine_id,
+        "",
+        "Id of this host, 32 hexadecimal digits.  [default: that of the host, or of a data directory of your own]",
+        metavar="ID",
     ),
     Setting(
         "listen-client-urls",

@@ -146,10 +146,10 @@ def _shown_to_members(config: Config) -> ClientCredentials | None:
     it."""
     certificate = config.peer_cert_file
     try:
-        if certificate is not None and identity_of(load_chain(certificate)[0]).role is not Role.CLIENT:
+        if certificate is not None and identity_of(load_chain(certificate)[0]).role not in (Role.CLIENT, Role.HOST):
             raise StartError(
-                f"{certificate} is no plain client's certificate; whoever asks this worker would have its rights. "
-                "Make one with `corenode ca issue --role client`"
+                f"{certificate} is neither a host's nor a plain client's certificate; whoever asks this worker would "
+                "have its rights. Make one with `corenode ca issue --role host`"
             )
         if not config.members[0].secure:
             return None

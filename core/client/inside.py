@@ -150,10 +150,10 @@ class InsideStore(Store):
             return LeaseStatus(wanted, _lease(done).ttl, _lease(done).ttl)
 
     async def keep_alive(self, lease: int, *, seconds: float | None = None) -> int:
-        return _lease(await self._propose(commands.LeaseKeepAlive(lease), seconds)).ttl
+        return _lease(await self._propose(commands.LeaseKeepAlive(lease, reserved=True), seconds)).ttl
 
     async def revoke(self, lease: int) -> None:
-        await self._propose(commands.LeaseRevoke(lease))
+        await self._propose(commands.LeaseRevoke(lease, reserved=True))
 
     async def time_to_live(self, lease: int, *, keys: bool = False) -> LeaseStatus:
         await self._confirm()

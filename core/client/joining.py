@@ -42,6 +42,8 @@ class Asked(msgspec.Struct, frozen=True):
     server: str
     client_urls: tuple[str, ...]
     peer_urls: tuple[str, ...]
+    machine: str
+    """The machine id of a worker."""
 
 
 class Neighbour(msgspec.Struct, frozen=True):

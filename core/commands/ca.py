@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from core.tls.authority import Authority
 
 T = TypeVar("T")
-ROLES = ("peer", "server", "client", "admin", "operator", "reader")
+ROLES = ("peer", "server", "client", "admin", "operator", "reader", "host")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _LIFE = re.compile(r"(\d+)([smhd])")

@@ -48,6 +48,11 @@ def _urls(name: str, help_: str) -> Callable[[Callable[..., Any]], Callable[...,
     metavar="DIR",
     help="Directory of its data; certificates go to DIR/tls.  [default: NAME.corenode]",
 )
+@click.option(
+    "--machine-id",
+    metavar="ID",
+    help="A worker's id, 32 hexadecimal digits.  [default: that of the host, or of a data directory of your own]",
+)
 @_urls("listen-client-urls", "Where it listens for clients.  [default: port 2379 of its address]")
 @_urls("advertise-client-urls", "What clients are told to connect to.  [default: the listening URLs]")
 @_urls("listen-peer-urls", "Where it listens for members.  [default: the advertised peer URLs]")
@@ -66,6 +71,7 @@ def command(
     role: str,
     name: str | None,
     data_dir: Path | None,
+    machine_id: str | None,
     listen_client_urls: str | None,
     advertise_client_urls: str | None,
     listen_peer_urls: str | None,
@@ -101,16 +107,18 @@ def command(
     if not _NAME.fullmatch(name):
         raise click.UsageError(f"--name {name!r}: 1 to 64 of letters, digits and . _ @ -, a letter or digit first.")
     here = _own_address(endpoint.origin)
+    directory = (data_dir or Path(f"{name}.corenode")).absolute()
     clients = listen_client_urls or advertise_client_urls or f"https://{here}:{CLIENT_PORT}"
     peers = listen_peer_urls or initial_advertise_peer_urls or f"https://{here}:{PEER_PORT}"
     wanted = Wanted(
         role,
         name,
-        (data_dir or Path(f"{name}.corenode")).absolute(),
+        directory,
         _list(clients),
         _list(advertise_client_urls or clients),
         _list(peers) if role == "member" else (),
         _list(initial_advertise_peer_urls or peers) if role == "member" else (),
+        _machine_id(directory, machine_id) if role == "worker" else "",
     )
     files = JoinedFiles.begin(wanted)
 
@@ -134,6 +142,17 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, UnreachableError):
         return "; ".join(f"{endpoint}: {why}" for endpoint, why in error.reasons.items()) + "."
     return explain(error).partition("\n")[0]
+
+
+def _machine_id(directory: Path, given: str | None) -> str:
+    from core.machine_id import MachineIdError, is_machine_id, machine_id
+
+    if given and not is_machine_id(given):
+        raise click.UsageError(f"--machine-id {given!r}: an id has 32 hexadecimal digits, in small letters.")
+    try:
+        return machine_id(directory, given or "")
+    except MachineIdError as error:
+        raise Failure(f"{error}.") from None
 
 
 def _own_address(origin: str) -> str:

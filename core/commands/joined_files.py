@@ -1,7 +1,7 @@
 """The files of a host that joins: keys first, then certificates, the configuration last.
 
     DATA-DIR/tls/ca.crt                whom it trusts
-    DATA-DIR/tls/peer.crt, .key        a member's; of a worker `client.crt` and `client.key`
+    DATA-DIR/tls/peer.crt, .key        a member's; of a worker `host.crt` and `host.key`
     DATA-DIR/tls/server.crt, .key      what clients see
     DATA-DIR/corenode.toml             for `corenode up`; once it is there, the host has joined
 
@@ -35,6 +35,8 @@ class Wanted(msgspec.Struct, frozen=True):
     advertise_client_urls: tuple[str, ...]
     listen_peer_urls: tuple[str, ...]
     advertise_peer_urls: tuple[str, ...]
+    machine: str
+    """The machine id of a worker; empty for a member."""
 
 
 class JoinedFiles:
@@ -72,6 +74,7 @@ class JoinedFiles:
             enrolment.request(self._server),
             self._wanted.advertise_client_urls,
             self._wanted.advertise_peer_urls,
+            self._wanted.machine,
         )
 
     def finish(self, granted: "Granted") -> Path:
@@ -108,8 +111,9 @@ class JoinedFiles:
                 **common,
                 "role": "worker",
                 "members": ",".join(members),
-                "peer-cert-file": str(tls / "client.crt"),
-                "peer-key-file": str(tls / "client.key"),
+                "machine-id": wanted.machine,
+                "peer-cert-file": str(tls / "host.crt"),
+                "peer-key-file": str(tls / "host.key"),
                 "peer-trusted-ca-file": str(tls / CA),
             }
         cluster = sorted(
@@ -132,7 +136,7 @@ class JoinedFiles:
 
 
 def _identity(wanted: Wanted) -> str:
-    return "peer" if wanted.role == "member" else "client"
+    return "peer" if wanted.role == "member" else "host"
 
 
 def _put(path: Path, text: str) -> None:

@@ -69,6 +69,10 @@ class Identity(msgspec.Struct, frozen=True):
     office: Office = Office.NONE
     user: str | None = None
     """The user of the records it is."""
+    host: str = ""
+    """The machine id of the host it is, if it is one."""
+    member: bool = False
+    """It is a member of the cluster."""
 
 
 class Span(msgspec.Struct, frozen=True, gc=False):

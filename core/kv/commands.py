@@ -148,12 +148,16 @@ class LeaseRevoke(_Command, frozen=True, array_like=True, gc=False, tag=21):
     """End a lease and delete its keys."""
 
     id: int
+    reserved: bool = False
+    """Also if keys of `core.kv.reserved` hang on it."""
 
 
 class LeaseKeepAlive(_Command, frozen=True, array_like=True, gc=False, tag=22):
     """Start the lease's time anew."""
 
     id: int
+    reserved: bool = False
+    """Also if keys of `core.kv.reserved` hang on it."""
 
 
 class Compact(_Command, frozen=True, array_like=True, gc=False, tag=23):

@@ -1,7 +1,7 @@
 """The operations of the v3 dialect: single keys, ranges and transactions over the flat keyspace.
 
 A clean path that v3 writes gets its directories, so that v2 can walk to it. Keys of the system records are left out
-of every range and refused to every write.
+of every range and refused to every write, but for those of `core.kv.reserved`.
 """
 
 from bisect import bisect_left
@@ -21,6 +21,7 @@ from core.kv.errors import (
 from core.kv.ledger import SYSTEM_PREFIX, Ledger
 from core.kv.outcomes import DeleteDone, PutDone, RangeDone, TxnDone
 from core.kv.records import Action, Record
+from core.kv.reserved import clipped, is_hidden, is_reserved
 from core.kv.transaction import Table
 
 DEEPEST_TXN = 128
@@ -281,20 +282,20 @@ def _positions(ledger: Ledger, key: bytes, end: bytes | None, at: int | None) ->
     """(key, position) of each version in a range, in key order, as of revision `at` or now."""
     if end is None:
         row = ledger.rows.get(Table.KEY, key)
-        position = ledger.shown(row, at) if row is not None and not key.startswith(SYSTEM_PREFIX) else None
+        position = ledger.shown(row, at) if row is not None and not is_hidden(key, key) else None
         if position is not None:
             yield key, position
         return
     start = b"" if key == _ALL else key
-    for found, row in ledger.rows.scan(Table.KEY, start, None if end == _ALL else end):
-        if not found.startswith(SYSTEM_PREFIX):
+    for found, row in ledger.rows.scan(Table.KEY, start, clipped(start, None if end == _ALL else end)):
+        if not is_hidden(found, start):
             position = ledger.shown(row, at)
             if position is not None:
                 yield found, position
 
 
 def _check_put(ledger: Ledger, command: Put, *, in_txn: bool = False) -> None:
-    if command.key.startswith(SYSTEM_PREFIX):
+    if command.key.startswith(SYSTEM_PREFIX) and not is_reserved(command.key):
         raise ReservedKeyError("keys below \\0corenode/ are written by their own operations only")
     ledger.check_length(command.key)
     nothing_to_keep = (command.ignore_value or command.ignore_lease) and not ledger.is_live(Table.KEY, command.key)

@@ -9,10 +9,11 @@ import msgspec
 
 from core.kv import tree
 from core.kv.commands import Expire, LeaseGrant, LeaseKeepAlive, LeaseRevoke
-from core.kv.errors import LeaseExistsError, LeaseNotFoundError, LimitError
+from core.kv.errors import LeaseExistsError, LeaseNotFoundError, LimitError, ReservedKeyError
 from core.kv.ledger import EXPIRES_DIRECTORY, EXPIRES_LEASE, Ledger
 from core.kv.outcomes import Expired, LeaseDone
 from core.kv.records import Action, Record
+from core.kv.reserved import FLEET_END, FLEET_PREFIX
 from core.kv.transaction import Table
 
 _SECOND = 1_000_000_000
@@ -74,6 +75,7 @@ def keep_alive(ledger: Ledger, command: LeaseKeepAlive) -> LeaseDone:
     lease = find(ledger, command.id)
     if lease is None:
         raise LeaseNotFoundError
+    _check_reserved(ledger, command)
     ledger.rows.delete(Table.EXPIRY, _expiry(lease.deadline, command.id))
     _write(ledger, command.id, lease.ttl)
     return LeaseDone(ledger.revision, command.id, lease.ttl)
@@ -84,6 +86,7 @@ def revoke(ledger: Ledger, command: LeaseRevoke) -> LeaseDone:
     lease = find(ledger, command.id)
     if lease is None:
         raise LeaseNotFoundError
+    _check_reserved(ledger, command)
     _end(ledger, command.id, lease, Action.DELETE)
     return LeaseDone(ledger.revision, command.id, 0)
 
@@ -114,6 +117,15 @@ def next_deadline(ledger: Ledger) -> int | None:
     """Cluster time in ns of the next expiry, if there is any."""
     first = next(ledger.rows.scan(Table.EXPIRY), None)
     return None if first is None else int.from_bytes(first[0][:8], "big")
+
+
+def _check_reserved(ledger: Ledger, command: LeaseKeepAlive | LeaseRevoke) -> None:
+    """ReservedKeyError if the lease is that of a host, and whoever asks may not touch it."""
+    if command.reserved:
+        return
+    name = _id(command.id)
+    if next(ledger.rows.scan(Table.ATTACHED, name + FLEET_PREFIX, name + FLEET_END), None) is not None:
+        raise ReservedKeyError("the lease holds keys below \\0corenode/fleet/")
 
 
 def _end(ledger: Ledger, lease_id: int, lease: Lease, action: Action) -> None:

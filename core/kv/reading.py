@@ -4,8 +4,9 @@ import msgspec
 
 from core.kv.access import Span
 from core.kv.errors import FutureRevisionError
-from core.kv.ledger import SYSTEM_PREFIX, Ledger
+from core.kv.ledger import Ledger
 from core.kv.records import Record
+from core.kv.reserved import FLEET_END, clipped, is_hidden, is_reserved
 from core.kv.transaction import Table
 
 SCANNED = 1000
@@ -31,7 +32,7 @@ def key(ledger: Ledger, name: bytes, at: int) -> Record | None:
     if at:
         check_revision(ledger, at)
     row = ledger.rows.get(Table.KEY, name)
-    if row is None or name.startswith(SYSTEM_PREFIX):
+    if row is None or is_hidden(name, name):
         return None
     position = ledger.shown(row, at or None)
     return None if position is None else ledger.existing(position)
@@ -44,13 +45,16 @@ def page(ledger: Ledger, part: Span, at: int, wanted: int, *, reverse: bool = Fa
         check_revision(ledger, at)
     found: list[Record] = []
     scanned = count = size = 0
-    start, stop = part.start, part.stop
+    start, stop = part.start, clipped(part.start, part.stop)
+    reserved = is_reserved(start)
     for name, row in ledger.rows.scan(Table.KEY, start, stop, reverse=reverse):
         if scanned >= SCANNED or size >= PAGE_BYTES:
-            rest = Span(start, name + b"\0") if reverse else Span(name, stop)
+            # What is left must not begin in another world than the whole.
+            begin = name if reserved or not is_reserved(name) else FLEET_END
+            rest = Span(start, name + b"\0") if reverse else Span(begin, stop)
             return RangePage(tuple(found), count, rest)
         scanned += 1
-        if name.startswith(SYSTEM_PREFIX):
+        if is_hidden(name, start):
             continue
         position = ledger.shown(row, at or None)
         if position is not None:

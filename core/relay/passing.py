@@ -8,6 +8,7 @@ from urllib.parse import quote
 import msgspec
 import trio
 
+from core.api.access.reserve import RELAYED
 from core.api.figures import Figure
 from core.api.http import Outlet, Reply, Request, Response
 from core.api.plain import JSON, json_answer, message
@@ -18,6 +19,8 @@ from core.relay.upstreams import Upstreams
 
 _TAKEN = frozenset((b"accept", b"authorization", b"content-type"))
 """What of a request's headers is passed on."""
+_MARK = (RELAYED, b"1")
+"""Members see this host's certificate, which vouches for nobody who comes by here."""
 _LEFT = frozenset(("connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"))
 """What of an answer's headers is for one connection only, or written by the front end."""
 _V2_INTERNAL, _V2_NO_LEADER = 300, 301
@@ -104,7 +107,7 @@ class Relay:
                         _target(request),
                         method=request.method.decode(),
                         body=request.body,
-                        headers=[header for header in request.headers if header[0] in _TAKEN],
+                        headers=[*(header for header in request.headers if header[0] in _TAKEN), _MARK],
                         repeatable=call.repeatable,
                     )
                     with trio.fail_after(call.seconds) if call.repeatable and call.seconds else trio.CancelScope():

@@ -22,6 +22,8 @@ class Role(StrEnum):
     ADMIN = "admin"
     OPERATOR = "operator"
     READER = "reader"
+    HOST = "host"
+    """A host that is no member; its name is its machine id."""
 
     @property
     def organisation(self) -> str | None:

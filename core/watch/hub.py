@@ -9,6 +9,7 @@ from core.kv import paths
 from core.kv.errors import CompactedError
 from core.kv.ledger import SYSTEM_PREFIX
 from core.kv.records import Event, Record
+from core.kv.reserved import clipped, is_reserved
 from core.watch.index import Group, RangeIndex
 from core.watch.key import KeyWatch, KeyWatcher
 from core.watch.path import PathWatcher, cleared
@@ -103,6 +104,8 @@ class Hub:
         if 0 < start < history.floor:
             raise CompactedError(history.floor)
         start = start or history.revision + 1
+        if end is not None and is_reserved(key):
+            end = clipped(key, None if end == b"\0" else end)
         watcher = KeyWatcher(
             history, key, end, start, tell, self._forget_key, puts=puts, deletes=deletes, previous=previous
         )
@@ -176,9 +179,12 @@ class Hub:
 
     def _offer(self, event: Event) -> None:
         key = event.record.key
-        if not key.startswith(SYSTEM_PREFIX):
+        system = key.startswith(SYSTEM_PREFIX)
+        if not system or is_reserved(key):
             weight = weight_of(event)
             for group in self._keys.find(key):
+                if system and not is_reserved(group.start):
+                    continue
                 if group in self._crowds or group is self._serving or (self._runs and len(group.members) > CROWD):
                     if group not in self._crowds:
                         self._crowds[group] = _Waiting(event)

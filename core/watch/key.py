@@ -6,8 +6,8 @@ from typing import Self
 
 import trio
 
-from core.kv.ledger import SYSTEM_PREFIX
 from core.kv.records import Event, Record
+from core.kv.reserved import is_hidden
 from core.kv.transaction import Table
 from core.watch.watcher import BUFFER, History, Row, Watcher
 
@@ -76,7 +76,7 @@ class KeyWatcher(Watcher):
         if self.end is None:
             return key == self.key
         inside = key >= self.key and (self.end == _ALL or key < self.end)
-        return inside and not key.startswith(SYSTEM_PREFIX)
+        return inside and not is_hidden(key, self.key)
 
     def _rows(self, limit: int) -> Sequence[Row]:
         if self.end is None:

@@ -85,13 +85,13 @@ OFFICES = {
 
 @pytest.mark.parametrize(("organisation", "office"), [*OFFICES.items(), ("corenode:root", Office.NONE)])
 def test_the_organisation_of_a_certificate_gives_the_office(organisation: str, office: Office) -> None:
-    assert of_certificate(certificate("alice", "Example Ltd", organisation)) == ("alice", office)
+    assert of_certificate(certificate("alice", "Example Ltd", organisation)).office is office
 
 
 def test_certificates_that_say_too_little_or_too_much() -> None:
-    assert of_certificate(certificate("")) == ("", Office.NONE)
-    assert of_certificate(b"no certificate") == ("", Office.NONE)
-    assert of_certificate(certificate("x", *OFFICES)) == ("x", Office.NONE)
+    assert of_certificate(certificate("")) == Identity("certificate ", user="")
+    assert of_certificate(b"no certificate") == Identity("certificate ", user="")
+    assert of_certificate(certificate("x", *OFFICES)) == Identity("certificate x", user="x")
 
 
 def test_who_the_connection_proves(records: Records) -> None:

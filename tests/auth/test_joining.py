@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 import trio
+from cryptography.x509 import load_pem_x509_certificate
 
 from core.api.access.hashing import Hashing
 from core.api.http.message import Caller, Response
@@ -21,6 +22,7 @@ from core.tls.authority import create, load_chain
 from core.tls.certificates import Key, fingerprint, new_key
 from core.tls.enrolment import check_issued
 from core.tls.enrolment import request as certificate_request
+from core.tls.identity import Role, identity_of
 from tests.auth.support import Records, open_gate
 from tests.v2.fakes import FakeReply, FakeStore, request
 
@@ -66,6 +68,7 @@ class Place:
         self._root = (authority / "ca.crt").read_text()
         self._store = store
         self.removed: set[int] = set()
+        self.running: set[str] = set()
 
     def token(self, name: str) -> Token | None:
         return self._store.records.keyspace.token(name)
@@ -81,6 +84,9 @@ class Place:
 
     def was_removed(self, member: int) -> bool:
         return member in self.removed
+
+    def runs(self, machine: str) -> bool:
+        return machine in self.running
 
 
 class Awaited(FakeReply):
@@ -266,3 +272,28 @@ def test_the_root_is_for_everybody(world: World) -> None:
     assert {route.path for route in routes(world.store, open_gate(), world.place, world.signing)} == {
         *(b"/corenode/root", b"/corenode/join", b"/corenode/tokens")
     }
+
+
+MACHINE = "0123456789abcdef" * 2
+
+
+async def test_a_worker_is_certified_as_the_host_of_its_machine_id(world: World) -> None:
+    world.token = world.make(b"w", role="worker")
+    status, granted = await world.ask(world.asked(new_key(), role="worker", machine=MACHINE))
+    assert status == 200, granted
+    identity = identity_of(load_pem_x509_certificate(granted["identity"].encode()))
+    assert (identity.role, identity.name) == (Role.HOST, MACHINE)
+
+
+@pytest.mark.parametrize("machine", ["", "worker", MACHINE.upper(), f"{MACHINE[:-2]}/x", f"{MACHINE}0"])
+async def test_what_is_no_machine_id_is_not_certified(world: World, machine: str) -> None:
+    world.token = world.make(b"w", role="worker")
+    status, told = await world.ask(world.asked(new_key(), role="worker", machine=machine))
+    assert (status, "machine id" in told["message"]) == (400, True)
+
+
+async def test_the_machine_id_of_a_running_host_is_not_given_away(world: World) -> None:
+    world.token = world.make(b"w", role="worker")
+    world.place.running.add(MACHINE)
+    status, told = await world.ask(world.asked(new_key(), role="worker", machine=MACHINE))
+    assert (status, "is running" in told["message"]) == (400, True)

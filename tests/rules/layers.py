@@ -30,6 +30,7 @@ ROOMS = {
     "core.raft": Room(0, libraries="msgspec"),
     "core.kv": Room(0, libraries="msgspec sortedcontainers"),
     "core.partitions": Room(0, libraries="msgspec"),
+    "core.sched": Room(0, libraries="msgspec"),
     # 1 drivers: plain synchronous code
     "core.store_lmdb": Room(1, "core.raft core.kv", "lmdb msgspec sortedcontainers"),
     "core.tls": Room(1, libraries="cryptography"),
@@ -51,10 +52,13 @@ ROOMS = {
         "core.addresses core.join_token core.raft core.kv core.tls core.node core.api core.api.http core.api.access",
         "trio msgspec prometheus_client",
     ),
-    "core.client": Room(3, "core.addresses core.join_token core.kv core.tls core.node", "trio httpcore msgspec"),
+    "core.api.fleet": Room(3, "core.kv core.api core.api.http core.api.access core.client core.sched", "trio msgspec"),
+    "core.client": Room(3, "core.addresses core.join_token core.kv core.sched core.tls core.node", "trio httpcore msgspec"),
     "core.update": Room(3, "core.client", "msgspec"),
+    "core.agent": Room(3, libraries="trio msgspec"),
     # 4 wiring
-    "core.settings": Room(4, "core.addresses", "msgspec"),
+    "core.machine_id": Room(4),
+    "core.settings": Room(4, "core.addresses core.machine_id", "msgspec"),
     "core.config": Room(4, "core.addresses core.settings", "msgspec"),
     "core.logs": Room(4, libraries="msgspec"),
     "core.admission": Room(4, "core.kv core.node core.tls core.api.http", "trio"),
@@ -110,7 +114,7 @@ ROOMS = {
         " core.slowness core.enrolment core.peer core.joining core.salvage core.member core.views",
         "trio",
     ),
-    "core.relay": Room(4, "core.api core.api.http core.client", "trio msgspec"),
+    "core.relay": Room(4, "core.api core.api.http core.api.access core.client", "trio msgspec"),
     "core.worker": Room(
         4,
         "core.version core.store_lmdb core.tls core.api core.api.http core.api.ops core.client core.config"
@@ -120,8 +124,8 @@ ROOMS = {
     "core.commands": Room(
         4,
         "core.version core.join_token core.raft core.kv core.store_lmdb core.tls core.client core.settings core.config"
-        " core.founding core.logs core.runtime_dir core.service core.daemon core.worker core.update"
-        " core.partitions core.partitions.device core.partitions.disk core.partitions.in_use",
+        " core.founding core.logs core.machine_id core.runtime_dir core.service core.daemon core.worker core.update"
+        " core.partitions core.partitions.device core.partitions.disk core.partitions.in_use core.sched",
         "click rich trio msgspec cryptography",
     ),
     "core.etcd_name": Room(
@@ -135,6 +139,7 @@ ROOMS = {
 SAME_FLOOR = {
     ("core.node", "core.watch"): "the drive loop publishes what it has applied",
     ("core.update", "core.client"): "services reach the store through it, wherever it is",
+    ("core.api.fleet", "core.client"): "it uses the store as every other program does",
 }
 """Edges between neighbours below the wiring, each with its reason."""
 

@@ -266,10 +266,10 @@ def test_a_worker_gets_certificates_and_is_no_member(running: World) -> None:
     assert joined.returncode == 0, joined.stderr
     assert "worker" not in running.first.roles()
     assert {file.name for file in (worker.data / "tls").iterdir()} == {
-        *("ca.crt", "client.crt", "client.key", "server.crt", "server.key")
+        *("ca.crt", "host.crt", "host.key", "server.crt", "server.key")
     }
-    identity = identity_of(load_chain(worker.data / "tls" / "client.crt")[0])
-    assert (identity.role, identity.name) == (Role.CLIENT, "worker:worker")  # not a user's name
+    identity = identity_of(load_chain(worker.data / "tls" / "host.crt")[0])
+    assert (identity.role, identity.name) == (Role.HOST, (worker.data / "machine-id").read_text().strip())
     worker.up("--data-dir", "data")
     running.until(lambda: worker.run("kv", "put", "/by", "it").returncode == 0)
     assert running.first.do("kv", "get", "/by") == "it\n"

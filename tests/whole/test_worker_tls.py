@@ -1,16 +1,24 @@
 """A worker between clients and members that all want certificates."""
 
 import subprocess
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
+import trio
 
+from core.client import Store, connect, prefix
+from core.client.errors import RefusedError
+from core.kv.reserved import FLEET_PREFIX
 from core.tls.identity import Role
 from tests.cli.programs import PROGRAM
 from tests.ops.clusters import TlsCluster
 from tests.whole.servers import HOST
 
 pytestmark = pytest.mark.slow
+
+T = TypeVar("T")
 
 
 def flags(cluster: TlsCluster, certificate: Path) -> list[str]:
@@ -45,4 +53,44 @@ def test_a_certificate_opens_the_door_of_a_worker_and_gives_no_more(tmp_path: Pa
             done = subprocess.run(
                 [*command, *flags(cluster, wrong)], capture_output=True, text=True, cwd=tmp_path, timeout=30
             )
-            assert (done.returncode, "is no plain client's certificate" in done.stderr) == (1, True)
+            assert (done.returncode, "is neither a host's nor a plain client's certificate" in done.stderr) == (1, True)
+
+
+def test_the_certificate_of_a_host_is_for_its_agent_and_not_for_whoever_comes_by(tmp_path: Path) -> None:
+    with TlsCluster(tmp_path, "n1") as cluster:
+        workshop, machine = cluster.workshop, "0123456789abcdef" * 2
+        own = workshop.issue(Role.HOST, machine)
+        alice, trust = tmp_path / "certs" / "alice", cluster.env["CORENODE_CACERT"]
+        unit, state = FLEET_PREFIX + b"units/a.service", FLEET_PREFIX + b"states/%b/a.service" % machine.encode()
+        admin = Path(cluster.env["CORENODE_CERT"]), Path(cluster.env["CORENODE_KEY"])
+
+        async def as_(pair: tuple[Path, Path], url: str, use: Callable[[Store], Awaitable[T]]) -> T:
+            async with connect(url, cacert=trust, cert=pair[0], key=pair[1]) as store:
+                return await use(store)
+
+        async def host(store: Store) -> None:
+            assert [kv.key for kv in (await store.range(prefix(FLEET_PREFIX + b"units/"))).kvs] == [unit]
+            async with store.lease(10) as lease, store.watch(prefix(FLEET_PREFIX + b"units/")) as watch:
+                await store.put(state, b"1", lease=lease.id)
+                with trio.fail_after(10):
+                    await as_(admin, cluster.clients["n1"], lambda other: other.put(unit, b"2"))
+                    assert [event.kv.value for event in (await anext(watch)).events] == [b"2"]
+                found = await store.get(state)
+                assert found is not None
+                with pytest.raises(RefusedError):
+                    await store.put(unit, b"3")
+
+        async def stranger(store: Store) -> None:
+            assert await store.get(unit) is None
+            with pytest.raises(RefusedError):
+                await store.put(state, b"2")
+            await store.put(b"/ordinary", b"1")
+
+        async def main(url: str) -> None:
+            await as_(admin, cluster.clients["n1"], lambda store: store.put(unit, b"1"))
+            await as_((own.certificate, own.key), cluster.clients["n1"], host)
+            for pair in ((own.certificate, own.key), (alice.with_suffix(".crt"), alice.with_suffix(".key"))):
+                await as_(pair, url, stranger)
+
+        with workshop.node(*flags(cluster, own.certificate), "--name", "worker1") as worker:
+            trio.run(main, worker.url)

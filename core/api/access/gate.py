@@ -16,13 +16,14 @@ from core.api.access.claims import Claim, Claims
 from core.api.access.hashing import Hashing
 from core.api.access.identity import ANONYMOUS, SOCKET, of_certificate
 from core.api.access.passwords import hashed, matches
+from core.api.access.reserve import RELAYED, of_host
 from core.api.access.throttle import Throttle
 from core.api.access.tokens import Tokens
 from core.api.http.message import Caller, Outlet, Reply, Request, Response
 from core.api.plain import DAMAGED, message
 from core.api.store import Damage, DamagedError
-from core.kv import access
-from core.kv.access import GUEST, ROOT, Identity, Office, Right, Role, Span
+from core.kv import access, reserved
+from core.kv.access import GUEST, ROOT, Identity, Office, Permission, Right, Role, Span
 from core.kv.accounts import Accounts
 
 REMEMBERED_SECONDS = 60.0
@@ -104,11 +105,11 @@ class Gate:
             return SOCKET
         if caller.certificate is None:
             return ANONYMOUS
-        name, office = of_certificate(caller.certificate)
-        user = self.accounts.user(name) if name and self.switch.enabled else None
-        if user is not None and ROOT in user.roles:
-            office = Office.ADMIN
-        return Identity(f"certificate {name}", office, None if user is None else user.name)
+        known = of_certificate(caller.certificate)
+        # A host is no user, whatever its machine id is.
+        user = self.accounts.user(known.user) if known.user and not known.host and self.switch.enabled else None
+        office = Office.ADMIN if user is not None and ROOT in user.roles else known.office
+        return Identity(known.name, office, None if user is None else user.name, known.host, known.member)
 
     def _log_in(self, request: Request, header: bytes, name: bytes, done: Identified) -> None:
         credentials = _credentials(header)
@@ -196,6 +197,15 @@ class Gate:
         """Whether the access records let somebody read or write these keys. Only to be asked while restricted."""
         return access.may(identity.office, self._roles_of(identity.user), right, spans)
 
+    def reserve(self, identity: Identity, request: Request) -> tuple[Permission, ...]:
+        """What somebody may do with the keys of `core.kv.reserved`, restricted or not. What a worker passes on comes
+        with the worker's certificate, and not from the worker."""
+        if identity.office >= Office.OPERATOR:
+            return reserved.EVERYTHING
+        if identity.host and request.header(RELAYED) is None:
+            return of_host(identity.host)
+        return ()
+
     def _roles_of(self, name: str | None) -> Sequence[Role]:
         """The roles of a user; those of nobody are guest."""
         self._refresh()
@@ -230,19 +240,29 @@ class Gate:
 
     # Administration
 
-    def require(self, office: Office, request: Request, reply: Reply, serve: Callable[[Reply], None]) -> None:
-        """Serve an administrative request if whoever asks holds the office; otherwise answer with why not."""
+    def require(
+        self,
+        office: Office,
+        request: Request,
+        reply: Reply,
+        serve: Callable[[Reply], None],
+        refuse: Callable[[int, str], Response] = message,
+    ) -> None:
+        """Serve an administrative request if whoever asks holds the office; otherwise answer with why not, in the form
+        that `refuse` gives a status and a reason."""
 
         def damaged(error: DamagedError) -> None:
             self._damage.met(error)
-            reply.send(message(500, DAMAGED))
+            reply.send(refuse(500, DAMAGED))
 
         def identified(found: Identity | Denied) -> None:
             if isinstance(found, Denied):
-                reply.send(message(found.status, found.why, found.headers()))
+                refused = refuse(found.status, found.why)
+                reply.send(Response(refused.status, refused.headers + found.headers(), refused.body))
             elif found.office < office:
                 audit.refused(found.name, request, f"needs {office.name.lower()}")
-                reply.send(self._refusal(office, request))
+                v2 = self.switch.enabled and request.path.startswith(b"/v2/")
+                reply.send(refuse(401, INSUFFICIENT) if v2 else refuse(403, untrusted(office)))
             else:
                 answered = reply if office is Office.READER else audit.Audited(reply, found.name, request)
                 claim = self.claim(request, found, lambda now: now.office >= office)
@@ -255,11 +275,6 @@ class Gate:
             self.identify(request, identified)
         except DamagedError as error:
             damaged(error)
-
-    def _refusal(self, office: Office, request: Request) -> Response:
-        if self.switch.enabled and request.path.startswith(b"/v2/"):
-            return message(401, INSUFFICIENT)
-        return message(403, untrusted(office))
 
 
 class _Claimed:

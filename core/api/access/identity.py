@@ -1,5 +1,6 @@
 """Who is at the other end, by what the connection proves: the unix socket's peer, or a client certificate."""
 
+import re
 from functools import lru_cache
 
 from core.kv.access import Identity, Office
@@ -10,13 +11,17 @@ _OFFICES = {Role.ADMIN: Office.ADMIN, Role.OPERATOR: Office.OPERATOR, Role.READE
 ANONYMOUS = Identity("anonymous")
 SOCKET = Identity("unix socket", Office.ADMIN)
 """Root or the node's own user, as the kernel says."""
+_MACHINE = re.compile(r"[0-9a-f]{32}")
 
 
 @lru_cache(maxsize=1024)
-def of_certificate(der: bytes) -> tuple[str, Office]:
-    """Common name (empty: none) and office of a verified certificate."""
+def of_certificate(der: bytes) -> Identity:
+    """Whom a verified certificate names; its `user` is the common name (empty: none), which may be no user of the
+    records."""
     try:
         found = identify(der)
     except ValueError:  # OpenSSL is more lenient than this parser: whoever cannot be named is nobody
-        return "", Office.NONE
-    return found.name, Office.NONE if found.role is None else _OFFICES.get(found.role, Office.NONE)
+        return Identity("certificate ", user="")
+    office = Office.NONE if found.role is None else _OFFICES.get(found.role, Office.NONE)
+    host = found.name if found.role is Role.HOST and _MACHINE.fullmatch(found.name) else ""
+    return Identity(f"certificate {found.name}", office, found.name, host, found.role is Role.PEER)

@@ -10,6 +10,7 @@ the key, and whoever was interrupted asks again. A learner that came so asks for
 
 import hmac
 import math
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -54,8 +55,7 @@ ROOT, JOIN = b"/corenode/root", b"/corenode/join"
 OPEN = frozenset((ROOT, JOIN))
 """What is served without a client certificate where every client must show one."""
 
-WORKER_PREFIX = "worker:"
-"""Before a worker's name in its client certificate: whoever chooses the name must not become the user of that name."""
+_MACHINE = re.compile(r"[0-9a-f]{32}")
 MOST_BYTES = 32_768
 """Of a request; two certificate requests have less than one thousand."""
 _LOOPBACK = ("127.0.0.1", "localhost")
@@ -91,6 +91,10 @@ class Place(Tokens, Protocol):
 
     def was_removed(self, member: int) -> bool: ...
 
+    def runs(self, machine: str) -> bool:
+        """Whether a host of that machine id is running."""
+        ...
+
 
 class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a host asks for."""
@@ -104,6 +108,8 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Certificate request for the key it shows to clients, PEM."""
     client_urls: tuple[str, ...] = ()
     peer_urls: tuple[str, ...] = ()
+    machine: str = ""
+    """Of a worker: its machine id, which becomes the name in its certificate."""
 
 
 class Neighbour(msgspec.Struct, frozen=True):
@@ -231,6 +237,13 @@ class _Joining:
         urls = [parse(url) for url in (*asked.peer_urls, *asked.client_urls)]
         if asked.role not in ROLES or not _is_name(asked.name):
             raise ValueError(f"{asked.name!r} cannot be the name of a {asked.role}; choose another with --name")
+        if asked.role != MEMBER and not _MACHINE.fullmatch(asked.machine):
+            raise ValueError(f"{asked.machine!r} is no machine id, which has 32 hexadecimal digits; use --machine-id")
+        if asked.role != MEMBER and self._place.runs(asked.machine):
+            raise ValueError(
+                f"a host of the machine id {asked.machine} is running; if this one is a copy of it, give it another id "
+                "with --machine-id"
+            )
         if asked.role == MEMBER and not asked.peer_urls:
             raise ValueError("a member needs URLs at which the others reach it; add --initial-advertise-peer-urls")
         if any(url.wildcard or url.port == 0 or "*" in url.host for url in urls):
@@ -305,7 +318,7 @@ class _Joining:
             if self._asked.role == MEMBER:
                 identity = authority.sign(self._identity, Role.PEER, self._asked.name, self._names)
             else:
-                identity = authority.sign(self._identity, Role.CLIENT, f"{WORKER_PREFIX}{self._asked.name}", ())
+                identity = authority.sign(self._identity, Role.HOST, self._asked.machine, ())
             server = authority.sign(
                 self._server, Role.SERVER, self._asked.name, tuple(dict.fromkeys((*self._names, *_LOOPBACK)))
             )
@@ -367,7 +380,7 @@ def address_of(request: Request) -> str:
     return request.caller.address.rpartition(":")[0] or request.caller.address
 
 
-_LONGEST_NAME = 64 - len(WORKER_PREFIX)
+_LONGEST_NAME = 64
 """A certificate's common name has at most 64 characters."""
 
 

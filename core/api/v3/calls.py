@@ -23,9 +23,10 @@ from core.api.v3.errors import Code, RpcError, etcd, invalid, refusal, response
 from core.api.v3.figures import Meter
 from core.api.v3.header import Header, ok
 from core.api.v3.store import Store
-from core.kv.access import Identity, Office, Right, Span, span
+from core.kv.access import Identity, Office, Permission, Right, Span, span
 from core.kv.commands import Admissible, Admitted, Command, Compact
 from core.kv.errors import DivergedError, KeyspaceError, StaleAccessError
+from core.kv.reserved import FLEET_END, is_reserved, opens
 
 NOT_ALLOWED = Response(405, TEXT, b"Method Not Allowed\n")
 SYNCHRONOUS_PIECES = 4
@@ -104,16 +105,38 @@ class Call:
     # Who may
 
     def permit(self, right: Right, key: bytes, end: bytes | None = None) -> None:
-        """RpcError unless whoever asks may read or write this range."""
-        if self.identity is not None:
+        """RpcError unless whoever asks may read or write this range. Reading reserved keys is allowed to whoever may
+        do nothing with them: to such as these they are not there, see `shown`."""
+        if is_reserved(key):
+            if right is not Right.READ or self.reserve:
+                self._permit_reserved(right, span(key, end))
+        elif self.identity is not None:
             self.permit_spans(right, (span(key, end),))
 
     def permit_spans(self, right: Right, spans: tuple[Span, ...]) -> None:
-        """RpcError unless whoever asks may read or write all of these."""
+        """RpcError unless whoever asks may read or write all of these, which are not reserved. While access is not
+        restricted that is so."""
         identity = self.identity
         if identity is not None and not self._context.gate.may(identity, right, spans):
             audit.refused(identity.name, self.request, "no permission")
             raise denied(identity)
+
+    @property
+    def reserve(self) -> tuple[Permission, ...]:
+        """What whoever asks may do with reserved keys."""
+        gate = self._context.gate
+        return gate.reserve(self.identity or gate.by_connection(self.request.caller), self.request)
+
+    def shown(self, key: bytes) -> bytes:
+        """The key that is looked at when somebody asks for one, alone or as the beginning of a range: of a reserved
+        key, for whoever may do nothing with these, one that is never there."""
+        return FLEET_END if is_reserved(key) and not self.reserve else key
+
+    def _permit_reserved(self, right: Right, part: Span) -> None:
+        if not opens(self.reserve, right, part):
+            who = self.identity or self._context.gate.by_connection(self.request.caller)
+            audit.refused(who.name, self.request, "reserved keys")
+            raise reserved_denied()
 
     def permit_root(self) -> None:
         """RpcError unless whoever asks is an administrator, or access is not restricted."""
@@ -272,6 +295,11 @@ def denied(identity: Identity) -> RpcError:
     if identity is ANONYMOUS:
         return invalid("user name is empty")
     return etcd(Code.PERMISSION_DENIED, "permission denied")
+
+
+def reserved_denied() -> RpcError:
+    """How whoever asks for reserved keys of others is answered."""
+    return etcd(Code.PERMISSION_DENIED, "permission denied: keys below \\0corenode/fleet/ are for operators and hosts")
 
 
 def identified(context: Context, request: Request, reply: Reply, done: Callable[[Identity | None], None]) -> None:

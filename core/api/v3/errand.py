@@ -13,15 +13,16 @@ from core.api.access import audit
 from core.api.http.message import Outlet, Request
 from core.api.plain import JSON
 from core.api.store import Outcome, ProposalError
-from core.api.v3.calls import Call, Context, denied
+from core.api.v3.calls import Call, Context, denied, reserved_denied
 from core.api.v3.encoding import M
 from core.api.v3.errors import Code, RpcError, refusal, response, stream_line
 from core.api.v3.header import Header
 from core.api.v3.store import Store
-from core.kv.access import Right, Span
+from core.kv.access import Identity, Right, Span
 from core.kv.commands import Admissible, Admitted, Command
 from core.kv.errors import KeyspaceError, StaleAccessError
 from core.kv.records import Record
+from core.kv.reserved import is_reserved, opens
 
 PAGE = 200
 """Records to a slice of a range that is looked through."""
@@ -50,12 +51,20 @@ class Errand:
 
     def check(self) -> None:
         """RpcError unless whoever asks still has all rights that are needed."""
-        if self._gate.switch.enabled:
-            identity = self._identity or self._gate.by_connection(self._request.caller)
-            for right, span in self._needs:
+        for right, span in self._needs:
+            if is_reserved(span.start):
+                identity = self._who()
+                if not opens(self._gate.reserve(identity, self._request), right, span):
+                    audit.refused(identity.name, self._request, "reserved keys")
+                    raise reserved_denied()
+            elif self._gate.switch.enabled:
+                identity = self._who()
                 if not self._gate.may(identity, right, (span,)):
                     audit.refused(identity.name, self._request, "no permission")
                     raise denied(identity)
+
+    def _who(self) -> Identity:
+        return self._identity or self._gate.by_connection(self._request.caller)
 
     # The store
 

@@ -45,11 +45,10 @@ class _Keys:
         """Store a value."""
         command = put_of(request)
         self._context.check_size(len(command.key) + len(command.value))
-        if call.identity is not None:
-            call.permit(Right.WRITE, command.key)
-            if request.prev_kv:
-                call.permit(Right.READ, command.key)
-            permit_lease(self._store, call, command.lease)
+        call.permit(Right.WRITE, command.key)
+        if request.prev_kv:
+            call.permit(Right.READ, command.key)
+        permit_lease(self._store, call, command.lease)
         call.propose(command, partial(self._put_done, request.prev_kv, call))
 
     def _put_done(self, prev_kv: bool, call: Call, done: PutDone) -> None:
@@ -59,10 +58,9 @@ class _Keys:
         """Delete keys."""
         command = delete_of(request)
         self._context.check_size(len(command.key) + len(command.end or b""))
-        if call.identity is not None:
-            call.permit(Right.WRITE, command.key, command.end)
-            if request.prev_kv:
-                call.permit(Right.READ, command.key, command.end)
+        call.permit(Right.WRITE, command.key, command.end)
+        if request.prev_kv:
+            call.permit(Right.READ, command.key, command.end)
         call.propose(command, partial(self._deleted, request.prev_kv, call))
 
     def _deleted(self, prev_kv: bool, call: Call, done: DeleteDone) -> None:

@@ -9,11 +9,12 @@ from core.api.v3.calls import Call, Context, Several, Unary
 from core.api.v3.encoding import Int64, Message, base64_of, int64
 from core.api.v3.errors import Code, etcd, invalid, refusal, stream_line
 from core.api.v3.header import reply_body, result_line
-from core.api.v3.leasing import permit_lease
+from core.api.v3.leasing import permit_lease, rules_reserved, withheld
 from core.kv.access import Right, span
 from core.kv.commands import LeaseGrant, LeaseKeepAlive, LeaseRevoke
 from core.kv.errors import LeaseNotFoundError
 from core.kv.outcomes import LeaseDone
+from core.kv.reserved import is_reserved
 
 SHORTEST_TTL = 2
 """Seconds. What is shorter becomes this, as in etcd with its timers as they come."""
@@ -87,7 +88,8 @@ class _Leases:
         """End a lease and delete its keys."""
         lease = int64(request.ID)
         permit_lease(self._store, call, lease)
-        call.propose(LeaseRevoke(lease), lambda done: call.send(reply_body(self._header.at(done.revision))))
+        command = LeaseRevoke(lease, rules_reserved(self._store, call, lease))
+        call.propose(command, lambda done: call.send(reply_body(self._header.at(done.revision))))
 
     def time_to_live(self, request: LeaseTimeToLiveRequest, call: Call) -> None:
         """Say what is left of a lease."""
@@ -101,7 +103,9 @@ class _Leases:
             return
         terms, attached = found
         if keys:
-            call.permit_spans(Right.READ, tuple([span(key, None) for key in attached]))
+            left_out = withheld(call.reserve, Right.READ, attached)
+            attached = [key for key, out in zip(attached, left_out, strict=True) if not out]
+            call.permit_spans(Right.READ, tuple([span(key, None) for key in attached if not is_reserved(key)]))
         left = max(terms.deadline - self._store.clock.now(), 0) // _SECOND
         fields = {"ID": str(lease), "TTL": left and str(left), "grantedTTL": str(terms.ttl)}
         call.send(
@@ -145,4 +149,5 @@ class _Leases:
             else:
                 call.fail(error)
 
-        call.propose_or(LeaseKeepAlive(lease), lambda done: alive(done.revision, done.ttl), refused)
+        command = LeaseKeepAlive(lease, rules_reserved(self._store, call, lease))
+        call.propose_or(command, lambda done: alive(done.revision, done.ttl), refused)

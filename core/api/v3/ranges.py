@@ -100,6 +100,9 @@ class Ranges:
         """Answer one request."""
         options = options_of(request)
         call.permit(Right.READ, options.key, options.end)
+        shown = call.shown(options.key)
+        if shown is not options.key:
+            options = msgspec.structs.replace(options, key=shown, end=None)
         if request.serializable:
             self._read(options, call)
         else:

@@ -2,6 +2,8 @@
 
 from functools import partial
 
+from msgspec.structs import replace
+
 from core.api.v3.calls import Call, Context
 from core.api.v3.encoding import int64
 from core.api.v3.errors import invalid
@@ -13,6 +15,7 @@ from core.kv.access import Right
 from core.kv.commands import Compare, DeleteRange, Operation, Put, Range, Relation, Target, Txn
 from core.kv.flat import check_duplicates
 from core.kv.outcomes import DeleteDone, PutDone, RangeDone, TxnDone
+from core.kv.reserved import FLEET_END, is_reserved
 
 MAX_OPERATIONS = 128
 """Comparisons or operations of a branch; what is nested shares them."""
@@ -48,8 +51,9 @@ class Transactions:
             raise invalid("too many operations in txn request")
         check_duplicates(command)
         self._context.check_size(_size(command))
-        if call.identity is not None:
-            self._permit(command, shape, call)
+        self._permit(command, shape, call)
+        if _mentions_reserved(command) and not call.reserve:
+            command = _without_reserved(command)
         if _writes(command):
             call.propose(command, partial(self._done, shape, call))
         elif _serializable(request):
@@ -146,6 +150,28 @@ def _size(command: Txn) -> int:
             case _:
                 size += len(operation.key)
     return size
+
+
+def _mentions_reserved(command: Txn) -> bool:
+    """Whether anything is asked of reserved keys."""
+    return any(is_reserved(compare.key) for compare in command.compare) or any(
+        _mentions_reserved(operation) if isinstance(operation, Txn) else is_reserved(operation.key)
+        for operation in (*command.success, *command.failure)
+    )
+
+
+def _without_reserved(command: Txn) -> Txn:
+    """The same for whoever may do nothing with reserved keys: they are not there. It writes none of them."""
+    compare = [replace(each, key=FLEET_END, end=None) if is_reserved(each.key) else each for each in command.compare]
+    return Txn(tuple(compare), tuple(map(_elsewhere, command.success)), tuple(map(_elsewhere, command.failure)))
+
+
+def _elsewhere(operation: Operation) -> Operation:
+    if isinstance(operation, Txn):
+        return _without_reserved(operation)
+    if isinstance(operation, Range) and is_reserved(operation.key):
+        return replace(operation, key=FLEET_END, end=None)
+    return operation
 
 
 def _writes(command: Txn) -> bool:

@@ -27,9 +27,10 @@ from core.api.v3.render import key_value
 from core.api.v3.splitter import Splitter
 from core.api.v3.store import KeyWatcher, Store
 from core.api.v3.watch_messages import FILTERS, NO_DELETE, NO_PUT, NOBODY, WatchCreateRequest, WatchRequest, reply
-from core.kv.access import Identity, Right, span
+from core.kv.access import Identity, Permission, Right, span
 from core.kv.errors import CompactedError, DivergedError
 from core.kv.records import Event
+from core.kv.reserved import FLEET_END, is_reserved, opens
 
 MESSAGES = 32
 """Messages of the body served in one turn: about a millisecond."""
@@ -220,6 +221,8 @@ class WatchStream:
         start = int64(create.start_revision)
         watch_id = int64(create.watch_id)
         filters = [FILTERS.number(name) for name in create.filters]
+        if is_reserved(key) and not self._reserve():
+            key, end = FLEET_END, None  # to whoever may do nothing with them they are not there
         if start < 0:
             self._refuse(_COMPACTED)
         elif not self._may(key, end):
@@ -248,7 +251,7 @@ class WatchStream:
             self._diverged(watch, error)
             return
         self._watches[watch.id] = watch
-        self._held += _cost(key, end)
+        self._held += _cost(watch.watcher.key, watch.watcher.end)
         if watch.progress and self._progress_at is None:
             self._plan_progress()
 
@@ -276,8 +279,13 @@ class WatchStream:
     def _who(self) -> Identity:
         return self._identity or self._service.gate.by_connection(self._request.caller)
 
+    def _reserve(self) -> tuple[Permission, ...]:
+        return self._service.gate.reserve(self._who(), self._request)
+
     def _may(self, key: bytes, end: bytes | None) -> bool:
         gate = self._service.gate
+        if is_reserved(key):
+            return opens(self._reserve(), Right.READ, span(key, end))
         return not gate.switch.enabled or gate.may(self._who(), Right.READ, (span(key, end),))
 
     def _denial(self) -> bytes:

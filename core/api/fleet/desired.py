@@ -1,0 +1,297 @@
+"""What operators want: units and words about hosts, written in transactions that compare what was read."""
+
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
+
+import msgspec
+
+from core.api.fleet.answers import Refused
+from core.client import Compare, Delete, KeyValue, Operation, Put, Store
+from core.sched import fleet_section, keys, names, records, unit_text
+from core.sched.fleet_section import MOST_REPLICAS, Rules
+from core.sched.names import UnitName
+from core.sched.records import Desired, Drain, HostRecord, Rollout, RolloutState, UnitRecord
+
+TRIES = 20
+"""How often a change that lost a race is decided anew."""
+LONGEST_WHY = 1000
+OPEN: tuple[RolloutState, ...] = ("running", "paused", "returning")
+"""Rollouts that are not at their end."""
+
+
+class Submitted(msgspec.Struct, frozen=True):
+    """What became of a text."""
+
+    created: bool
+    """There was no unit of that name."""
+    changed: bool
+    """It has another text than before."""
+    hash: str
+    warnings: tuple[str, ...]
+
+
+def name_of(text: str) -> UnitName:
+    """A unit's name. Refused 400."""
+    try:
+        return names.parse(text)
+    except names.UnitNameError as error:
+        raise Refused(400, str(error)) from None
+
+
+def check(name: UnitName, data: bytes) -> tuple[Rules, tuple[str, ...]]:
+    """The rules of a text for a unit of that name, and what its author should know. Refused 400, 413."""
+    if len(data) > unit_text.LARGEST:
+        raise Refused(413, f"a unit's text has at most {unit_text.LARGEST:,} bytes, and this has {len(data):,}")
+    try:
+        text = unit_text.parse(data)
+        rules, remarks = fleet_section.read(text, name)
+    except (unit_text.UnitTextError, fleet_section.RulesError) as error:
+        raise Refused(400, str(error)) from None
+    return rules, tuple(str(remark) for remark in (*text.warnings, *remarks))
+
+
+class Wanted:
+    """Changes what is wanted. Refused says what cannot be; ClientError that the store did not do it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    # Units
+
+    async def unit(self, name: UnitName) -> UnitRecord | None:
+        """The record of a unit."""
+        return (await self._unit(name))[1]
+
+    async def text(self, digest: str) -> bytes:
+        """A text by its hash. Refused 500 if it is gone."""
+        found = await self._store.get(keys.text(digest))
+        if found is None:
+            raise Refused(500, f"the text {digest} is gone; submit the unit again")
+        return found
+
+    async def submit(
+        self, name: UnitName, data: bytes, desired: Desired | None = None, *, replace: bool = True, known: str = ""
+    ) -> Submitted:
+        """Store a text under a name, and say what is wanted of it: None leaves that as it is, inactive for a new one.
+        Without `replace` another text than that of the unit there is refused, and with `known` any change since the
+        text of that hash."""
+        rules, warnings = check(name, data)
+        digest = unit_text.digest(data)
+        for _ in range(TRIES):
+            seen, old = await self._unit(name)
+            if known and (old is None or old.text != known):
+                raise Refused(412, f"{name.text} has another text than {known} by now; look at it and decide again")
+            if old is not None and old.text != digest and not replace:
+                raise Refused(409, f"{name.text} is there with another text; say that it is to be replaced")
+            new = UnitRecord(digest) if old is None else msgspec.structs.replace(old, text=digest)
+            new = new if desired is None else msgspec.structs.replace(new, desired=desired)
+            _check_template(name, rules, new)
+            if old is not None and old.text != digest:
+                await self._refuse_during_rollout(name)
+            puts = [Put(keys.text(digest), data), Put(keys.unit(name.text), records.encode(new))]
+            if await self._write([_as_seen(keys.unit(name.text), seen)], puts):
+                return Submitted(old is None, old is not None and old.text != digest, digest, warnings)
+        raise _raced(name.text)
+
+    async def set_state(self, name: UnitName, desired: Desired) -> None:
+        """Say what is wanted of a unit that is there."""
+
+        async def change(old: UnitRecord) -> UnitRecord:
+            new = msgspec.structs.replace(old, desired=desired)
+            if name.is_template and desired != "inactive":
+                rules, _ = check(name, await self.text(old.text))
+                _check_template(name, rules, new)
+            return new
+
+        await self._change(name, change)
+
+    async def restart(self, name: UnitName) -> int:
+        """Ask for a restart wherever it runs; which one it is."""
+
+        async def change(old: UnitRecord) -> UnitRecord:
+            if old.desired != "launched":
+                raise Refused(409, f"{name.text} is not to run: what is wanted of it is {old.desired}; start it")
+            return msgspec.structs.replace(old, restarted=old.restarted + 1)
+
+        return (await self._change(name, change)).restarted
+
+    async def scale(self, name: UnitName, replicas: int | None) -> None:
+        """Keep so many instances of a template; None: as many as its text says."""
+        if not name.is_template:
+            raise Refused(400, f"{name.text} is no template: only those are kept in several instances")
+        if replicas is not None and not 0 <= replicas <= MOST_REPLICAS:
+            raise Refused(400, f"{replicas} is no number from 0 to {MOST_REPLICAS:,}")
+
+        async def change(old: UnitRecord) -> UnitRecord:
+            rules, _ = check(name, await self.text(old.text))
+            if rules.is_global:
+                raise Refused(400, f"{name.text} is global: it runs once on every machine")
+            new = msgspec.structs.replace(old, replicas=replicas)
+            _check_template(name, rules, new)
+            return new
+
+        await self._change(name, change)
+
+    async def destroy(self, name: UnitName) -> None:
+        """Forget a unit, and a rollout of it. Refused 404."""
+        for _ in range(TRIES):
+            seen, old = await self._unit(name)
+            if old is None:
+                raise await self._absent(name)
+            key = keys.unit(name.text)
+            if await self._write([_as_seen(key, seen)], [Delete(key), Delete(keys.rollout(name.text))]):
+                return
+        raise _raced(name.text)
+
+    async def _change(self, name: UnitName, change: Callable[[UnitRecord], Awaitable[UnitRecord]]) -> UnitRecord:
+        for _ in range(TRIES):
+            seen, old = await self._unit(name)
+            if old is None:
+                raise await self._absent(name)
+            new = await change(old)
+            key = keys.unit(name.text)
+            if new == old or await self._write([_as_seen(key, seen)], [Put(key, records.encode(new))]):
+                return new
+        raise _raced(name.text)
+
+    async def _absent(self, name: UnitName) -> Refused:
+        if name.template is not None:
+            template = await self.unit(names.parse(name.template))
+            if template is not None:
+                return Refused(
+                    404,
+                    f"there is no unit {name.text} of its own; {name.template} is there: scale that, or submit this",
+                )
+        return Refused(404, "unit does not exist")
+
+    async def _unit(self, name: UnitName) -> tuple[KeyValue | None, UnitRecord | None]:
+        seen = (await self._store.range(keys.unit(name.text))).first
+        return seen, None if seen is None else _decoded(UnitRecord, seen)
+
+    # Hosts
+
+    async def host(self, machine: str, change: Callable[[HostRecord], HostRecord]) -> HostRecord:
+        """Change what operators say about a host."""
+        for _ in range(TRIES):
+            written = await self.hosts({machine: change})
+            if written is not None:
+                return written[machine]
+        raise _raced(machine)
+
+    async def hosts(self, changes: dict[str, Callable[[HostRecord], HostRecord]]) -> dict[str, HostRecord] | None:
+        """Change several at once; None if somebody else was faster."""
+        compares, puts, found = [], [], {}
+        for machine, change in changes.items():
+            key = keys.host(machine)
+            seen = (await self._store.range(key)).first
+            found[machine] = new = change(HostRecord() if seen is None else _decoded(HostRecord, seen))
+            compares.append(_as_seen(key, seen))
+            puts.append(Delete(key) if new == HostRecord() else Put(key, records.encode(new)))
+        return found if await self._write(compares, puts) else None
+
+    async def known_machine(self, machine: str) -> None:
+        """Refused 404 unless it is there, or operators have spoken of it."""
+        for key in (keys.machine(machine), keys.host(machine)):
+            if (await self._store.range(key, count_only=True)).count:
+                return
+        raise Refused(404, f"no machine has the id {machine}")
+
+    async def cordon(self, machine: str, why: str) -> None:
+        """Place nothing new there."""
+        await self.known_machine(machine)
+        await self.host(machine, lambda old: msgspec.structs.replace(old, cordoned=why[:LONGEST_WHY]))
+
+    async def uncordon(self, machine: str) -> None:
+        """Place there again, and end a drain."""
+        await self.known_machine(machine)
+        await self.host(machine, lambda old: msgspec.structs.replace(old, cordoned="", drain=None))
+
+    async def drain(self, machine: str, why: str, seconds: int, at_once: int) -> None:
+        """Move what runs there elsewhere, so many at a time, all of it after some seconds (0: never)."""
+        await self.known_machine(machine)
+        drain = Drain(int(time.time()) + seconds if seconds else 0, at_once)
+        await self.host(machine, lambda old: msgspec.structs.replace(old, cordoned=why[:LONGEST_WHY], drain=drain))
+
+    # Rollouts
+
+    async def roll_out(self, name: UnitName, data: bytes, max_parallel: int) -> Rollout:
+        """Begin to replace a unit's text step by step."""
+        check(name, data)
+        digest = unit_text.digest(data)
+        for _ in range(TRIES):
+            seen, unit = await self._unit(name)
+            if unit is None:
+                raise await self._absent(name)
+            if unit.text == digest:
+                raise Refused(409, f"{name.text} has this text already")
+            before, last = await self._rollout(name)
+            if last is not None and last.state in OPEN:
+                raise Refused(409, f"a rollout of {name.text} is {last.state}; let it end, or return it first")
+            new = Rollout(unit.text, digest, max_parallel, started=int(time.time()))
+            key = keys.rollout(name.text)
+            compares = [_as_seen(keys.unit(name.text), seen), _as_seen(key, before)]
+            if await self._write(compares, [Put(keys.text(digest), data), Put(key, records.encode(new))]):
+                return new
+        raise _raced(name.text)
+
+    async def steer(self, name: UnitName, verb: str) -> Rollout:
+        """Pause a rollout, let it go on (resume), or return to the old text."""
+        allowed, state = STEPS[verb]
+        for _ in range(TRIES):
+            seen, old = await self._rollout(name)
+            if old is None:
+                raise Refused(404, f"there is no rollout of {name.text}")
+            if old.state not in allowed:
+                raise Refused(
+                    409, f"the rollout of {name.text} is {old.state}; only one that is {allowed[0]} can {verb}"
+                )
+            new = msgspec.structs.replace(old, state=state, why=f"an operator said {verb}")
+            key = keys.rollout(name.text)
+            if await self._write([_as_seen(key, seen)], [Put(key, records.encode(new))]):
+                return new
+        raise _raced(name.text)
+
+    async def _rollout(self, name: UnitName) -> tuple[KeyValue | None, Rollout | None]:
+        seen = (await self._store.range(keys.rollout(name.text))).first
+        return seen, None if seen is None else _decoded(Rollout, seen)
+
+    async def _refuse_during_rollout(self, name: UnitName) -> None:
+        _, rollout = await self._rollout(name)
+        if rollout is not None and rollout.state in OPEN:
+            raise Refused(409, f"a rollout of {name.text} is {rollout.state}; let it end, or return it first")
+
+    async def _write(self, compares: Iterable[Compare], writes: Iterable[Operation]) -> bool:
+        return (await self._store.txn(compares, writes)).succeeded
+
+
+STEPS: dict[str, tuple[tuple[RolloutState, ...], RolloutState]] = {
+    "pause": (("running",), "paused"),
+    "resume": (("paused",), "running"),
+    "return": (("running", "paused"), "returning"),
+}
+"""From which states a rollout may be steered, and to which."""
+
+
+_R = TypeVar("_R", UnitRecord, HostRecord, Rollout)
+
+
+def _decoded(kind: type[_R], seen: KeyValue) -> _R:
+    try:
+        return records.decode(kind, seen.value)
+    except records.RecordError as error:
+        raise Refused(500, f"{seen.key.decode(errors='replace')}: {error}") from None
+
+
+def _as_seen(key: bytes, seen: KeyValue | None) -> Compare:
+    return Compare.absent(key) if seen is None else Compare.unchanged(seen)
+
+
+def _raced(what: str) -> Refused:
+    return Refused(409, f"{what} was changed by others {TRIES} times in between; try again")
+
+
+def _check_template(name: UnitName, rules: Rules, record: UnitRecord) -> None:
+    """Refused 400 if it is wanted to run and cannot."""
+    if name.is_template and record.desired != "inactive" and rules.replicas is None and record.replicas is None:
+        raise Refused(400, f"cannot activate template {name.text}: it has no Replicas=; start an instance instead")

@@ -1,0 +1,181 @@
+"""Every path of units and machines, and who may ask for it."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from core.api.access.gate import Gate
+from core.api.fleet.answers import Refuse, Refused, fleet_refusal, parts_below
+from core.api.fleet.desired import Wanted
+from core.api.fleet.discovery import document
+from core.api.fleet.events import Events
+from core.api.fleet.forwarding import Forwarding
+from core.api.fleet.machines import MachinesHandlers
+from core.api.fleet.rollouts import RolloutsHandlers
+from core.api.fleet.service import Service
+from core.api.fleet.units import UnitsHandlers
+from core.api.fleet.v1_machines import MachinesV1
+from core.api.fleet.v1_units import UnitsV1
+from core.api.http.message import Handler, Outlet, Reply, Request, Response
+from core.api.plain import json_answer, message
+from core.api.router import Route
+from core.client import Store
+from core.kv.access import Office
+
+V1 = (b"/fleet/v1", b"/v1-alpha")
+OWN = b"/corenode/fleet"
+
+Serve = Callable[[Request], Awaitable[Response]]
+
+
+class Fleet:
+    """All of it on a member. `run` is a task of the daemon."""
+
+    def __init__(self, store: Store, gate: Gate, forwarding: Forwarding) -> None:
+        self._service = Service(gate)
+        wanted = Wanted(store)
+        self._units_v1, self._machines_v1 = UnitsV1(store, wanted), MachinesV1(store, wanted)
+        self._units, self._machines = UnitsHandlers(store, wanted), MachinesHandlers(store, wanted)
+        self._rollouts, self._events = RolloutsHandlers(store, wanted), Events(store)
+        self._forwarding = forwarding
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        await self._service.run()
+
+    def routes(self) -> list[Route]:
+        """The routes."""
+        found = [route for base in V1 for route in self._v1(base)]
+        return [*found, *self._own()]
+
+    # fleet's
+
+    def _v1(self, base: bytes) -> list[Route]:
+        units, state, machines = base + b"/units", base + b"/state", base + b"/machines"
+        return [
+            Route(units, self._by_method(fleet_refusal, "only GET supported against this resource", {
+                b"GET": (Office.READER, self._units_v1.list_units),
+            })),
+            Route(units + b"/", self._by_method(
+                fleet_refusal, "only GET, PUT and DELETE supported against this resource", {
+                    b"GET": (Office.READER, lambda request: self._units_v1.get(_only(request, units))),
+                    b"PUT": (Office.OPERATOR, lambda request: self._units_v1.put(request, _only(request, units))),
+                    b"DELETE": (Office.OPERATOR, lambda request: self._units_v1.delete(_only(request, units))),
+                }), below=True),
+            Route(state, self._by_method(fleet_refusal, "only GET supported against this resource", {
+                b"GET": (Office.READER, self._units_v1.list_states),
+            })),
+            Route(state + b"/", self._by_method(fleet_refusal, "only GET supported against this resource", {
+                b"GET": (Office.READER, lambda request: self._units_v1.state(_only(request, state))),
+            }), below=True),
+            Route(machines, self._by_method(fleet_refusal, "only GET and PATCH supported against this resource", {
+                b"GET": (Office.READER, self._machines_v1.list_machines),
+                b"PATCH": (Office.OPERATOR, self._machines_v1.patch),
+            })),
+            Route(base + b"/discovery", partial(_discovery, base)),
+            Route(base, _unknown, below=True),
+        ]  # fmt: skip
+
+    # ours
+
+    def _own(self) -> list[Route]:
+        units, machines, rollouts = OWN + b"/units", OWN + b"/machines", OWN + b"/rollouts"
+        return [
+            Route(units, self._one(Office.READER, b"GET", self._units.list_units)),
+            Route(units + b"/", self._unit, below=True),
+            Route(machines, self._one(Office.READER, b"GET", lambda _: self._machines.list_machines())),
+            Route(machines + b"/", self._one(Office.OPERATOR, b"POST", partial(self._machine, machines)), below=True),
+            Route(rollouts, self._one(Office.READER, b"GET", lambda _: self._rollouts.list_rollouts())),
+            Route(rollouts + b"/", self._by_method(message, "GET and POST are what there is", {
+                b"GET": (Office.READER, lambda request: self._rollouts.get(_only(request, rollouts))),
+                b"POST": (Office.OPERATOR, partial(self._rollout, rollouts)),
+            }), below=True),
+            Route(OWN + b"/events", self._service.stream(Office.READER, self._events.produce, message)),
+        ]  # fmt: skip
+
+    def _unit(self, request: Request, reply: Reply) -> None:
+        """Below `/corenode/fleet/units/`: NAME, and what of it."""
+        try:
+            name, what = _pair(request, OWN + b"/units")
+        except Refused as error:
+            reply.send(message(error.status, error.why))
+            return
+        service, units = self._service, self._units
+        if (request.method, what) in ((b"GET", "logs"), (b"GET", "status")):
+            ask = self._forwarding.logs if what == "logs" else self._forwarding.status
+
+            async def produce(request: Request, outlet: Outlet) -> None:
+                await ask(request, name, outlet)
+
+            service.stream(Office.OPERATOR, produce, message)(request, reply)
+            return
+        table: dict[tuple[bytes, str], tuple[Office, Serve]] = {
+            (b"GET", ""): (Office.READER, lambda _: units.get(name)),
+            (b"DELETE", ""): (Office.OPERATOR, lambda _: units.delete(name)),
+            (b"GET", "text"): (Office.READER, lambda _: units.text(name)),
+            (b"PUT", "text"): (Office.OPERATOR, lambda request: units.put_text(request, name)),
+            (b"POST", "state"): (Office.OPERATOR, lambda request: units.set_state(request, name)),
+            (b"POST", "restart"): (Office.OPERATOR, lambda _: units.restart(name)),
+            (b"POST", "scale"): (Office.OPERATOR, lambda request: units.scale(request, name)),
+        }
+        found = table.get((request.method, what))
+        if found is None:
+            known = [method.decode() for method, other in table if other == what]
+            reply.send(message(405, f"{' and '.join(known)} are what there is") if known else _nothing())
+            return
+        service.unary(*found, message)(request, reply)
+
+    async def _machine(self, base: bytes, request: Request) -> Response:
+        machine, verb = _pair(request, base)
+        return await self._machines.act(request, machine, verb)
+
+    async def _rollout(self, base: bytes, request: Request) -> Response:
+        name, verb = _pair(request, base)
+        return await (self._rollouts.steer(name, verb) if verb else self._rollouts.begin(request, name))
+
+    # How
+
+    def _one(self, office: Office, method: bytes, serve: Serve) -> Handler:
+        return self._by_method(message, f"{method.decode()} is what there is", {method: (office, serve)})
+
+    def _by_method(self, refuse: Refuse, otherwise: str, table: dict[bytes, tuple[Office, Serve]]) -> Handler:
+        handlers = {method: self._service.unary(office, serve, refuse) for method, (office, serve) in table.items()}
+
+        def handler(request: Request, reply: Reply) -> None:
+            found = handlers.get(request.method)
+            if found is None:
+                reply.send(refuse(405, otherwise))
+            else:
+                found(request, reply)
+
+        return handler
+
+
+def _only(request: Request, base: bytes) -> str:
+    """The one part of the path behind a base. Refused 404."""
+    parts = parts_below(request, base)
+    if len(parts) != 1 or not parts[0]:
+        raise Refused(404, "there is nothing at this path")
+    return parts[0]
+
+
+def _pair(request: Request, base: bytes) -> tuple[str, str]:
+    """The one or two parts of the path behind a base. Refused 404."""
+    parts = parts_below(request, base)
+    if not 1 <= len(parts) <= 2 or not all(parts):
+        raise Refused(404, "there is nothing at this path")
+    return parts[0], parts[1] if len(parts) == 2 else ""
+
+
+def _discovery(base: bytes, request: Request, reply: Reply) -> None:
+    if request.method == b"GET":
+        reply.send(json_answer(document(f"{base.decode()}/")))
+    else:
+        reply.send(fleet_refusal(400, "only HTTP GET supported against this resource"))
+
+
+def _unknown(request: Request, reply: Reply) -> None:
+    reply.send(fleet_refusal(404, "there is nothing at this path"))
+
+
+def _nothing() -> Response:
+    return message(404, "there is nothing at this path")

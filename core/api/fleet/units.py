@@ -1,0 +1,169 @@
+"""`/corenode/fleet/units`: what fleet's interface has not: texts byte for byte, restart, scale, where and why."""
+
+from typing import TypeVar
+
+import msgspec
+
+from core.api.fleet.answers import Refused, flag, parameter
+from core.api.fleet.desired import Wanted, check, name_of
+from core.api.fleet.tables import Tables, read
+from core.api.http.message import Request, Response
+from core.api.plain import json_answer
+from core.client import Store
+from core.sched import keys, names
+from core.sched.names import UnitName
+from core.sched.records import Desired, Rollout, UnitState
+
+BINARY = b"Content-Type: application/octet-stream\r\nX-Content-Type-Options: nosniff\r\n"
+T = TypeVar("T")
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A unit on a machine: what is wanted there, and how it fares."""
+
+    machine: str
+    desired: str
+    """Empty: it is not placed there, and not gone yet."""
+    why: str
+    """Why it is there."""
+    text: str
+    state: UnitState | None
+    """None: nothing is told of it."""
+
+
+class Unit(msgspec.Struct, frozen=True):
+    """A unit, with all machines it is on."""
+
+    name: str
+    desired: str
+    text: str
+    """SHA-256."""
+    replicas: int | None
+    restarted: int
+    of: str
+    """The template that keeps this instance; empty: it was submitted itself."""
+    places: tuple[Place, ...]
+    rollout: Rollout | None = None
+
+
+class _State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    desired: Desired
+
+
+class _Scale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    replicas: int | None
+
+
+class UnitsHandlers:
+    """What is served below `/corenode/fleet/units`."""
+
+    def __init__(self, store: Store, wanted: Wanted) -> None:
+        self._store = store
+        self._wanted = wanted
+
+    async def list_units(self, request: Request) -> Response:
+        """All units, those too that a template keeps, as of one revision."""
+        tables = await read(self._store, keys.UNITS, keys.PLACEMENTS, keys.STATES, keys.ROLLOUTS)
+        found = set(tables.units) | set(tables.placements) | set(tables.states)
+        units = [_shown(tables, name) for name in sorted(found)]
+        return json_answer({"revision": tables.revision, "units": units}, end=b"\n")
+
+    async def get(self, name: str) -> Response:
+        """One unit."""
+        parsed = name_of(name)
+        mine = [keys.unit(name), *([] if parsed.template is None else [keys.unit(parsed.template)])]
+        tables = await read(self._store, *mine, keys.PLACEMENTS, keys.STATES, keys.rollout(name))
+        if name not in tables.units and name not in tables.placements and name not in tables.states:
+            raise Refused(404, f"there is no unit {name}")
+        return json_answer(_shown(tables, name), end=b"\n")
+
+    async def text(self, name: str) -> Response:
+        """The text, byte for byte, with its hash in a header; of an instance that a template keeps, the template's."""
+        parsed = name_of(name)
+        record = await self._wanted.unit(parsed)
+        if record is None and parsed.template is not None:
+            record = await self._wanted.unit(names.parse(parsed.template))
+        if record is None:
+            raise Refused(404, f"there is no unit {name}")
+        return Response(200, BINARY + _etag(record.text), await self._wanted.text(record.text))
+
+    async def put_text(self, request: Request, name: str) -> Response:
+        """Store a text. `?desired=` says what is wanted of it, `?replace=true` that another may be replaced; with
+        If-Match only the text of that hash is. `?check=true` stores nothing and says what is wrong with it."""
+        parsed = name_of(name)
+        if flag(request, "check"):
+            _, warnings = check(parsed, request.body)
+            return json_answer({"warnings": warnings}, end=b"\n")
+        text = parameter(request, "desired")
+        desired = msgspec.convert({"desired": text}, _State).desired if text in _STATES else None
+        if text and desired is None:
+            raise Refused(400, f"desired={text[:40]!r} is no state: inactive, loaded or launched")
+        known = (request.header(b"if-match") or b"").strip(b' "').decode("latin-1")
+        replace = bool(known) or flag(request, "replace")
+        done = await self._wanted.submit(parsed, request.body, desired, replace=replace, known=known)
+        return json_answer(done, 201 if done.created else 200, _etag(done.hash), end=b"\n")
+
+    async def set_state(self, request: Request, name: str) -> Response:
+        """Say what is wanted."""
+        await self._wanted.set_state(name_of(name), body_of(request, _State).desired)
+        return Response(204, b"", b"")
+
+    async def restart(self, name: str) -> Response:
+        """Ask for a restart; which one it is."""
+        return json_answer({"restarted": await self._wanted.restart(name_of(name))}, end=b"\n")
+
+    async def scale(self, request: Request, name: str) -> Response:
+        """Keep so many instances."""
+        await self._wanted.scale(name_of(name), body_of(request, _Scale).replicas)
+        return Response(204, b"", b"")
+
+    async def delete(self, name: str) -> Response:
+        """Forget a unit."""
+        await self._wanted.destroy(name_of(name))
+        return Response(204, b"", b"")
+
+
+_STATES = ("inactive", "loaded", "launched")
+
+
+def _etag(digest: str) -> bytes:
+    return b'ETag: "%b"\r\n' % digest.encode()
+
+
+def body_of(request: Request, kind: type[T]) -> T:
+    """The JSON in a body; none is an empty object. Refused 400."""
+    try:
+        return msgspec.json.decode(request.body or b"{}", type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Refused(400, str(error)) from None
+
+
+def _shown(tables: Tables, name: str) -> Unit:
+    record = tables.units.get(name)
+    template = _template(names.parse(name)) if record is None else ""
+    if record is None:
+        record = tables.units.get(template)
+    placed, states = tables.placements.get(name, {}), tables.states.get(name, {})
+    places = []
+    for machine in sorted(set(placed) | set(states)):
+        placement, state = placed.get(machine), states.get(machine)
+        if placement is None:
+            places.append(Place(machine, "", "", "", state))
+        else:
+            places.append(Place(machine, placement.desired, placement.why, placement.text, state))
+    if record is None:  # destroyed, and not gone yet
+        return Unit(name, "inactive", "", None, 0, "", tuple(places))
+    return Unit(
+        name,
+        record.desired,
+        record.text,
+        record.replicas if name in tables.units else None,
+        record.restarted,
+        template,
+        tuple(places),
+        tables.rollouts.get(name),
+    )
+
+
+def _template(name: UnitName) -> str:
+    return name.template or ""

@@ -1,0 +1,222 @@
+"""`/units` and `/state` of fleet's API v1."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import msgspec
+
+from core.api.fleet.answers import Refused, parameter
+from core.api.fleet.desired import Wanted, name_of
+from core.api.fleet.listing import Listing, cut, page_of
+from core.api.fleet.tables import Tables, read, texts
+from core.api.http.message import Request, Response
+from core.api.plain import JSON, json_answer
+from core.client import Store
+from core.sched import fleet_options, fleet_section, keys, names, unit_text
+from core.sched.fleet_options import FleetOption
+from core.sched.records import Desired, UnitRecord
+
+_STATES: tuple[Desired, ...] = ("inactive", "loaded", "launched")
+_NOTHING = Response(204, b"", b"")
+_CREATED = Response(201, JSON, b"")
+
+
+class Unit(msgspec.Struct, frozen=True, omit_defaults=True, rename={
+    "desired_state": "desiredState", "current_state": "currentState", "machine_id": "machineID"
+}):  # fmt: skip
+    """A unit as fleet shows it."""
+
+    name: str = ""
+    options: tuple[FleetOption, ...] = ()
+    desired_state: str = ""
+    current_state: str = ""
+    """Global units and templates have none."""
+    machine_id: str = ""
+
+
+class UnitPage(msgspec.Struct, frozen=True, omit_defaults=True, rename={"next_page_token": "nextPageToken"}):
+    units: tuple[Unit, ...] = ()
+    next_page_token: str = ""
+
+
+class State(msgspec.Struct, frozen=True, omit_defaults=True, rename={
+    "machine_id": "machineID", "load": "systemdLoadState", "active": "systemdActiveState", "sub": "systemdSubState"
+}):  # fmt: skip
+    """How a unit fares on a machine, as fleet shows it."""
+
+    name: str = ""
+    hash: str = ""
+    """SHA-1 of the options, as fleet reckoned it."""
+    machine_id: str = ""
+    load: str = ""
+    active: str = ""
+    sub: str = ""
+
+
+class StatePage(msgspec.Struct, frozen=True, omit_defaults=True, rename={"next_page_token": "nextPageToken"}):
+    states: tuple[State, ...] = ()
+    next_page_token: str = ""
+
+
+class _Shown(msgspec.Struct, frozen=True):
+    """One unit, its text not yet read."""
+
+    name: str
+    record: UnitRecord
+    tables: Tables
+
+
+class UnitsV1:
+    """The handlers."""
+
+    def __init__(self, store: Store, wanted: Wanted) -> None:
+        self._store = store
+        self._wanted = wanted
+        self._units: Listing[_Shown] = Listing(self._all_units)
+        self._states: Listing[State] = Listing(self._all_states)
+
+    async def list_units(self, request: Request) -> Response:
+        """A page of units."""
+        page = page_of(request)
+        part, token = cut(await self._units.items(page), page)
+        found = await texts(self._store, [each.record.text for each in part])
+        units = tuple([_unit(each, found.get(each.record.text, b"")) for each in part])
+        return json_answer(UnitPage(units, token))
+
+    async def get(self, name: str) -> Response:
+        """One unit; that of an instance which `Replicas=` keeps is made of its template's."""
+        parsed = name_of(name)
+        tables = await read(self._store, keys.unit(name), keys.PLACEMENTS, keys.STATES)
+        record = tables.units.get(name)
+        if record is None and parsed.template is not None and name in tables.placements:
+            record = await self._wanted.unit(names.parse(parsed.template))
+        if record is None:
+            raise Refused(404, "unit does not exist")
+        return json_answer(_unit(_Shown(name, record, tables), await self._wanted.text(record.text)))
+
+    async def put(self, request: Request, name: str) -> Response:
+        """Create or change a unit."""
+        kind = (request.header(b"content-type") or b"").partition(b";")[0].strip().lower()
+        if kind != b"application/json":
+            raise Refused(415, f"only content type application/json is accepted, not {kind[:100].decode('latin-1')!r}")
+        try:
+            given = msgspec.json.decode(request.body, type=Unit)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Refused(400, f"unable to decode body: {error}") from None
+        if given.name and given.name != name:
+            raise Refused(400, f'name in URL "{name}" differs from unit name in request body "{given.name}"')
+        parsed = name_of(name)
+        desired = _desired(given.desired_state)
+        old = await self._wanted.unit(parsed)
+        if old is None and not given.options:
+            raise Refused(409, "unit does not exist and options field empty")
+        if old is not None and desired is None:
+            raise Refused(409, "must provide DesiredState to update existing unit")
+        if given.options and (old is None or not await self._same(old, given.options)):
+            await self._wanted.submit(parsed, _text_of(given.options), desired or "inactive")
+            return _CREATED
+        if desired is not None:
+            await self._wanted.set_state(parsed, desired)
+        return _NOTHING
+
+    async def delete(self, name: str) -> Response:
+        """Forget a unit."""
+        await self._wanted.destroy(name_of(name))
+        return _NOTHING
+
+    async def list_states(self, request: Request) -> Response:
+        """A page of states, of one unit or machine if so asked."""
+        page = page_of(request)
+        unit, machine = parameter(request, "unitName"), parameter(request, "machineID")
+        all_ = await self._states.items(page)
+        chosen = [each for each in all_ if unit in ("", each.name) and machine in ("", each.machine_id)]
+        part, token = cut(chosen, page)
+        return json_answer(StatePage(tuple(part), token))
+
+    async def state(self, name: str) -> Response:
+        """The first state of a unit."""
+        found = [each for each in await self._all_states() if each.name == name]
+        if not found:
+            raise Refused(404, f"no state of {name} is known")
+        return json_answer(found[0])
+
+    async def _same(self, old: UnitRecord, options: Sequence[FleetOption]) -> bool:
+        return hash_of((await texts(self._store, [old.text])).get(old.text, b"")) == fleet_options.sha1(list(options))
+
+    async def _all_units(self) -> Sequence[_Shown]:
+        tables = await read(self._store, keys.UNITS, keys.PLACEMENTS, keys.STATES)
+        return [_Shown(name, record, tables) for name, record in sorted(tables.units.items())]
+
+    async def _all_states(self) -> Sequence[State]:
+        tables = await read(self._store, keys.STATES)
+        pairs = [(name, each) for name, found in sorted(tables.states.items()) for each in sorted(found.items())]
+        known = await texts(self._store, [state.text for _, (_, state) in pairs if state.text])
+        hashes = {digest: hash_of(data) for digest, data in known.items()}
+        return [
+            State(name, hashes.get(state.text, ""), machine, state.load, state.active, state.sub)
+            for name, (machine, state) in pairs
+        ]
+
+
+def _desired(text: str) -> Desired | None:
+    if not text:
+        return None
+    for state in _STATES:
+        if text == state:
+            return state
+    raise Refused(400, f"{text[:40]!r} is no state: inactive, loaded or launched")
+
+
+def _text_of(options: Sequence[FleetOption]) -> bytes:
+    for option in options:
+        if any("\n" in part for part in (option.section, option.name)) or "]" in option.section:
+            raise Refused(400, f"{option.section[:40]!r} and {option.name[:40]!r} are no section and option of a unit")
+    try:
+        return fleet_options.serialise(list(options)).encode()
+    except UnicodeEncodeError:
+        raise Refused(400, "the options are no UTF-8") from None
+
+
+@lru_cache(maxsize=512)
+def options_of(data: bytes) -> tuple[FleetOption, ...]:
+    """The options of a text; none of what fleet could not have read."""
+    try:
+        return tuple(fleet_options.options(data.decode()))
+    except ValueError:
+        return ()
+
+
+@lru_cache(maxsize=4096)
+def hash_of(data: bytes) -> str:
+    """fleet's name of a text; empty if there is none."""
+    found = options_of(data)
+    return fleet_options.sha1(list(found)) if found else ""
+
+
+def _unit(shown: _Shown, data: bytes) -> Unit:
+    name, record, tables = shown.name, shown.record, shown.tables
+    if _is_global(data) or names.parse(name).is_template:
+        return Unit(name, options_of(data), record.desired)
+    machine, current = _where(tables, name)
+    return Unit(name, options_of(data), record.desired, current, machine)
+
+
+@lru_cache(maxsize=4096)
+def _is_global(data: bytes) -> bool:
+    try:
+        return fleet_section.is_global(unit_text.parse(data))
+    except unit_text.UnitTextError:
+        return False
+
+
+def _where(tables: Tables, name: str) -> tuple[str, Desired]:
+    """The machine a unit is placed on, and how far its agent has come, by fleet's reckoning: launched says that it was
+    started, not that it runs."""
+    placed = tables.placements.get(name, {})
+    if not placed:
+        return "", "inactive"
+    machine, placement = min(placed.items())
+    state = tables.states.get(name, {}).get(machine)
+    if state is None or state.load != "loaded":
+        return machine, "inactive"
+    return machine, placement.desired

@@ -1,0 +1,148 @@
+"""The records of the cluster's units, each as JSON: unknown fields are ignored, and missing ones have defaults.
+
+Times are whole Unix seconds, 0 for none; sizes are bytes; a text is named by its SHA-256, hexadecimal.
+"""
+
+from typing import Literal, TypeVar
+
+import msgspec
+
+Desired = Literal["inactive", "loaded", "launched"]
+Health = Literal["", "starting", "healthy", "unhealthy"]
+RolloutState = Literal["running", "paused", "done", "returning", "returned"]
+
+
+class RecordError(ValueError):
+    """A record that this version cannot read; the text says why."""
+
+
+class UnitRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is wanted of one unit, or of a template with `Replicas=`."""
+
+    text: str
+    desired: Desired = "inactive"
+    replicas: int | None = None
+    """In place of the template's `Replicas=`."""
+    restarted: int = 0
+    """How often an operator asked for a restart; placements repeat it."""
+
+
+class Machine(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A host that is there: written by its agent under the host's one lease."""
+
+    id: str
+    """32 hexadecimal digits."""
+    name: str = ""
+    address: str = ""
+    """Its primary IP address."""
+    endpoints: tuple[str, ...] = ()
+    """Where its agent answers: `https://…` or `unix:/…`."""
+    boot_id: str = ""
+    metadata: dict[str, str] = {}
+    cpus: float = 0.0
+    """How many it has; 0: unknown, and not reckoned with."""
+    memory: int = 0
+    """Bytes it has; 0: unknown, and not reckoned with."""
+    version: str = ""
+    session: str = ""
+    """A nonce of the agent process that owns this record."""
+
+
+class Drain(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A host that is to be empty of units."""
+
+    deadline: int = 0
+    """When patience ends: from then on everything moves at once."""
+    at_once: int = 1
+    """How many units may be on their way at the same time."""
+
+
+class HostRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What operators said about a host; it is kept while the host is away."""
+
+    metadata: dict[str, str | None] = {}
+    """In place of the host's own; None or an empty string hides a key."""
+    cordoned: str = ""
+    """Why nothing new is to be placed there; empty if it may."""
+    drain: Drain | None = None
+
+
+class Placement(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One unit on one machine: written by the engine, carried out by that machine's agent."""
+
+    text: str
+    desired: Literal["loaded", "launched"] = "launched"
+    why: str = ""
+    """Why it is here, in words."""
+    restart: int = 0
+    """The unit record's `restarted`; another number than before asks for a restart."""
+    moves: int = 0
+    """How often in a row it was moved because it failed."""
+    shun: dict[str, int] = {}
+    """Machines it failed on, and until when it is not placed there again."""
+
+
+class Generation(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which story of which cluster this is. Restoring an old snapshot or founding anew begins another generation."""
+
+    cluster: str
+    generation: int = 0
+
+
+Header = Generation
+"""What stands above each machine's placements: without it, or with an older one, its agent keeps all as it is."""
+
+
+class UnitState(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a unit fares on a machine: written by its agent under the host's one lease."""
+
+    text: str = ""
+    """The text that is loaded."""
+    load: str = ""
+    active: str = ""
+    sub: str = ""
+    since: int = 0
+    """When `active` or `sub` changed last."""
+    health: Health = ""
+    """By the unit's `Health=`; empty if it has none."""
+    why: str = ""
+    """The last result in words: exit status, signal, answer of the health check."""
+    restarts: int = 0
+    """How often it was restarted since it was started."""
+    pid: int = 0
+
+
+class Rollout(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A unit's text being replaced, instance by instance or machine by machine."""
+
+    old: str
+    new: str
+    max_parallel: int = 1
+    state: RolloutState = "running"
+    done: tuple[str, ...] = ()
+    """Those that run the new text and stayed well: instances by name, placements of a global unit by machine id."""
+    why: str = ""
+    started: int = 0
+
+
+Record = UnitRecord | Machine | HostRecord | Placement | Generation | UnitState | Rollout
+R = TypeVar("R", UnitRecord, Machine, HostRecord, Placement, Generation, UnitState, Rollout)
+
+_ENCODER = msgspec.json.Encoder(order="deterministic")
+_DECODERS = {
+    kind: msgspec.json.Decoder(kind)
+    for kind in (UnitRecord, Machine, HostRecord, Placement, Generation, UnitState, Rollout)
+}
+
+
+def encode(record: Record) -> bytes:
+    return _ENCODER.encode(record)
+
+
+def decode(kind: type[R], data: bytes) -> R:
+    """The record in `data`. RecordError if it is none of that kind."""
+    try:
+        record: R = _DECODERS[kind].decode(data)  # type: ignore[assignment]
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RecordError(f"this is no {kind.__name__} record: {error}") from error
+    return record

@@ -1,0 +1,52 @@
+"""Watches and the keys of units and machines: only a watch that begins below their prefix hears of them."""
+
+import pytest
+
+from core.kv import commands as c
+from core.kv.ledger import SYSTEM_PREFIX
+from core.kv.reserved import FLEET_END, FLEET_PREFIX
+from tests.watch.world import World
+
+UNIT = FLEET_PREFIX + b"units/a.service"
+
+
+@pytest.mark.parametrize("live", [True, False])
+@pytest.mark.parametrize(
+    ("key", "end", "expected"),
+    [
+        (b"\0", b"\0", [b"\0a", b"/a"]),
+        (SYSTEM_PREFIX, b"\0", [b"/a"]),
+        (FLEET_PREFIX[:-1], FLEET_END, []),
+        (FLEET_PREFIX, FLEET_END, [UNIT, UNIT]),
+        (FLEET_PREFIX, b"\0", [UNIT, UNIT]),
+        (FLEET_PREFIX, b"zz", [UNIT, UNIT]),
+        (UNIT, None, [UNIT, UNIT]),
+    ],
+)
+def test_a_watch_hears_of_the_world_it_begins_in(
+    live: bool, key: bytes, end: bytes | None, expected: list[bytes]
+) -> None:
+    world = World()
+    start = world.keyspace.revision + 1
+    if live:
+        watch = world.hub.watch_keys(key, end, lambda _: None)
+    for command in (c.Put(b"\0a"), c.Put(UNIT), c.Put(b"/a"), c.DeleteRange(UNIT)):
+        world.do(command)
+    if not live:
+        watch = world.hub.watch_keys(key, end, lambda _: None, start=start)
+    assert watch.live == live
+    found = []
+    while watch.waiting:
+        found += [event.record.key for event in watch.take()]
+    assert found == expected
+    watch.close()
+    assert world.hub.open == 0
+
+
+def test_v2_hears_nothing_of_them() -> None:
+    world = World()
+    with world.hub.watch(b"/", recursive=True) as watch:
+        world.do(c.Put(UNIT))
+        assert not watch.waiting
+        world.do(c.Put(b"/a"))
+        assert watch.waiting
