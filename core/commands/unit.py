@@ -1,22 +1,17 @@
-"""`corenode unit`: units of the cluster. The verbs that submit and change are here, those that look are in `unit_show`."""
+"""`corenode unit`: the verbs that change what is wanted of units. Those that look are in `unit_show`."""
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from core.commands import output, unit_show, unit_wait
+from core.commands import output, unit_rollout, unit_show, unit_wait
 from core.commands.connection import Connection, connection_options
-from core.commands.failure import Failure
 from core.commands.lazy import VerbGroup
+from core.commands.unit_access import ask, change, name_of, reach, read
 
 if TYPE_CHECKING:
-    from core.client.transport import Transport
     from core.client.units import Units
-    from core.sched.records import Desired
-
-T = TypeVar("T")
 
 files_argument = click.argument("units", nargs=-1, required=True, metavar="UNIT...")
 unit_argument = click.argument("unit", metavar="UNIT")
@@ -209,3 +204,4 @@ command.add_command(unit_show.cat)
 command.add_command(unit_show.status)
 command.add_command(unit_show.logs)
 command.add_command(unit_show.explain)
+command.add_command(unit_rollout.rollout)

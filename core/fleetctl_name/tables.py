@@ -18,9 +18,7 @@ def lines(rows: Iterable[Sequence[str]]) -> list[str]:
     ]
 
 
-def table(
-    columns: Sequence[str], known: Sequence[str], rows: Iterable[dict[str, str]], *, legend: bool
-) -> list[str]:
+def table(columns: Sequence[str], known: Sequence[str], rows: Iterable[dict[str, str]], *, legend: bool) -> list[str]:
     """The lines of a table with these columns, headings first. ValueError names a column that is not known."""
     for column in columns:
         if column not in known:

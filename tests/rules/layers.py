@@ -53,7 +53,9 @@ ROOMS = {
         "trio msgspec prometheus_client",
     ),
     "core.api.fleet": Room(3, "core.kv core.api core.api.http core.api.access core.client core.sched", "trio msgspec"),
-    "core.client": Room(3, "core.addresses core.join_token core.kv core.sched core.tls core.node", "trio httpcore msgspec"),
+    "core.client": Room(
+        3, "core.addresses core.join_token core.kv core.sched core.tls core.node", "trio httpcore msgspec"
+    ),
     "core.update": Room(3, "core.client", "msgspec"),
     "core.agent": Room(3, libraries="trio msgspec"),
     # 4 wiring
@@ -133,7 +135,8 @@ ROOMS = {
     ),
     "core.goflags": Room(4),
     "core.locksmithctl_name": Room(4, "core.version core.client core.update core.goflags core.commands"),
-    "cli": Room(4, "core.version core.commands core.etcd_name core.locksmithctl_name", "click"),
+    "core.fleetctl_name": Room(4, "core.version core.sched core.client core.goflags core.commands", "trio msgspec"),
+    "cli": Room(4, "core.version core.commands core.etcd_name core.fleetctl_name core.locksmithctl_name", "click"),
 }
 
 SAME_FLOOR = {
