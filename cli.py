@@ -13,6 +13,7 @@ from core.version import VERSION
 VERBS = {
     "Run a node": {
         "up": lazy.Verb("core.commands.up", "Run this host's node in the foreground."),
+        "demo": lazy.Verb("core.commands.demo", "Run a cluster of several hosts on this machine, to try things."),
         "join": lazy.Verb("core.commands.join", "Make this host part of a cluster, with a token."),
     },
     "Use the store": {
