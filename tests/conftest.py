@@ -9,7 +9,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-WHOLE = ("whole", "conformance")
+WHOLE = ("whole", "conformance", "hosts")
 """Directories of tests that start whole processes: all of them are slow."""
 
 # Two cores shared by several workers are no place to judge how long one example takes.

@@ -10,6 +10,7 @@ import msgspec
 from core.client.errors import StrangeAnswerError
 from core.client.transport import CALL_SECONDS, Answer, Stream, Transport
 from core.client.tree import refusal
+from core.sched.explain import Explanation
 from core.sched.records import Desired, Drain, Machine, Rollout, UnitState
 
 BASE = "/corenode/fleet"
@@ -127,9 +128,9 @@ class Units:
         """Its text, byte for byte."""
         return (await self._call("GET", _path("units", name, "text"))).body
 
-    async def explain(self, name: str) -> dict[str, Any]:
+    async def explain(self, name: str) -> Explanation:
         """Why it is where it is, and on each machine why it is or is not there."""
-        return _decoded(await self._call("GET", _path("units", name, "explain")), dict[str, Any])
+        return _decoded(await self._call("GET", _path("units", name, "explain")), Explanation)
 
     async def hosts(self) -> tuple[Host, ...]:
         """All machines that are there or were spoken of, by id."""

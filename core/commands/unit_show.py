@@ -12,6 +12,7 @@ from core.commands.unit_access import ask, name_of
 
 if TYPE_CHECKING:
     from core.client.units import Place, Unit, Units
+    from core.sched.explain import Verdict
 
 _SHORT = 8
 _STATUS_FIRST = ("Description", "LoadState", "ActiveState", "SubState", "MainPID", "StatusText", "Result")
@@ -117,6 +118,37 @@ def logs(unit: str, machine: str, lines: int, follow: bool, connection: Connecti
                 sys.stdout.buffer.flush()
 
     ask(connection, work)
+
+
+@click.command()
+@unit_argument
+@output.format_option(output.TABLE, output.JSON)
+@connection_options
+def explain(unit: str, output_: str, connection: Connection) -> None:
+    """Say why a unit is where it is, why not elsewhere, and what it waits for.
+
+    \b
+    Example:
+      corenode unit explain hello.service
+    """
+    name = name_of(unit)
+    found = ask(connection, lambda units: units.explain(name))
+    if output_ == output.JSON:
+        output.json(found)
+        return
+    for machine, why in found.placed.items():
+        output.note(f"{name} is on {machine[:_SHORT]}: {why}")
+    if found.waits_for:
+        output.note(f"{name} waits for {found.waits_for}")
+    rows = [(each.machine[:_SHORT], each.name or "-", _verdict(each), each.reason) for each in found.verdicts]
+    if rows:
+        output.table(("MACHINE", "NAME", "VERDICT", "REASON"), rows)
+
+
+def _verdict(verdict: "Verdict") -> str:
+    if verdict.here:
+        return "is here" if verdict.qualifies else "must leave"
+    return "would do" if verdict.qualifies else "no"
 
 
 def _rows(unit: "Unit") -> list[tuple[object, ...]]:

@@ -53,7 +53,7 @@ class RulesError(ValueError):
     """A unit whose wishes cannot be read, or cannot all be met; the text says which."""
 
 
-class Rules(msgspec.Struct, frozen=True):
+class Rules(msgspec.Struct, frozen=True, gc=False):
     """What [X-Fleet] asks for, its specifiers replaced by a unit's name."""
 
     machine_id: str = ""

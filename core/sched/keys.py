@@ -37,7 +37,7 @@ class Kind(Enum):
     GENERATION = "generation"
 
 
-class Place(msgspec.Struct, frozen=True):
+class Place(msgspec.Struct, gc=False, frozen=True):
     """A key in its parts."""
 
     kind: Kind

@@ -28,7 +28,7 @@ class ConditionError(ValueError):
     """This is no condition, or a set of them that no machine can meet."""
 
 
-class Condition(msgspec.Struct, frozen=True):
+class Condition(msgspec.Struct, gc=False, frozen=True):
     """One condition on one key."""
 
     key: str

@@ -34,7 +34,7 @@ class UnitNameError(ValueError):
     """This is no name of a unit; the text says what is wrong with it."""
 
 
-class UnitName(msgspec.Struct, frozen=True, order=True):
+class UnitName(msgspec.Struct, gc=False, frozen=True, order=True):
     """A name in its parts."""
 
     text: str

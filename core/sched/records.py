@@ -16,7 +16,7 @@ class RecordError(ValueError):
     """A record that this version cannot read; the text says why."""
 
 
-class UnitRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+class UnitRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What is wanted of one unit, or of a template with `Replicas=`."""
 
     text: str
@@ -27,7 +27,7 @@ class UnitRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """How often an operator asked for a restart; placements repeat it."""
 
 
-class Machine(msgspec.Struct, frozen=True, omit_defaults=True):
+class Machine(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A host that is there: written by its agent under the host's one lease."""
 
     id: str
@@ -48,7 +48,7 @@ class Machine(msgspec.Struct, frozen=True, omit_defaults=True):
     """A nonce of the agent process that owns this record."""
 
 
-class Drain(msgspec.Struct, frozen=True, omit_defaults=True):
+class Drain(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A host that is to be empty of units."""
 
     deadline: int = 0
@@ -57,7 +57,7 @@ class Drain(msgspec.Struct, frozen=True, omit_defaults=True):
     """How many units may be on their way at the same time."""
 
 
-class HostRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+class HostRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What operators said about a host; it is kept while the host is away."""
 
     metadata: dict[str, str | None] = {}
@@ -67,7 +67,7 @@ class HostRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     drain: Drain | None = None
 
 
-class Placement(msgspec.Struct, frozen=True, omit_defaults=True):
+class Placement(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One unit on one machine: written by the engine, carried out by that machine's agent."""
 
     text: str
@@ -79,10 +79,12 @@ class Placement(msgspec.Struct, frozen=True, omit_defaults=True):
     moves: int = 0
     """How often in a row it was moved because it failed."""
     shun: dict[str, int] = {}
-    """Machines it failed on, and until when it is not placed there again."""
+    """Machines it failed on, and until when others are preferred."""
+    drained: str = ""
+    """The machine it had to leave for this one because that is drained."""
 
 
-class Generation(msgspec.Struct, frozen=True, omit_defaults=True):
+class Generation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Which story of which cluster this is. Restoring an old snapshot or founding anew begins another generation."""
 
     cluster: str
@@ -93,7 +95,7 @@ Header = Generation
 """What stands above each machine's placements: without it, or with an older one, its agent keeps all as it is."""
 
 
-class UnitState(msgspec.Struct, frozen=True, omit_defaults=True):
+class UnitState(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """How a unit fares on a machine: written by its agent under the host's one lease."""
 
     text: str = ""
@@ -102,7 +104,7 @@ class UnitState(msgspec.Struct, frozen=True, omit_defaults=True):
     active: str = ""
     sub: str = ""
     since: int = 0
-    """When `active` or `sub` changed last."""
+    """When `active`, `sub` or `health` changed last."""
     health: Health = ""
     """By the unit's `Health=`; empty if it has none."""
     why: str = ""
@@ -112,7 +114,7 @@ class UnitState(msgspec.Struct, frozen=True, omit_defaults=True):
     pid: int = 0
 
 
-class Rollout(msgspec.Struct, frozen=True, omit_defaults=True):
+class Rollout(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A unit's text being replaced, instance by instance or machine by machine."""
 
     old: str
@@ -123,6 +125,12 @@ class Rollout(msgspec.Struct, frozen=True, omit_defaults=True):
     """Those that run the new text and stayed well: instances by name, placements of a global unit by machine id."""
     why: str = ""
     started: int = 0
+    stepped: int = 0
+    """When its last step began."""
+    healthy_after: int = 10
+    """Seconds an instance must be well before it counts as done."""
+    deadline: int = 300
+    """Seconds one step may take before the rollout counts as failed."""
 
 
 Record = UnitRecord | Machine | HostRecord | Placement | Generation | UnitState | Rollout

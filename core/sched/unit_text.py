@@ -37,7 +37,7 @@ class Remark(msgspec.Struct, frozen=True):
         return f"line {self.line}: {self.text}" if self.line else self.text
 
 
-class Option(msgspec.Struct, frozen=True):
+class Option(msgspec.Struct, gc=False, frozen=True):
     """One assignment."""
 
     section: str
@@ -48,14 +48,14 @@ class Option(msgspec.Struct, frozen=True):
     """Where it ends, as systemd counts."""
 
 
-class UnitText(msgspec.Struct, frozen=True):
+class UnitText(msgspec.Struct, frozen=True, gc=False):
     """A unit file: its bytes, and what they say."""
 
     data: bytes
     options: tuple[Option, ...]
     sections: tuple[str, ...]
     """Each once, in the order of appearance."""
-    warnings: tuple[Remark, ...]
+    remarks: tuple[Remark, ...]
     """Lines that systemd ignores."""
 
     @property
@@ -101,7 +101,7 @@ def parse(data: bytes) -> UnitText:
         pending = ""
         reader.take(line.strip(_WHITE))
     reader.take(pending.strip(_WHITE))
-    return UnitText(data, tuple(reader.options), tuple(reader.sections), tuple(reader.warnings))
+    return UnitText(data, tuple(reader.options), tuple(reader.sections), tuple(reader.remarks))
 
 
 def _text(raw: bytes, number: int) -> str:
@@ -125,7 +125,7 @@ class _Reader:
         self.line = 0
         self.options: list[Option] = []
         self.sections: dict[str, None] = {}
-        self.warnings: list[Remark] = []
+        self.remarks: list[Remark] = []
         self._section = ""
 
     def take(self, line: str) -> None:
@@ -136,9 +136,9 @@ class _Reader:
             return
         name, equals, value = line.partition("=")
         if not equals:
-            self._warn(f"{line[:40]!r} has no =, and is ignored")
+            self._remark(f"{line[:40]!r} has no =, and is ignored")
         elif not self._section:
-            self._warn(f"{name.strip(_WHITE)[:40]}= stands before the first section, and is ignored")
+            self._remark(f"{name.strip(_WHITE)[:40]}= stands before the first section, and is ignored")
         else:
             self.options.append(Option(self._section, name.rstrip(_WHITE), value.strip(_WHITE), self.line))
 
@@ -153,5 +153,5 @@ class _Reader:
         self._section = name
         self.sections[name] = None
 
-    def _warn(self, text: str) -> None:
-        self.warnings.append(Remark(self.line, text))
+    def _remark(self, text: str) -> None:
+        self.remarks.append(Remark(self.line, text))

@@ -30,7 +30,7 @@ ROOMS = {
     "core.raft": Room(0, libraries="msgspec"),
     "core.kv": Room(0, libraries="msgspec sortedcontainers"),
     "core.partitions": Room(0, libraries="msgspec"),
-    "core.sched": Room(0, libraries="msgspec"),
+    "core.sched": Room(0, libraries="msgspec sortedcontainers"),
     # 1 drivers: plain synchronous code
     "core.store_lmdb": Room(1, "core.raft core.kv", "lmdb msgspec sortedcontainers"),
     "core.tls": Room(1, libraries="cryptography"),
@@ -58,6 +58,9 @@ ROOMS = {
     ),
     "core.update": Room(3, "core.client", "msgspec"),
     "core.agent": Room(3, libraries="trio msgspec"),
+    "core.agent.supervisor": Room(3, "core.sched core.agent core.agent.supervisor.shim", "trio msgspec"),
+    "core.agent.supervisor.shim": Room(3),  # one runs for each unit: it is kept small
+    "core.agent.systemd": Room(3, "core.sched core.agent", "trio jeepney"),
     # 4 wiring
     "core.machine_id": Room(4),
     "core.settings": Room(4, "core.addresses core.machine_id", "msgspec"),

@@ -24,6 +24,12 @@ class Refused(Exception):  # noqa: N818 - an answer, not a fault of the program
         self.why = why
 
 
+def whole(record: msgspec.Struct) -> dict[str, object]:
+    """A record with all its fields: stored ones leave out what is as usual."""
+    found = msgspec.structs.asdict(record)
+    return {name: whole(value) if isinstance(value, msgspec.Struct) else value for name, value in found.items()}
+
+
 def fleet_refusal(status: int, why: str) -> Response:
     """In fleet's form."""
     return Response(status, JSON, _encode({"error": {"code": status, "message": why}}))

@@ -161,7 +161,7 @@ class Wanted:
             if template is not None:
                 return Refused(
                     404,
-                    f"there is no unit {name.text} of its own; {name.template} is there: scale that, or submit this",
+                    f"there is no unit {name.text}, but {name.template}: scale that, or submit an instance",
                 )
         return Refused(404, "unit does not exist")
 
@@ -243,9 +243,7 @@ class Wanted:
             if old is None:
                 raise Refused(404, f"there is no rollout of {name.text}")
             if old.state not in allowed:
-                raise Refused(
-                    409, f"the rollout of {name.text} is {old.state}; only one that is {allowed[0]} can {verb}"
-                )
+                raise Refused(409, f"the rollout of {name.text} is {old.state}; only a {allowed[0]} one can {verb}")
             new = msgspec.structs.replace(old, state=state, why=f"an operator said {verb}")
             key = keys.rollout(name.text)
             if await self._write([_as_seen(key, seen)], [Put(key, records.encode(new))]):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from core.api.fleet.answers import Refused, number
+from core.api.fleet.answers import Refused, number, whole
 from core.api.http.message import Outlet, Request
 from core.client import Event, Store, prefix
 from core.client.errors import CompactedError
@@ -37,8 +37,9 @@ class Told(msgspec.Struct, frozen=True, omit_defaults=True):
     unit: str = ""
     leader: str = ""
     """What the engine that stands for election says of itself."""
-    now: Record | None = None
-    before: Record | None = None
+    now: dict[str, object] | None = None
+    """The record (`core.sched.records`) as it is from then on."""
+    before: dict[str, object] | None = None
 
 
 _encode = msgspec.json.Encoder().encode
@@ -82,8 +83,9 @@ def told(event: Event) -> Told | None:
     return Told(event.kv.mod_revision, name, action, place.machine, place.name, now=now, before=before)
 
 
-def _record(kind: type[Record], value: bytes) -> Record | None:
+def _record(kind: type[Record], value: bytes) -> dict[str, object] | None:
     try:
-        return records.decode(kind, value)
+        found: Record = records.decode(kind, value)  # type: ignore[type-var]
     except records.RecordError:
         return None
+    return whole(found)

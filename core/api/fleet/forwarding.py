@@ -77,7 +77,7 @@ class Forwarding:
 
     def _ways(self, machine: Machine) -> list[Endpoint]:
         """How to reach it from here: its unix socket if it is this very host, else by TLS."""
-        found = []
+        found: list[Endpoint] = []
         for text in machine.endpoints:
             try:
                 way = parse(text)

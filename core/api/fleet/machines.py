@@ -2,7 +2,7 @@
 
 import msgspec
 
-from core.api.fleet.answers import Refused
+from core.api.fleet.answers import Refused, whole
 from core.api.fleet.desired import LONGEST_WHY, Wanted
 from core.api.fleet.tables import read
 from core.api.fleet.units import body_of
@@ -10,7 +10,7 @@ from core.api.http.message import Request, Response
 from core.api.plain import json_answer
 from core.client import Store
 from core.sched import keys
-from core.sched.records import Drain, Machine
+from core.sched.records import Machine
 
 LONGEST_SECONDS = 30 * 24 * 3600
 MOST_AT_ONCE = 1000
@@ -25,11 +25,11 @@ class Shown(msgspec.Struct, frozen=True):
     metadata: dict[str, str]
     """With what operators said in its place."""
     cordoned: str
-    drain: Drain | None
+    drain: dict[str, object] | None
     units: int
     """Placed there."""
-    machine: Machine | None
-    """What it tells of itself; None while it is away."""
+    machine: dict[str, object] | None
+    """`core.sched.records.Machine`: what it tells of itself; None while it is away."""
 
 
 class _Cordon(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,8 +61,10 @@ class MachinesHandlers:
         for id_ in sorted({*tables.machines, *tables.hosts, *units}):
             there, host = tables.machines.get(id_), tables.hosts.get(id_)
             metadata = tables.metadata(there or Machine(id_))
-            cordoned, drain = ("", None) if host is None else (host.cordoned, host.drain)
-            found.append(Shown(id_, there is not None, metadata, cordoned, drain, units.get(id_, 0), there))
+            drain = None if host is None or host.drain is None else whole(host.drain)
+            told = None if there is None else whole(there)
+            cordoned = "" if host is None else host.cordoned
+            found.append(Shown(id_, there is not None, metadata, cordoned, drain, units.get(id_, 0), told))
         return json_answer({"revision": tables.revision, "machines": found}, end=b"\n")
 
     async def act(self, request: Request, machine: str, verb: str) -> Response:

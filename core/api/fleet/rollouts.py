@@ -1,6 +1,6 @@
 """`/corenode/fleet/rollouts`: a unit's text replaced step by step."""
 
-from core.api.fleet.answers import Refused, number
+from core.api.fleet.answers import Refused, number, whole
 from core.api.fleet.desired import STEPS, Wanted, name_of
 from core.api.fleet.tables import read
 from core.api.http.message import Request, Response
@@ -21,22 +21,23 @@ class RolloutsHandlers:
     async def list_rollouts(self) -> Response:
         """All that are known, by unit."""
         tables = await read(self._store, keys.ROLLOUTS)
-        return json_answer({"revision": tables.revision, "rollouts": tables.rollouts}, end=b"\n")
+        found = {name: whole(each) for name, each in sorted(tables.rollouts.items())}
+        return json_answer({"revision": tables.revision, "rollouts": found}, end=b"\n")
 
     async def get(self, name: str) -> Response:
         """One."""
         found = (await read(self._store, keys.rollout(name_of(name).text))).rollouts.get(name)
         if found is None:
             raise Refused(404, f"there is no rollout of {name}")
-        return json_answer(found, end=b"\n")
+        return json_answer(whole(found), end=b"\n")
 
     async def begin(self, request: Request, name: str) -> Response:
         """Replace a unit's text by the one in the body, `?max_parallel=` at a time."""
         most = number(request, "max_parallel", 1, 1, MOST_PARALLEL)
-        return json_answer(await self._wanted.roll_out(name_of(name), request.body, most), 201, end=b"\n")
+        return json_answer(whole(await self._wanted.roll_out(name_of(name), request.body, most)), 201, end=b"\n")
 
     async def steer(self, name: str, verb: str) -> Response:
         """Pause, resume or return."""
         if verb not in STEPS:
             raise Refused(404, f"a rollout can be told to {', '.join(STEPS)}, not to {verb[:40]!r}")
-        return json_answer(await self._wanted.steer(name_of(name), verb), end=b"\n")
+        return json_answer(whole(await self._wanted.steer(name_of(name), verb)), end=b"\n")

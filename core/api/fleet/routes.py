@@ -25,6 +25,8 @@ V1 = (b"/fleet/v1", b"/v1-alpha")
 OWN = b"/corenode/fleet"
 
 Serve = Callable[[Request], Awaitable[Response]]
+Table = dict[bytes, tuple[Office, Serve]]
+"""By method: who may, and what is done."""
 
 
 class Fleet:
@@ -51,46 +53,53 @@ class Fleet:
 
     def _v1(self, base: bytes) -> list[Route]:
         units, state, machines = base + b"/units", base + b"/state", base + b"/machines"
+        one = self._units_v1
+        only_get = "only GET supported against this resource"
+        unit: Table = {
+            b"GET": (Office.READER, lambda request: one.get(_only(request, units))),
+            b"PUT": (Office.OPERATOR, lambda request: one.put(request, _only(request, units))),
+            b"DELETE": (Office.OPERATOR, lambda request: one.delete(_only(request, units))),
+        }
+        a_state: Table = {b"GET": (Office.READER, lambda request: one.state(_only(request, state)))}
+        all_machines: Table = {
+            b"GET": (Office.READER, self._machines_v1.list_machines),
+            b"PATCH": (Office.OPERATOR, self._machines_v1.patch),
+        }
+        by = partial(self._by_method, fleet_refusal)
         return [
-            Route(units, self._by_method(fleet_refusal, "only GET supported against this resource", {
-                b"GET": (Office.READER, self._units_v1.list_units),
-            })),
-            Route(units + b"/", self._by_method(
-                fleet_refusal, "only GET, PUT and DELETE supported against this resource", {
-                    b"GET": (Office.READER, lambda request: self._units_v1.get(_only(request, units))),
-                    b"PUT": (Office.OPERATOR, lambda request: self._units_v1.put(request, _only(request, units))),
-                    b"DELETE": (Office.OPERATOR, lambda request: self._units_v1.delete(_only(request, units))),
-                }), below=True),
-            Route(state, self._by_method(fleet_refusal, "only GET supported against this resource", {
-                b"GET": (Office.READER, self._units_v1.list_states),
-            })),
-            Route(state + b"/", self._by_method(fleet_refusal, "only GET supported against this resource", {
-                b"GET": (Office.READER, lambda request: self._units_v1.state(_only(request, state))),
-            }), below=True),
-            Route(machines, self._by_method(fleet_refusal, "only GET and PATCH supported against this resource", {
-                b"GET": (Office.READER, self._machines_v1.list_machines),
-                b"PATCH": (Office.OPERATOR, self._machines_v1.patch),
-            })),
+            _tree(
+                units,
+                by(only_get, {b"GET": (Office.READER, one.list_units)}),
+                by("only GET, PUT and DELETE supported against this resource", unit),
+            ),
+            _tree(state, by(only_get, {b"GET": (Office.READER, one.list_states)}), by(only_get, a_state)),
+            Route(machines, by("only GET and PATCH supported against this resource", all_machines)),
             Route(base + b"/discovery", partial(_discovery, base)),
             Route(base, _unknown, below=True),
-        ]  # fmt: skip
+        ]
 
     # ours
 
     def _own(self) -> list[Route]:
         units, machines, rollouts = OWN + b"/units", OWN + b"/machines", OWN + b"/rollouts"
+        rollout: Table = {
+            b"GET": (Office.READER, lambda request: self._rollouts.get(_only(request, rollouts))),
+            b"POST": (Office.OPERATOR, partial(self._rollout, rollouts)),
+        }
         return [
-            Route(units, self._one(Office.READER, b"GET", self._units.list_units)),
-            Route(units + b"/", self._unit, below=True),
-            Route(machines, self._one(Office.READER, b"GET", lambda _: self._machines.list_machines())),
-            Route(machines + b"/", self._one(Office.OPERATOR, b"POST", partial(self._machine, machines)), below=True),
-            Route(rollouts, self._one(Office.READER, b"GET", lambda _: self._rollouts.list_rollouts())),
-            Route(rollouts + b"/", self._by_method(message, "GET and POST are what there is", {
-                b"GET": (Office.READER, lambda request: self._rollouts.get(_only(request, rollouts))),
-                b"POST": (Office.OPERATOR, partial(self._rollout, rollouts)),
-            }), below=True),
+            _tree(units, self._one(Office.READER, b"GET", self._units.list_units), self._unit),
+            _tree(
+                machines,
+                self._one(Office.READER, b"GET", lambda _: self._machines.list_machines()),
+                self._one(Office.OPERATOR, b"POST", partial(self._machine, machines)),
+            ),
+            _tree(
+                rollouts,
+                self._one(Office.READER, b"GET", lambda _: self._rollouts.list_rollouts()),
+                self._by_method(message, "GET and POST are what there is", rollout),
+            ),
             Route(OWN + b"/events", self._service.stream(Office.READER, self._events.produce, message)),
-        ]  # fmt: skip
+        ]
 
     def _unit(self, request: Request, reply: Reply) -> None:
         """Below `/corenode/fleet/units/`: NAME, and what of it."""
@@ -137,7 +146,7 @@ class Fleet:
     def _one(self, office: Office, method: bytes, serve: Serve) -> Handler:
         return self._by_method(message, f"{method.decode()} is what there is", {method: (office, serve)})
 
-    def _by_method(self, refuse: Refuse, otherwise: str, table: dict[bytes, tuple[Office, Serve]]) -> Handler:
+    def _by_method(self, refuse: Refuse, otherwise: str, table: Table) -> Handler:
         handlers = {method: self._service.unary(office, serve, refuse) for method, (office, serve) in table.items()}
 
         def handler(request: Request, reply: Reply) -> None:
@@ -148,6 +157,15 @@ class Fleet:
                 found(request, reply)
 
         return handler
+
+
+def _tree(base: bytes, all_: Handler, one: Handler) -> Route:
+    """A path that lists, and below it the single ones."""
+
+    def handler(request: Request, reply: Reply) -> None:
+        (all_ if request.path == base else one)(request, reply)
+
+    return Route(base, handler, below=True)
 
 
 def _only(request: Request, base: bytes) -> str:

@@ -4,7 +4,7 @@ from typing import TypeVar
 
 import msgspec
 
-from core.api.fleet.answers import Refused, flag, parameter
+from core.api.fleet.answers import Refused, flag, parameter, whole
 from core.api.fleet.desired import Wanted, check, name_of
 from core.api.fleet.tables import Tables, read
 from core.api.http.message import Request, Response
@@ -12,7 +12,7 @@ from core.api.plain import json_answer
 from core.client import Store
 from core.sched import keys, names
 from core.sched.names import UnitName
-from core.sched.records import Desired, Rollout, UnitState
+from core.sched.records import Desired
 
 BINARY = b"Content-Type: application/octet-stream\r\nX-Content-Type-Options: nosniff\r\n"
 T = TypeVar("T")
@@ -27,8 +27,8 @@ class Place(msgspec.Struct, frozen=True):
     why: str
     """Why it is there."""
     text: str
-    state: UnitState | None
-    """None: nothing is told of it."""
+    state: dict[str, object] | None
+    """`core.sched.records.UnitState`; None: nothing is told of it."""
 
 
 class Unit(msgspec.Struct, frozen=True):
@@ -43,7 +43,7 @@ class Unit(msgspec.Struct, frozen=True):
     of: str
     """The template that keeps this instance; empty: it was submitted itself."""
     places: tuple[Place, ...]
-    rollout: Rollout | None = None
+    rollout: dict[str, object] | None = None
 
 
 class _State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -146,11 +146,13 @@ def _shown(tables: Tables, name: str) -> Unit:
     placed, states = tables.placements.get(name, {}), tables.states.get(name, {})
     places = []
     for machine in sorted(set(placed) | set(states)):
-        placement, state = placed.get(machine), states.get(machine)
+        placement, told = placed.get(machine), states.get(machine)
+        state = None if told is None else whole(told)
         if placement is None:
             places.append(Place(machine, "", "", "", state))
         else:
             places.append(Place(machine, placement.desired, placement.why, placement.text, state))
+    rollout = tables.rollouts.get(name)
     if record is None:  # destroyed, and not gone yet
         return Unit(name, "inactive", "", None, 0, "", tuple(places))
     return Unit(
@@ -161,7 +163,7 @@ def _shown(tables: Tables, name: str) -> Unit:
         record.restarted,
         template,
         tuple(places),
-        tables.rollouts.get(name),
+        None if rollout is None else whole(rollout),
     )
 
 

@@ -1,0 +1,82 @@
+"""What the agent knows of each unit: what is wanted, what there is, what went wrong. State only; it does nothing."""
+
+import msgspec
+
+from core.agent.backoff import Backoff
+from core.agent.executor import Actual
+from core.agent.journal import Mark
+from core.agent.texts import NO_CARE, Care
+from core.sched.records import Health, Placement, UnitState
+
+REVIVAL_FIRST_SECONDS = 10.0
+REVIVAL_LONGEST_SECONDS = 300.0
+
+
+class Case(msgspec.Struct):
+    """One unit on this host."""
+
+    order: Placement | None = None
+    actual: Actual | None = None
+    busy: bool = False
+    """Something is being done about it just now."""
+    failure: str = ""
+    """Why it could not be loaded, started, stopped, …; empty if it could."""
+    attempts: Backoff = msgspec.field(default_factory=Backoff)
+    """For what the executor refused."""
+    care: Care = NO_CARE
+    care_for: str = ""
+    """The text `care` was read from."""
+    health: Health = ""
+    sick: str = ""
+    """What its health check says, while it fails."""
+    ill: bool = False
+    """It is to be restarted because its checks failed."""
+    revivals: Backoff = msgspec.field(default_factory=lambda: Backoff(REVIVAL_FIRST_SECONDS, REVIVAL_LONGEST_SECONDS))
+    """For units that end as failed, or fail their checks, again and again."""
+    revived: int = 0
+    """How often the agent started it again."""
+
+    def ordered(self, order: Placement | None) -> None:
+        """Another order is another chance."""
+        old, self.order = self.order, order
+        if (
+            old is None
+            or order is None
+            or (old.text, old.desired, old.restart)
+            != (
+                order.text,
+                order.desired,
+                order.restart,
+            )
+        ):
+            self.failure = ""
+            self.attempts = Backoff()
+            self.revivals = Backoff(REVIVAL_FIRST_SECONDS, REVIVAL_LONGEST_SECONDS)
+            self.revived = 0
+            self.ill = False
+
+    def wants_revival(self, mark: Mark | None) -> bool:
+        """Whether it was started as asked, and has failed since in a way its executor does not mend."""
+        order, actual = self.order, self.actual
+        if order is None or actual is None or order.desired != "launched" or mark != Mark(order.text, order.restart):
+            return False
+        return self.ill or (self.care.revive and actual.active == "failed")
+
+    def state(self) -> UnitState | None:
+        """What others are to know of it; None if it is neither here nor meant to be."""
+        actual = self.actual
+        if actual is None:
+            if self.order is None:
+                return None
+            return UnitState(self.order.text, "error" if self.failure else "", "inactive", "dead", why=self.failure)
+        return UnitState(
+            text=actual.text,
+            load=actual.load,
+            active=actual.active,
+            sub=actual.sub,
+            since=actual.since,
+            health=self.health if actual.up else "",
+            why=self.failure or self.sick or actual.result,
+            restarts=actual.restarts + self.revived,
+            pid=actual.pid,
+        )

@@ -1,0 +1,135 @@
+"""What is placed on this host, as the engine wrote it, and whether that may be believed."""
+
+import logging
+from collections.abc import Callable, Collection
+
+import trio
+
+from core.client import Event, KeyValue, Store, prefix
+from core.client.errors import ClientError, CompactedError
+from core.sched import keys
+from core.sched.records import Generation, Header, Placement, RecordError, decode
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0
+LONGEST_RETRY_SECONDS = 15.0
+
+
+def doubt(header: Header | None, known: Generation | None, placed: Collection[str], lost: Collection[str]) -> str:
+    """Why these placements are not to be believed, as a sentence; empty if they are. Pure.
+
+    `known` is the story that was believed last, `placed` the units it tells of now. `lost` are those it told of before
+    the header vanished, if it did: a header that returns without any of them was written above a wiped registry.
+    """
+    if header is None:
+        return "nobody vouches for the placements of this host: the engine has not written its header, or it was wiped"
+    if known is None or (header == known and (not lost or any(name in placed for name in lost))):
+        return ""
+    if header.generation > known.generation:
+        return ""
+    if header.cluster != known.cluster:
+        return f"the placements are of another cluster ({header.cluster}), not of {known.cluster}"
+    if header.generation < known.generation:
+        return f"the placements are of an older generation ({header.generation}) than {known.generation}"
+    return "all placements of this host vanished together with their header and only the header came back"
+
+
+class Orders:
+    """The placements of one machine, followed as they change.
+
+    Believed or not, `wanted` is what holds: the last that was believed. It is None until something was.
+    """
+
+    def __init__(self, store: Store, machine: str, known: Generation | None, changed: Callable[[], None]) -> None:
+        self._store = store
+        self._prefix = keys.placements(machine)
+        self._header_key = keys.header(machine)
+        self._changed = changed
+        self._placements: dict[str, Placement] = {}
+        self._header: Header | None = None
+        self._doubted = False
+        """Whether the header was missing since the placements were last believed."""
+        self._following = trio.CancelScope()
+        self.known = known
+        self.wanted: dict[str, Placement] | None = None
+        self.doubt = "the store was not heard yet"
+        """Why nothing may be stopped or started now; empty if `wanted` is what the engine says."""
+        self.revision = 0
+        """Everything up to and including it has been heard."""
+
+    async def run(self) -> None:
+        """Follow; never returns. When the store is away nothing changes but what is logged."""
+        pause = RETRY_SECONDS
+        while True:
+            with trio.CancelScope() as self._following:
+                try:
+                    await self._follow()
+                except CompactedError:
+                    log.info("changes of placements are no longer kept; reading them all again")
+                    pause = RETRY_SECONDS
+                    continue
+                except ClientError as error:
+                    log.warning("placements cannot be read, units are kept as they are: %s", error)
+                    await trio.sleep(pause)
+                    pause = min(pause * 2, LONGEST_RETRY_SECONDS)
+
+    def heard_of(self, revision: int) -> None:
+        """The store says that it is at this revision. If it has been further, its story is another now: an older
+        snapshot was restored, and a watch would wait in silence until it has caught up."""
+        if revision < self.revision:
+            log.warning("the store went back from revision %d to %d; reading placements again", self.revision, revision)
+            self._following.cancel()
+
+    async def _follow(self) -> None:
+        placements: dict[str, Placement] = {}
+        self._header = None
+        revision = 0
+        async for page in self._store.pages(prefix(self._prefix)):
+            revision = revision or page.revision
+            for kv in page.kvs:
+                self._take(kv, placements)
+        self._placements = placements
+        self.revision = revision
+        self._judge()
+        async with self._store.watch(prefix(self._prefix), start=revision + 1) as watch:
+            async for batch in watch:
+                for event in batch.events:
+                    self._event(event)
+                self.revision = batch.revision
+                self._judge()
+
+    def _event(self, event: Event) -> None:
+        if event.kind == "put":
+            self._take(event.kv, self._placements)
+        elif event.kv.key == self._header_key:
+            self._header = None
+            self._doubted = True
+        else:
+            self._placements.pop(event.kv.key[len(self._prefix) :].decode(errors="replace"), None)
+
+    def _take(self, kv: KeyValue, placements: dict[str, Placement]) -> None:
+        name = kv.key[len(self._prefix) :].decode(errors="replace")
+        try:
+            if kv.key == self._header_key:
+                self._header = decode(Header, kv.value)
+            else:
+                placements[name] = decode(Placement, kv.value)
+        except RecordError as error:
+            # What a newer engine wrote is not understood: what there was before goes on to hold.
+            log.warning("%s is not understood and passed over: %s", kv.key.decode(errors="replace"), error)
+            if name in self._placements:
+                placements[name] = self._placements[name]
+
+    def _judge(self) -> None:
+        if self._header is None:
+            self._doubted = True
+        why = doubt(self._header, self.known, self._placements, (self.wanted or {}) if self._doubted else ())
+        if why != self.doubt and why:
+            log.warning("units are kept as they are: %s", why)
+        self.doubt = why
+        if not why:
+            self._doubted = False
+            self.known = self._header
+            self.wanted = dict(self._placements)
+        self._changed()

@@ -1,0 +1,82 @@
+"""One health check, made once: over HTTP, TCP, or by a command."""
+
+import os
+import signal
+import subprocess
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+import h11
+import trio
+
+from core.sched.health import Health
+
+HEAD_MAX = 16 * 1024
+"""Bytes of an answer that are read at most: only its status counts."""
+
+
+async def probe(check: Health) -> str:
+    """Why it failed, in words; empty if it passed. Returns within the check's time-out."""
+    with trio.move_on_after(check.timeout):
+        try:
+            match check.kind:
+                case "http":
+                    return await _http(check.target)
+                case "tcp":
+                    return await _tcp(check.target)
+                case _:
+                    return await _exec(check.command)
+        except (OSError, trio.BrokenResourceError) as error:
+            return f"{check.target}: {error}"
+        except h11.RemoteProtocolError as error:
+            return f"{check.target}: what answers is no HTTP: {error}"
+    return f"{check.target}: no answer within {check.timeout:g} s"
+
+
+async def _tcp(target: str) -> str:
+    parts = urlsplit(f"tcp://{target}")
+    async with await trio.open_tcp_stream(parts.hostname or "127.0.0.1", parts.port or 0):
+        return ""
+
+
+async def _http(url: str) -> str:
+    parts = urlsplit(url)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_MAX)
+    headers = [("Host", parts.netloc), ("Connection", "close"), ("User-Agent", "corenode")]
+    request = h11.Request(method="GET", target=path, headers=headers)
+    async with await trio.open_tcp_stream(parts.hostname or "127.0.0.1", parts.port or 80) as stream:
+        await stream.send_all((connection.send(request) or b"") + (connection.send(h11.EndOfMessage()) or b""))
+        while True:
+            event = connection.next_event()
+            if isinstance(event, h11.Response):
+                return "" if event.status_code < 400 else f"{url}: {event.status_code}"
+            if event is h11.NEED_DATA:
+                connection.receive_data(await stream.receive_some())
+            elif not isinstance(event, h11.InformationalResponse):
+                return f"{url}: the connection was closed without an answer"
+
+
+async def _exec(command: tuple[str, ...]) -> str:
+    """In a session of its own, so that what it leaves behind when time is up can be ended with it."""
+    try:
+        done = await trio.run_process(
+            command,
+            stdin=b"",
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+            start_new_session=True,
+            deliver_cancel=_end,
+        )
+    except FileNotFoundError:
+        return f"{command[0]}: there is no such program"
+    if done.returncode < 0:
+        return f"{command[0]}: ended by signal {-done.returncode}"
+    return f"{command[0]}: exit status {done.returncode}" if done.returncode else ""
+
+
+async def _end(process: trio.Process) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await trio.lowlevel.checkpoint()

@@ -1,0 +1,1 @@
+"""The agent and what runs units for it."""
