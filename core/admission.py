@@ -1,4 +1,4 @@
-"""Who of those with a verified certificate comes in: not the revoked, and not peers where clients come in."""
+"""Who of those with a verified certificate comes in: not the revoked."""
 
 from typing import Protocol
 
@@ -7,7 +7,7 @@ import trio
 from core.api.http import Frontend
 from core.kv.errors import DamagedError
 from core.node.damage import Damage
-from core.tls.identity import Role, identify
+from core.tls.identity import identify
 
 REVIEW_SECONDS = 0.2
 """How long a connection outlives the revocation of its certificate, at most."""
@@ -44,8 +44,6 @@ class Admission:
             return "whether its certificate is revoked cannot be read"
         if revoked:
             return f"its certificate is revoked: {identity.name}, serial {identity.serial:x}"
-        if identity.role is Role.PEER:
-            return "its certificate is that of a peer, and this port is for clients"
         return ""
 
     async def keep(self, frontend: Frontend) -> None:

@@ -62,6 +62,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_interval: int
     """Milliseconds, like the next one."""
     election_timeout: int
+    executor: str
+    """auto, systemd, embedded or none."""
+    metadata: tuple[tuple[str, str], ...]
+    public_ip: str
+    """Empty: to be found."""
+    agent_ttl: int
+    """Seconds."""
+    on_stop: str
+    """leave or move."""
+    disable_engine: bool
+    fleet_socket: Path | None
     quota_backend_bytes: int
     auto_compaction_retention: float
     """Seconds; 0: never by age."""
@@ -286,6 +297,8 @@ def _check_peers(config: Config) -> None:
 def _check_worker(config: Config) -> None:
     if not config.members:
         raise ConfigError("A worker needs --members, the client URLs of some members of the cluster.")
+    if config.fleet_socket is not None:
+        raise ConfigError("--fleet-socket is for members: a worker passes on no operations of the cluster.")
     if config.initial_cluster or config.listen_peer_urls:
         raise ConfigError("--role worker: a worker is no member; leave out --initial-cluster and --listen-peer-urls.")
     schemes = {url.secure for url in config.members}

@@ -3,13 +3,13 @@
     run
     ├─ member          opened first, closed last; its loop ends after everything that may propose
     └─ background      systemd's watchdog, the hashing of passwords, the watch on the loop, on certificate files, on
-                       revocations and on the records of access
-       └─ front end    innermost, with the signals: SIGTERM and SIGINT begin the orderly end, SIGHUP reads the
-                       configuration again
+                       revocations and on the records of access, requests about units, the engine
+       └─ front end    innermost, with the agent and the signals: SIGTERM and SIGINT begin the orderly end, SIGHUP
+                       reads the configuration again
 
-The orderly end: no new connections, requests in flight are finished (DRAIN_SECONDS at most), long polls and streams are
-cut off so that no client takes them for whole, the member carries out what is queued and flushes, then the directory is
-let go. A second signal cuts every connection off at once.
+The orderly end: the agent leaves its units running or moves them, no new connections, requests in flight are finished
+(DRAIN_SECONDS at most), long polls and streams are cut off so that no client takes them for whole, the member carries
+out what is queued and flushes, then the directory is let go. A second signal cuts all of it short at once.
 
 Everything that can be wrong with configuration, directory, addresses or certificates is found before the first
 request is served, and is a `StartError`. An exception in any task after that ends the daemon.
@@ -36,11 +36,13 @@ from core.api.v2 import routes as tree
 from core.api.v2.counters import Counters
 from core.api.v2.keys import Keys
 from core.api.v3 import routes as flat
+from core.client import connect
 from core.config import Config
 from core.credentials import Credentials
 from core.enrolment import Door, Enrolment
 from core.joining import JoinError, beginning
 from core.logs import set_level
+from core.managing import Managing
 from core.member import Member
 from core.node.local import LocalStore
 from core.peer import PeerListener, PeerListenError, open_listeners
@@ -95,11 +97,13 @@ async def _serve(
 ) -> None:
     """Everything above the member, from the listeners to the orderly end."""
     view = View(config, member, credentials)
+    store = LocalStore(member.node)
     admission = Admission(member.keyspace, member.node.damage)
     hashing = Hashing()
     gate = Gate(member.keyspace.access, hashing, member.node.damage)
     enrolment = Enrolment(config, member)
-    frontend, browsers = _frontend(config, member, view, admission, gate, enrolment)
+    units = Managing(config, connect("local:", node=store), gate, bound, view.id)
+    frontend, browsers = _frontend(config, store, view, admission, gate, enrolment, units)
 
     def take(fresh: Config) -> None:
         set_level(fresh.log_level)
@@ -115,26 +119,34 @@ async def _serve(
             background.start_soon(credentials.watch, listeners)
             background.start_soon(admission.keep, frontend)
             background.start_soon(gate.claims.run)
+            background.start_soon(units.run)
             async with trio.open_nursery() as serving:
                 await serving.start(frontend.serve, listeners)
+                serving.start_soon(units.hosting.run)
                 with announced(config, notifier, bound):
                     await obey(signals, config, notifier, take, lambda: credentials.reload(listeners))
                 notifier.stopping()
                 _logger.info("stopping", extra={"connections": frontend.statistics().connections})
+                units.hosting.stop()
                 frontend.drain(DRAIN_SECONDS)
                 background.start_soon(cut_short, signals, serving.cancel_scope)
             background.cancel_scope.cancel()
 
 
 def _frontend(
-    config: Config, member: Member, view: View, admission: Admission, gate: Gate, enrolment: Enrolment
+    config: Config,
+    store: LocalStore,
+    view: View,
+    admission: Admission,
+    gate: Gate,
+    enrolment: Enrolment,
+    units: Managing,
 ) -> tuple[Frontend, Browsers]:
     """The front end with everything it serves, and what stands between it and web pages."""
-    store = LocalStore(member.node)
     counters = Counters()
     calls = flat.routes(store, gate, view, view, config.max_request_bytes)
     sources: list[Source] = [
-        *(view.figures, counters.figures, flat.figures_of(calls)),
+        *(view.figures, counters.figures, flat.figures_of(calls), units.figures),
         lambda: connection_figures(frontend),
     ]
     handler: Handler = Router(
@@ -144,9 +156,11 @@ def _frontend(
             *calls,
             *operations.routes(store, gate, view, view, view, sources, VERSION),
             *joining.routes(store, gate, enrolment, enrolment.signing),
+            *units.routes(),
         ],
         store.damage,
     )
+    handler = units.in_front_of(handler)
     if config.client_cert_auth:
         handler = Door(handler)
     names = [url.host for url in (*config.listen_client_urls, *config.advertise_client_urls)]

@@ -30,6 +30,8 @@ def listen(config: Config) -> tuple[Credentials, list[Listener], list[Url]]:
             listeners += opened
             bound.append(Url(url.scheme, url.host, opened[0].port))
         listeners.append(open_unix(config.socket))
+        if config.fleet_socket is not None:
+            listeners.append(open_unix(config.fleet_socket))
     except (ListenError, TlsFilesError) as error:
         for listener in listeners:
             listener.close()

@@ -6,6 +6,7 @@ from this table. Names that etcd has are etcd's.
 
 import re
 from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -105,6 +106,40 @@ def machine_id(text: str) -> str:
     return text
 
 
+def address(text: str) -> str:
+    """An IP address; empty: to be found."""
+    if text:
+        try:
+            return str(ip_address(text))
+        except ValueError:
+            raise ValueError(f"{text!r} is no IP address") from None
+    return text
+
+
+_KEY = re.compile(r"[A-Za-z0-9_.-]{1,200}")
+
+
+def metadata(text: str) -> tuple[tuple[str, str], ...]:
+    """`KEY=VALUE`, separated by commas."""
+    found: dict[str, str] = {}
+    for part in _list(text):
+        key, _, value = part.partition("=")
+        if not _KEY.fullmatch(key) or not value or not value.isprintable():
+            raise ValueError(f"{part!r} is no metadata; write it like disk=ssd,zone=b")
+        if found.setdefault(key, value) != value:
+            raise ValueError(f"{key} is given twice, as {found[key]} and {value}")
+    return tuple(found.items())
+
+
+def presence(text: str) -> int:
+    """Seconds that a host may be silent, as `30s` or `2m`, or bare."""
+    seconds = float(text) if text.isdecimal() else duration(text)
+    if not _PRESENCE[0] <= seconds <= _PRESENCE[1] or seconds != int(seconds):
+        raise ValueError(f"{text!r} is not within {_PRESENCE[0]} s and {_PRESENCE[1]} s")
+    return int(seconds)
+
+
+_PRESENCE = 2, 3600
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -155,6 +190,7 @@ def _choice(*words: str) -> Callable[[str], str]:
 
 _NODE, _CLIENTS, _TLS = "Node", "Client traffic", "TLS for clients"
 _CLUSTER, _PEERS, _STORE, _LOG = "Cluster", "Peer traffic", "Store", "Log"
+_UNITS = "Units"
 
 SETTINGS = (
     Setting("name", _NODE, name, "default", "Name of this member."),
@@ -293,6 +329,56 @@ SETTINGS = (
         "1000",
         "Milliseconds of silence after which another leader is elected: at least five heartbeats.",
         metavar="MS",
+    ),
+    Setting(
+        "executor",
+        _UNITS,
+        _choice("auto", "systemd", "embedded", "none"),
+        "auto",
+        "What runs units on this host: systemd, the embedded supervisor, or none: no unit comes here. auto: systemd if "
+        "it is init and this is root, else embedded.",
+        metavar="NAME",
+    ),
+    Setting(
+        "metadata",
+        _UNITS,
+        metadata,
+        "",
+        "What units can ask of this host by MachineMetadata=: KEY=VALUE, separated by commas.",
+        metavar="PAIRS",
+    ),
+    Setting(
+        "public-ip",
+        _UNITS,
+        address,
+        "",
+        "Address of this host as `machine list` shows it.  [default: the one on the way to everywhere]",
+        metavar="IP",
+    ),
+    Setting(
+        "agent-ttl",
+        _UNITS,
+        presence,
+        "30s",
+        "How long this host may be silent before its units are started elsewhere.",
+        metavar="TIME",
+    ),
+    Setting(
+        "on-stop",
+        _UNITS,
+        _choice("leave", "move"),
+        "leave",
+        "What becomes of units when this node is stopped: they stay and run on, or move to other hosts.",
+        metavar="WHAT",
+    ),
+    Setting("disable-engine", _UNITS, boolean, "false", "Let other members decide where units run."),
+    Setting(
+        "fleet-socket",
+        _UNITS,
+        path,
+        "",
+        "A further unix socket, where programs written for fleet look for it: /var/run/fleet.sock.",
+        metavar="PATH",
     ),
     Setting("quota-backend-bytes", _STORE, size, "8589934592", "Above this size new data is refused.", metavar="BYTES"),
     Setting(

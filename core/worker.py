@@ -3,37 +3,48 @@
     run
     ├─ writes          those that are passed on; ended last, so that their outcomes are told
     └─ background      systemd's watchdog, the watch on the loop, on certificate files, and on who the members are
-       └─ front end    innermost, with the signals, as in `core.daemon`
+       └─ front end    innermost, with the agent and the signals, as in `core.daemon`
 
-It keeps no data: its data directory holds the unix socket. Who is asking, a member learns only from the Authorization
-header. A client certificate opens this door and no more, and so does the unix socket: a member sees the certificate of
-this worker, which must give no office.
+It keeps no data of the cluster: its data directory holds the unix socket, and what its agent needs. Who is asking, a
+member learns only from the Authorization header. A client certificate opens this door and no more, and so does the unix
+socket: a member sees the certificate of this worker, which must give no office. What a host's certificate gives is for
+its agent alone; all that is passed on is marked as such (`core.api.access.reserve`).
 """
 
 import logging
 import os
 import signal
 import time
+from collections.abc import Callable
 
 import trio
 
 from core import slowness
+from core.addresses import Url
+from core.api.access import audit
+from core.api.access.gate import untrusted
+from core.api.access.identity import ANONYMOUS, of_certificate
 from core.api.browsers import Browsers
+from core.api.fleet import HostHandler
 from core.api.http import Frontend, Handler, Limits, Reply, Request
 from core.api.ops.metrics import Metrics
 from core.api.plain import json_answer, message, plain
+from core.client import connect
 from core.client.credentials import ClientCredentials
 from core.client.endpoints import parse
 from core.config import Config
 from core.credentials import Credentials
+from core.hosting import Hosting, executor_of
+from core.kv.access import Office
 from core.logs import set_level
 from core.process import announced, body_max, cut_short, listen, obey
 from core.relay import Relay, Upstreams
 from core.service import Notifier, StartError
 from core.store_lmdb.creation import is_made
+from core.this_host import machine
 from core.tls.authority import load_chain
 from core.tls.contexts import TlsFilesError
-from core.tls.identity import Role, identify, identity_of
+from core.tls.identity import Role, identity_of
 from core.version import VERSION
 from core.views import connection_figures
 
@@ -69,11 +80,12 @@ async def _main(config: Config) -> None:
 async def _serve(config: Config, notifier: Notifier, upstreams: Upstreams, writes: trio.Nursery) -> None:
     credentials, listeners, bound = listen(config)
     relay = Relay(upstreams, writes)
+    hosting = _hosting(config, bound)
     own = _Own(config, upstreams, credentials, relay)
     names = [url.host for url in (*config.listen_client_urls, *config.advertise_client_urls)]
-    browsers = Browsers(own, names, config.cors)
-    frontend = Frontend(browsers, Limits(body_max=body_max(config)), admit=_why_not)
-    own.metrics = Metrics([relay.figures, lambda: connection_figures(frontend)])
+    browsers = Browsers(HostHandler(hosting.face, own, _require), names, config.cors)
+    frontend = Frontend(browsers, Limits(body_max=body_max(config)))
+    own.metrics = Metrics([relay.figures, hosting.figures, lambda: connection_figures(frontend)])
 
     def take(fresh: Config) -> None:
         set_level(fresh.log_level)
@@ -87,10 +99,12 @@ async def _serve(config: Config, notifier: Notifier, upstreams: Upstreams, write
             background.start_soon(upstreams.keep)
             async with trio.open_nursery() as serving:
                 await serving.start(frontend.serve, listeners)
+                serving.start_soon(hosting.run)
                 with announced(config, notifier, bound):
                     await obey(signals, config, notifier, take, lambda: credentials.reload(listeners))
                 notifier.stopping()
                 _logger.info("stopping", extra={"connections": frontend.statistics().connections})
+                hosting.stop()
                 frontend.drain(DRAIN_SECONDS)
                 background.start_soon(cut_short, signals, serving.cancel_scope)
             background.cancel_scope.cancel()
@@ -132,13 +146,42 @@ class _Own:
         }
 
 
-def _why_not(certificate: bytes) -> str:
-    """Why whoever holds a verified certificate is not let in; empty if it is."""
+def _require(request: Request, reply: Reply, serve: Callable[[Reply], None]) -> None:
+    """Serve what concerns this host's units to its root, and to who holds the office of an operator."""
+    caller = request.caller
+    who = ANONYMOUS if caller.certificate is None else of_certificate(caller.certificate)
+    if caller.local or who.office >= Office.OPERATOR:
+        serve(reply)
+    else:
+        audit.refused(who.name, request, "needs operator")
+        reply.send(message(403, untrusted(Office.OPERATOR)))
+
+
+def _hosting(config: Config, bound: list[Url]) -> Hosting:
+    """This host's part in the cluster. StartError."""
+    certificate = config.peer_cert_file
+    own = None if certificate is None else identity_of(load_chain(certificate)[0])
     try:
-        peer = identify(certificate).role is Role.PEER
-    except ValueError:
-        return "its certificate cannot be read"
-    return "its certificate is that of a peer, and this port is for clients" if peer else ""
+        if own is None or own.role is not Role.HOST:
+            if config.executor in ("systemd", "embedded"):
+                raise StartError(
+                    f"--executor {config.executor}: a worker runs units by a certificate of the role host; get "
+                    "one with `corenode join --role worker`"
+                )
+            return Hosting(config, None, machine(config, "", bound), None)
+        identifier = config.machine_id or own.name
+        if identifier != own.name:
+            raise StartError(f"{certificate} is that of the host {own.name}, and --machine-id says {identifier}")
+        store = connect(
+            ",".join(str(url) for url in config.members),
+            cacert=config.peer_trusted_ca_file,
+            cert=certificate,
+            key=config.peer_key_file,
+        )
+        here = machine(config, identifier, config.advertised(bound))
+        return Hosting(config, store, here, executor_of(config, identifier))
+    except (TlsFilesError, ValueError) as error:
+        raise StartError(str(error)) from error
 
 
 def _shown_to_members(config: Config) -> ClientCredentials | None:

@@ -3,6 +3,7 @@
 What a test checked is printed at the end of the run: `record_property("checked", "5,000 writes")`.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,10 @@ import pytest
 
 WHOLE = ("whole", "conformance", "hosts")
 """Directories of tests that start whole processes: all of them are slow."""
+
+# Nodes of tests run no units unless a test says so: what agents and the engine write counts in revisions.
+NO_UNITS = {"CORENODE_EXECUTOR": "none", "CORENODE_DISABLE_ENGINE": "true"}
+os.environ.update(NO_UNITS)
 
 # Two cores shared by several workers are no place to judge how long one example takes.
 hypothesis.settings.register_profile("project", deadline=None, print_blob=True)

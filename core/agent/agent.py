@@ -86,7 +86,9 @@ class Agent:
         if self._journal.boot != machine.boot_id:
             self._journal.boot = machine.boot_id
             self._journal.started.clear()
-        orders = self._orders = Orders(self._store, machine.id, self._journal.story, self._changed)
+        orders = self._orders = Orders(
+            self._store, machine.id, self._journal.story, self._journal.revision, self._changed
+        )
 
         def registered() -> None:
             rounds.admitted = True

@@ -62,15 +62,16 @@ class Case(msgspec.Struct):
             return False
         return self.ill or (self.care.revive and actual.active == "failed")
 
-    def state(self) -> UnitState | None:
-        """What others are to know of it; None if it is neither here nor meant to be."""
+    def state(self, mark: Mark | None) -> UnitState | None:
+        """What others are to know of it; None if it is neither here nor meant to be. A unit that still runs by the
+        text it was started with is told with that one, whatever text is loaded for its next start."""
         actual = self.actual
         if actual is None:
             if self.order is None:
                 return None
             return UnitState(self.order.text, "error" if self.failure else "", "inactive", "dead", why=self.failure)
         return UnitState(
-            text=actual.text,
+            text=mark.text if mark and actual.up else actual.text,
             load=actual.load,
             active=actual.active,
             sub=actual.sub,

@@ -30,6 +30,8 @@ class Journal(msgspec.Struct):
     """The boot in which units were started; in another one they have to be started again."""
     story: Generation | None = None
     """The last story that was believed."""
+    revision: int = 0
+    """The store was at least here when it told that story; if it is not any more, an older snapshot was restored."""
     started: dict[str, Mark] = {}
 
 

@@ -41,7 +41,9 @@ class Orders:
     Believed or not, `wanted` is what holds: the last that was believed. It is None until something was.
     """
 
-    def __init__(self, store: Store, machine: str, known: Generation | None, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, store: Store, machine: str, known: Generation | None, revision: int, changed: Callable[[], None]
+    ) -> None:
         self._store = store
         self._prefix = keys.placements(machine)
         self._header_key = keys.header(machine)
@@ -51,11 +53,13 @@ class Orders:
         self._doubted = False
         """Whether the header was missing since the placements were last believed."""
         self._following = trio.CancelScope()
+        self._rewound = False
+        """The store went back, and nobody has said since that its story counts."""
         self.known = known
         self.wanted: dict[str, Placement] | None = None
         self.doubt = "the store was not heard yet"
         """Why nothing may be stopped or started now; empty if `wanted` is what the engine says."""
-        self.revision = 0
+        self.revision = revision
         """Everything up to and including it has been heard."""
 
     async def run(self) -> None:
@@ -65,6 +69,7 @@ class Orders:
             with trio.CancelScope() as self._following:
                 try:
                     await self._follow()
+                    pause = RETRY_SECONDS
                 except CompactedError:
                     log.info("changes of placements are no longer kept; reading them all again")
                     pause = RETRY_SECONDS
@@ -78,8 +83,17 @@ class Orders:
         """The store says that it is at this revision. If it has been further, its story is another now: an older
         snapshot was restored, and a watch would wait in silence until it has caught up."""
         if revision < self.revision:
-            log.warning("the store went back from revision %d to %d; reading placements again", self.revision, revision)
+            self._went_back(revision)
             self._following.cancel()
+
+    def _went_back(self, revision: int) -> None:
+        log.warning(
+            "the store went back from revision %d to %d: units are kept as they are until the engine begins"
+            " another generation",
+            self.revision,
+            revision,
+        )
+        self._rewound = True
 
     async def _follow(self) -> None:
         placements: dict[str, Placement] = {}
@@ -89,14 +103,19 @@ class Orders:
             revision = revision or page.revision
             for kv in page.kvs:
                 self._take(kv, placements)
+        if revision < self.revision:
+            self._went_back(revision)
         self._placements = placements
         self.revision = revision
         self._judge()
         async with self._store.watch(prefix(self._prefix), start=revision + 1) as watch:
             async for batch in watch:
+                before = self._header
                 for event in batch.events:
                     self._event(event)
                 self.revision = batch.revision
+                if before is not None and self._header is not None and before != self._header:
+                    return  # another story begins: perhaps not all of it came through this watch
                 self._judge()
 
     def _event(self, event: Event) -> None:
@@ -125,11 +144,13 @@ class Orders:
         if self._header is None:
             self._doubted = True
         why = doubt(self._header, self.known, self._placements, (self.wanted or {}) if self._doubted else ())
+        if self._rewound and not (self._header and self.known and self._header.generation > self.known.generation):
+            why = why or "the store went back to an older snapshot, and the engine has not begun another generation"
         if why != self.doubt and why:
             log.warning("units are kept as they are: %s", why)
         self.doubt = why
         if not why:
-            self._doubted = False
+            self._doubted = self._rewound = False
             self.known = self._header
             self.wanted = dict(self._placements)
         self._changed()

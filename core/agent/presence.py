@@ -22,7 +22,7 @@ JITTER = 0.1
 """By how much of their time renewals are spread, so that a thousand hosts that started together drift apart."""
 RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 5.0
-LOOK_EVERY = 6
+LOOK_EVERY = 3
 """Renewals between two looks at whether the machine record is still ours and the store goes forward."""
 SIGNS_OF_LIFE = 2
 """How often another owner's lease must be renewed before it is believed to live: a change of the store's leader makes
@@ -57,6 +57,7 @@ class Presence:
         self._key = keys.machine(machine.id)
         self._lost = trio.Event()
         self._record_revision = 0
+        self._furthest = 0
         self.lease = 0
 
     @property
@@ -187,6 +188,9 @@ class Presence:
         """Find out whether the host is still registered. ClientError."""
         found = await self._store.range(self._key)
         self._heard_of(found.revision)
+        if found.revision < self._furthest:
+            self.lose("the store went back to an older snapshot")
+        self._furthest = found.revision
         if found.first is None or found.first.mod_revision != self._record_revision:
             self.lose("its record was deleted or written by somebody else")
 

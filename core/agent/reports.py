@@ -56,8 +56,7 @@ class Reports:
     async def announce(self, lease: int) -> None:
         """Write all states under this lease, in the name of a host that is not registered yet. ClientError."""
         async with self._turn:
-            if self._written.lease != lease or not self._written.known:
-                await self._read(lease)
+            await self._read(lease)
             await self._write(lease, None)
 
     async def run(self, presence: Presence) -> None:

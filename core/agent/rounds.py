@@ -123,7 +123,7 @@ class Rounds:
         case = self.cases.get(name)
         if case:
             self._checks.follow(name, case)
-        state = case.state() if case else None
+        state = case.state(self._journal.started.get(name)) if case else None
         self._reports.tell(name, state)
         if case and state is None and not case.busy:
             del self.cases[name]
@@ -171,7 +171,7 @@ class Rounds:
                 self._begin(nursery, name, self._stop_start, rest)
         if self._unlisted:
             await self._list()
-        self._journal.story = self._orders.known
+        self._journal.story, self._journal.revision = self._orders.known, self._orders.revision
         await self._save()
 
     def _order(self, wanted: dict[str, Placement]) -> None:
@@ -291,9 +291,11 @@ class Rounds:
         order = case.order
         try:
             if "stop" in what:
-                self._journal.started.pop(name, None)
+                if order is not None and self._journal.started.get(name) == Mark(order.text, order.restart):
+                    del self._journal.started[name]  # a revival: should this agent end now, the next one starts it
                 async with self._stops:
                     await self._executor.stop(name)
+                self._journal.started.pop(name, None)
             if "start" in what and order is not None:
                 case.ill, case.health, case.sick = False, "", ""
                 async with self._starts:

@@ -4,8 +4,8 @@ Who calls from inside is the program itself: users and roles do not bind it.
 """
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Protocol
 
 import trio
@@ -45,6 +45,12 @@ class Switch(Protocol):
     def revision(self) -> int: ...
 
 
+class Damage(Protocol):
+    """Who is to know of damage that reads meet."""
+
+    def met(self, error: kv.DamagedError) -> None: ...
+
+
 class Page(Protocol):
     """A part of a range."""
 
@@ -64,6 +70,9 @@ class Node(Watched, Protocol):
 
     @property
     def switch(self) -> Switch: ...
+
+    @property
+    def damage(self) -> Damage: ...
 
     def propose(self, command: commands.Command, done: Callable[[Any], None]) -> None:
         """Queue a command; `done` is called once, with its outcome or the error that refused it. Raises ProposalError
@@ -112,10 +121,8 @@ class InsideStore(Store):
         command = translation.command(operation)
         if isinstance(command, commands.Txn) and only_reads(operation):
             await self._confirm()
-            try:
+            with self._reading():
                 return translation.result(operation, self._node.evaluate(command))
-            except kv.KeyspaceError as error:
-                raise translation.refusal(error) from None
         return translation.result(operation, await self._propose(command))
 
     async def compact(self, revision: int) -> None:
@@ -157,7 +164,8 @@ class InsideStore(Store):
 
     async def time_to_live(self, lease: int, *, keys: bool = False) -> LeaseStatus:
         await self._confirm()
-        found = self._node.lease(lease)
+        with self._reading():
+            found = self._node.lease(lease)
         if found is None:
             raise translation.refusal(kv.LeaseNotFoundError())
         terms, attached = found
@@ -167,9 +175,10 @@ class InsideStore(Store):
     async def leases(self) -> list[int]:
         await self._confirm()
         found: list[int] = []
-        while part := self._node.leases(found[-1] if found else 0):
-            found += part
-            await trio.lowlevel.checkpoint()
+        with self._reading():
+            while part := self._node.leases(found[-1] if found else 0):
+                found += part
+                await trio.lowlevel.checkpoint()
         return found
 
     async def _read(self, operation: Range, local: bool) -> RangeResult:
@@ -177,11 +186,20 @@ class InsideStore(Store):
             await self._confirm()
         else:
             await trio.lowlevel.checkpoint()
-        try:
+        with self._reading():
             found, count, revision = await self._records(operation)
+        return translation.narrowed(operation, found, count, revision)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """What a read raises, as a ClientError: damage to the disk concerns whoever runs the node, and ends no user."""
+        try:
+            yield
+        except kv.DamagedError as error:
+            self._node.damage.met(error)
+            raise translation.refusal(error) from None
         except kv.KeyspaceError as error:
             raise translation.refusal(error) from None
-        return translation.narrowed(operation, found, count, revision)
 
     async def _records(self, operation: Range) -> tuple[list[KeyValue], int, int]:
         """All that is in the range as of one revision, or as much of it as is needed; how much there is; and the

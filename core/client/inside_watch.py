@@ -9,7 +9,7 @@ import trio
 from core.client import translation
 from core.client.store import Watch
 from core.client.values import Batch, Keys
-from core.kv.errors import KeyspaceError
+from core.kv.errors import DamagedError, KeyspaceError
 from core.kv.records import Event
 
 PROGRESS_SECONDS = 60.0
@@ -88,7 +88,7 @@ class InsideWatch(Watch):
             self._watcher = node.watch_keys(
                 key, end, self._wake, start=start, puts=puts, deletes=deletes, previous=previous
             )
-        except KeyspaceError as error:
+        except (KeyspaceError, DamagedError) as error:
             raise translation.refusal(error) from None
 
     def __enter__(self) -> Self:
@@ -124,7 +124,7 @@ class InsideWatch(Watch):
                 return self._watcher.take()
             async with self._node.turn:
                 return self._watcher.take()
-        except KeyspaceError as error:
+        except (KeyspaceError, DamagedError) as error:
             raise translation.refusal(error) from None
 
     def _wake(self, _: Watcher) -> None:

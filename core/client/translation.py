@@ -207,6 +207,8 @@ def refusal(error: Exception) -> errors.ClientError:
     """A refusal by the state machine or the node, as a client from outside would get it."""
     if isinstance(error, kv.CompactedError):
         return errors.CompactedError(error.floor)
+    if isinstance(error, kv.DamagedError):
+        return errors.UnavailableError(503, 14, str(error))
     if isinstance(error, node.OutcomeUnknownError):
         return errors.OutcomeUnknownError(str(error))
     status, code, message = _REFUSALS.get(type(error), (400, 3, str(error)))

@@ -56,6 +56,7 @@ def _complete(settings: dict[str, str], values: dict[str, str], warnings: list[s
     name = settings.setdefault("name", "default")
     settings["data-dir"] = values.get("data-dir") or f"{name}.etcd"
     settings.setdefault("initial-cluster-token", "etcd-cluster")
+    settings["executor"], settings["disable-engine"] = "none", "true"  # an etcd runs nothing
     settings.setdefault("listen-client-urls", _CLIENTS)
     peers = settings.setdefault("listen-peer-urls", _PEERS)
     own = settings.setdefault("initial-advertise-peer-urls", peers if _reachable(peers) else _PEERS)

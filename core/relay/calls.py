@@ -75,7 +75,7 @@ def refusal_of(request: Request) -> Response | None:
 
 def _is_operation(request: Request) -> bool:
     path = request.path
-    if path.startswith((b"/corenode", b"/v2/admin", b"/debug")):
+    if path.startswith((b"/corenode", b"/fleet/", b"/v1-alpha", b"/v2/admin", b"/debug")):
         return True
     if path.startswith(b"/v2/members"):
         return request.method not in (b"GET", b"HEAD")

@@ -22,7 +22,13 @@ class Host:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.environment = {"PATH": os.environ["PATH"], "XDG_RUNTIME_DIR": str(home), "TMPDIR": str(home)}
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "XDG_RUNTIME_DIR": str(home),
+            "TMPDIR": str(home),
+            "CORENODE_EXECUTOR": "none",
+            "CORENODE_DISABLE_ENGINE": "true",
+        }
 
     def run(self, *words: str, stdin: bytes | None = None, **environment: str) -> subprocess.CompletedProcess[bytes]:
         """A verb, to its end."""

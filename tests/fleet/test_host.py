@@ -56,8 +56,8 @@ class Host:
 
     def __init__(self, machine: str = ONE) -> None:
         self.units = Fake()
-        self.face = HostFace(machine, (LookupError,))
-        self.face.units = self.units
+        self.ready = True
+        self.face = HostFace(machine, lambda: self.units if self.ready else None, (LookupError,))
         self.handler = HostHandler(self.face, lambda _, reply: reply.send(plain(200, b"rest")), self._require)
 
     def _require(self, request: Request, reply: Reply, serve: Callable[[Reply], None]) -> None:
@@ -120,7 +120,7 @@ async def test_a_host_without_units(host: Host, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(host_module, "STREAMS", 0)
     assert (await host.ask("/corenode/host/units/a.service/logs")).status == 503
     monkeypatch.undo()
-    host.face.units = None
+    host.ready = False
     assert (await host.ask("/corenode/host/units/a.service/logs")).status == 503
 
 
@@ -140,7 +140,7 @@ async def test_a_member_is_let_in_here_and_nowhere_else(host: Host, peer: Caller
 @pytest.fixture
 async def fleet() -> AsyncIterator[World]:
     async with world() as found:
-        found.face.units = Fake()
+        found.units = Fake()
         await found.write(keys.machine(ONE), Machine(ONE, boot_id="boot"))
         yield found
 
@@ -149,8 +149,8 @@ async def test_a_node_answers_for_its_own_host(fleet: World) -> None:
     await fleet.write(keys.placement(ONE, "a.service"), Placement("x"))
     assert (await fleet.ask("GET", f"{LOGS}?lines=3")).body.startswith(b"one\n")
     assert (await fleet.good("GET", STATUS))["properties"] == {"MainPID": "7"}
-    assert isinstance(fleet.face.units, Fake)
-    assert fleet.face.units.asked == [("a.service", 3, False)]
+    assert isinstance(fleet.units, Fake)
+    assert fleet.units.asked == [("a.service", 3, False)]
 
 
 async def test_another_host_is_asked_by_its_socket(fleet: World, tmp_path: Path) -> None:

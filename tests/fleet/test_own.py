@@ -192,6 +192,7 @@ async def test_a_rollout_is_begun_and_steered(fleet: World) -> None:
     begun = await fleet.good("POST", f"{at}?max_parallel=3", OTHER)
     assert (begun["old"], begun["new"], begun["max_parallel"]) == (digest(HELLO), digest(OTHER), 3)
     assert await fleet.store.get(keys.text(digest(OTHER))) == OTHER
+    assert await fleet.unit("a.service") == UnitRecord(digest(OTHER), "launched")
     assert (await fleet.refused("POST", at, ODD))[0] == 409  # one at a time
     status, why = await fleet.refused("PUT", f"{OWN}/units/a.service/text?replace=true", ODD)
     assert (status, "rollout" in why) == (409, True)
@@ -207,6 +208,31 @@ async def test_a_rollout_is_begun_and_steered(fleet: World) -> None:
     assert list((await fleet.good("GET", f"{OWN}/rollouts"))["rollouts"]) == ["a.service"]
     await fleet.good("DELETE", f"{OWN}/units/a.service")
     assert (await fleet.refused("GET", at))[0] == 404
+
+
+# Why
+
+
+async def test_a_circle_is_refused(fleet: World) -> None:
+    for one, two in (("a", "b"), ("b", "c")):
+        await put(fleet, f"{one}.service", HELLO + f"[X-Fleet]\nMachineOf={two}.service\n".encode())
+    text = HELLO + b"[X-Fleet]\nMachineOf=a.service\n"
+    status, why = await fleet.refused("PUT", f"{OWN}/units/c.service/text", text)
+    assert (status, "waits for" in why) == (400, True), why
+
+
+async def test_why_it_is_where_it_is(fleet: World) -> None:
+    await fleet.write(keys.machine(ONE), Machine(ONE, "one", metadata={"az": "a"}))
+    await fleet.write(keys.machine(TWO), Machine(TWO, "two"))
+    await put(fleet, "a.service", HELLO + b"[X-Fleet]\nMachineMetadata=az=b\n", "?desired=launched")
+    found = await fleet.good("GET", f"{OWN}/units/a.service/explain", caller=READER)
+    assert (found["desired"], found["placed"], len(found["verdicts"])) == ("launched", {}, 2)
+    assert "machine" in found["waits_for"]
+    assert not any(verdict["qualifies"] for verdict in found["verdicts"])
+    await fleet.good("PATCH", "/fleet/v1/machines", [{"op": "add", "path": f"/{TWO}/metadata/az", "value": "b"}])
+    found = await fleet.good("GET", f"{OWN}/units/a.service/explain")
+    assert [verdict["machine"] for verdict in found["verdicts"] if verdict["qualifies"]] == [TWO]
+    assert (await fleet.refused("GET", f"{OWN}/units/b.service/explain"))[0] == 404
 
 
 # Events

@@ -9,7 +9,7 @@ import trio
 
 from core.api.access.gate import Gate
 from core.api.access.hashing import Hashing
-from core.api.fleet import Fleet, Forwarding, HostFace
+from core.api.fleet import Fleet, Forwarding, HostFace, Units
 from core.api.http.message import Caller, Request, Response
 from core.api.plain import not_found
 from core.api.router import Router
@@ -46,7 +46,8 @@ class World:
 
     def __init__(self, node: LocalStore, gate: Gate) -> None:
         self.store: Store = connect("local:", node=node)
-        self.face = HostFace(ONE, (LookupError,))
+        self.units: Units | None = None
+        self.face = HostFace(ONE, lambda: self.units, (LookupError,))
         self.forwarding = Forwarding(self.store, self.face, "boot", lambda: None)
         self.fleet = Fleet(self.store, gate, self.forwarding)
         self.handler = Router(lambda _, reply: reply.send(not_found()), self.fleet.routes(), node.damage)

@@ -57,10 +57,11 @@ ROOMS = {
         3, "core.addresses core.join_token core.kv core.sched core.tls core.node", "trio httpcore msgspec"
     ),
     "core.update": Room(3, "core.client", "msgspec"),
-    "core.agent": Room(3, libraries="trio msgspec"),
+    "core.agent": Room(3, "core.sched core.client", "trio msgspec h11"),
     "core.agent.supervisor": Room(3, "core.sched core.agent core.agent.supervisor.shim", "trio msgspec"),
     "core.agent.supervisor.shim": Room(3),  # one runs for each unit: it is kept small
     "core.agent.systemd": Room(3, "core.sched core.agent", "trio jeepney"),
+    "core.engine": Room(3, "core.sched core.client", "trio msgspec"),
     # 4 wiring
     "core.machine_id": Room(4),
     "core.settings": Room(4, "core.addresses core.machine_id", "msgspec"),
@@ -72,6 +73,19 @@ ROOMS = {
     "core.service": Room(4, libraries="trio"),
     "core.slowness": Room(4, libraries="trio msgspec"),
     "core.welcome": Room(4, "core.addresses core.config core.logs"),
+    "core.this_host": Room(4, "core.version core.addresses core.config core.sched"),
+    "core.hosting": Room(
+        4,
+        "core.api core.api.fleet core.client core.sched core.agent core.agent.supervisor core.agent.systemd"
+        " core.config core.service",
+        "trio",
+    ),
+    "core.managing": Room(
+        4,
+        "core.addresses core.kv core.tls core.api core.api.http core.api.access core.api.fleet core.client core.config"
+        " core.engine core.hosting core.machine_id core.service core.this_host",
+        "trio",
+    ),
     "core.founding": Room(4, "core.addresses core.raft core.kv core.store_lmdb core.config", "msgspec"),
     "core.peering": Room(
         4,
@@ -116,14 +130,16 @@ ROOMS = {
         4,
         "core.version core.addresses core.store_lmdb core.node core.api core.api.http core.api.access core.api.v2"
         " core.api.v3 core.api.ops core.admission core.config core.credentials core.logs core.process core.service"
-        " core.slowness core.enrolment core.peer core.joining core.salvage core.member core.views",
+        " core.slowness core.client core.enrolment core.managing core.peer core.joining core.salvage core.member"
+        " core.views",
         "trio",
     ),
     "core.relay": Room(4, "core.api core.api.http core.api.access core.client", "trio msgspec"),
     "core.worker": Room(
         4,
-        "core.version core.store_lmdb core.tls core.api core.api.http core.api.ops core.client core.config"
-        " core.credentials core.logs core.process core.relay core.service core.slowness core.views",
+        "core.version core.addresses core.kv core.store_lmdb core.tls core.api core.api.http core.api.access"
+        " core.api.fleet core.api.ops core.client core.config core.credentials core.hosting core.logs core.process"
+        " core.relay core.service core.slowness core.this_host core.views",
         "trio",
     ),
     "core.commands": Room(
@@ -144,8 +160,10 @@ ROOMS = {
 
 SAME_FLOOR = {
     ("core.node", "core.watch"): "the drive loop publishes what it has applied",
-    ("core.update", "core.client"): "services reach the store through it, wherever it is",
-    ("core.api.fleet", "core.client"): "it uses the store as every other program does",
+    ("core.api.fleet", "core.client"): "services never reach into the store, they speak its client",
+    ("core.engine", "core.client"): "services never reach into the store, they speak its client",
+    ("core.agent", "core.client"): "services never reach into the store, they speak its client",
+    ("core.update", "core.client"): "services never reach into the store, they speak its client",
 }
 """Edges between neighbours below the wiring, each with its reason."""
 

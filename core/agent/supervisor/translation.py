@@ -76,7 +76,7 @@ class _Translation:
         self._host = host
         self._context = specifiers.Context(name, host.specifiers)
         self._rows: Rows = [["name", name.text]]
-        self._warnings = [str(remark) for remark in text.warnings]
+        self._warnings = [str(remark) for remark in text.remarks]
 
     def job(self, cgroups: Cgroups, log: tuple[int, int]) -> tuple[bytes, list[str]]:
         try:

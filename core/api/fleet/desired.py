@@ -1,20 +1,23 @@
 """What operators want: units and words about hosts, written in transactions that compare what was read."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import msgspec
 
 from core.api.fleet.answers import Refused
 from core.client import Compare, Delete, KeyValue, Operation, Put, Store
-from core.sched import fleet_section, keys, names, records, unit_text
-from core.sched.fleet_section import MOST_REPLICAS, Rules
+from core.sched import keys, names, records, submission, unit_text
 from core.sched.names import UnitName
 from core.sched.records import Desired, Drain, HostRecord, Rollout, RolloutState, UnitRecord
+from core.sched.submission import Submission
 
 TRIES = 20
 """How often a change that lost a race is decided anew."""
+MOST_PEERS = 1000
+"""Units looked at for a circle of MachineOf=."""
 LONGEST_WHY = 1000
 OPEN: tuple[RolloutState, ...] = ("running", "paused", "returning")
 """Rollouts that are not at their end."""
@@ -39,16 +42,21 @@ def name_of(text: str) -> UnitName:
         raise Refused(400, str(error)) from None
 
 
-def check(name: UnitName, data: bytes) -> tuple[Rules, tuple[str, ...]]:
-    """The rules of a text for a unit of that name, and what its author should know. Refused 400, 413."""
+def check(name: UnitName, data: bytes) -> Submission:
+    """What a text is for a unit of that name, alone. Refused 400, 413."""
     if len(data) > unit_text.LARGEST:
         raise Refused(413, f"a unit's text has at most {unit_text.LARGEST:,} bytes, and this has {len(data):,}")
+    with refusing():
+        return submission.check(name.text, data)
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Refused 400 for what the rules refuse."""
     try:
-        text = unit_text.parse(data)
-        rules, remarks = fleet_section.read(text, name)
-    except (unit_text.UnitTextError, fleet_section.RulesError) as error:
+        yield
+    except submission.SubmissionError as error:
         raise Refused(400, str(error)) from None
-    return rules, tuple(str(remark) for remark in (*text.warnings, *remarks))
 
 
 class Wanted:
@@ -76,8 +84,9 @@ class Wanted:
         """Store a text under a name, and say what is wanted of it: None leaves that as it is, inactive for a new one.
         Without `replace` another text than that of the unit there is refused, and with `known` any change since the
         text of that hash."""
-        rules, warnings = check(name, data)
-        digest = unit_text.digest(data)
+        asked = check(name, data)
+        await self._check_circle(asked)
+        digest = asked.text.digest
         for _ in range(TRIES):
             seen, old = await self._unit(name)
             if known and (old is None or old.text != known):
@@ -86,12 +95,12 @@ class Wanted:
                 raise Refused(409, f"{name.text} is there with another text; say that it is to be replaced")
             new = UnitRecord(digest) if old is None else msgspec.structs.replace(old, text=digest)
             new = new if desired is None else msgspec.structs.replace(new, desired=desired)
-            _check_template(name, rules, new)
+            _check_desired(asked, new)
             if old is not None and old.text != digest:
                 await self._refuse_during_rollout(name)
             puts = [Put(keys.text(digest), data), Put(keys.unit(name.text), records.encode(new))]
             if await self._write([_as_seen(keys.unit(name.text), seen)], puts):
-                return Submitted(old is None, old is not None and old.text != digest, digest, warnings)
+                return Submitted(old is None, old is not None and old.text != digest, digest, remarks_of(asked))
         raise _raced(name.text)
 
     async def set_state(self, name: UnitName, desired: Desired) -> None:
@@ -100,8 +109,7 @@ class Wanted:
         async def change(old: UnitRecord) -> UnitRecord:
             new = msgspec.structs.replace(old, desired=desired)
             if name.is_template and desired != "inactive":
-                rules, _ = check(name, await self.text(old.text))
-                _check_template(name, rules, new)
+                _check_desired(check(name, await self.text(old.text)), new)
             return new
 
         await self._change(name, change)
@@ -118,17 +126,10 @@ class Wanted:
 
     async def scale(self, name: UnitName, replicas: int | None) -> None:
         """Keep so many instances of a template; None: as many as its text says."""
-        if not name.is_template:
-            raise Refused(400, f"{name.text} is no template: only those are kept in several instances")
-        if replicas is not None and not 0 <= replicas <= MOST_REPLICAS:
-            raise Refused(400, f"{replicas} is no number from 0 to {MOST_REPLICAS:,}")
 
         async def change(old: UnitRecord) -> UnitRecord:
-            rules, _ = check(name, await self.text(old.text))
-            if rules.is_global:
-                raise Refused(400, f"{name.text} is global: it runs once on every machine")
             new = msgspec.structs.replace(old, replicas=replicas)
-            _check_template(name, rules, new)
+            _check_desired(check(name, await self.text(old.text)), new)
             return new
 
         await self._change(name, change)
@@ -143,6 +144,30 @@ class Wanted:
             if await self._write([_as_seen(key, seen)], [Delete(key), Delete(keys.rollout(name.text))]):
                 return
         raise _raced(name.text)
+
+    async def _check_circle(self, asked: Submission) -> None:
+        """Refused 400 if it would wait for units that wait for it. Only what it names is looked at, and what that
+        names."""
+        known: dict[str, tuple[str, ...]] = {}
+        waiting = list(asked.rules.machine_of)
+        while waiting and len(known) < MOST_PEERS:
+            peer = waiting.pop()
+            if peer in known:
+                continue
+            known[peer] = await self._peers(peer)
+            waiting += known[peer]
+        if known:
+            with refusing():
+                submission.check(asked.name.text, asked.text.data, known)
+
+    async def _peers(self, name: str) -> tuple[str, ...]:
+        try:
+            parsed = names.parse(name)
+            record = await self.unit(parsed)
+            data = None if record is None else await self._store.get(keys.text(record.text))
+            return () if data is None else submission.check(name, data).rules.machine_of
+        except (names.UnitNameError, submission.SubmissionError):
+            return ()
 
     async def _change(self, name: UnitName, change: Callable[[UnitRecord], Awaitable[UnitRecord]]) -> UnitRecord:
         for _ in range(TRIES):
@@ -217,21 +242,24 @@ class Wanted:
 
     async def roll_out(self, name: UnitName, data: bytes, max_parallel: int) -> Rollout:
         """Begin to replace a unit's text step by step."""
-        check(name, data)
-        digest = unit_text.digest(data)
+        asked = check(name, data)
+        await self._check_circle(asked)
+        digest = asked.text.digest
         for _ in range(TRIES):
             seen, unit = await self._unit(name)
             if unit is None:
                 raise await self._absent(name)
+            _check_desired(asked, unit)
             if unit.text == digest:
                 raise Refused(409, f"{name.text} has this text already")
             before, last = await self._rollout(name)
             if last is not None and last.state in OPEN:
                 raise Refused(409, f"a rollout of {name.text} is {last.state}; let it end, or return it first")
             new = Rollout(unit.text, digest, max_parallel, started=int(time.time()))
-            key = keys.rollout(name.text)
-            compares = [_as_seen(keys.unit(name.text), seen), _as_seen(key, before)]
-            if await self._write(compares, [Put(keys.text(digest), data), Put(key, records.encode(new))]):
+            key, of_unit = keys.rollout(name.text), keys.unit(name.text)
+            changed = msgspec.structs.replace(unit, text=digest)
+            puts = [(keys.text(digest), data), (of_unit, records.encode(changed)), (key, records.encode(new))]
+            if await self._write([_as_seen(of_unit, seen), _as_seen(key, before)], [Put(*each) for each in puts]):
                 return new
         raise _raced(name.text)
 
@@ -289,7 +317,12 @@ def _raced(what: str) -> Refused:
     return Refused(409, f"{what} was changed by others {TRIES} times in between; try again")
 
 
-def _check_template(name: UnitName, rules: Rules, record: UnitRecord) -> None:
-    """Refused 400 if it is wanted to run and cannot."""
-    if name.is_template and record.desired != "inactive" and rules.replicas is None and record.replicas is None:
-        raise Refused(400, f"cannot activate template {name.text}: it has no Replicas=; start an instance instead")
+def _check_desired(asked: Submission, record: UnitRecord) -> None:
+    """Refused 400 if it cannot be wanted so."""
+    with refusing():
+        submission.check_desired(asked.name, asked.rules, record.desired, record.replicas)
+
+
+def remarks_of(asked: Submission) -> tuple[str, ...]:
+    """What the author of a text should know."""
+    return tuple(str(remark) for remark in asked.remarks)

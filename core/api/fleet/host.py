@@ -39,11 +39,10 @@ class Units(Protocol):
 class HostFace:
     """Answers about this host's units."""
 
-    def __init__(self, machine: str, failures: tuple[type[Exception], ...]) -> None:
-        """`failures` are what the executor raises if it cannot."""
+    def __init__(self, machine: str, units: Callable[[], Units | None], failures: tuple[type[Exception], ...]) -> None:
+        """`units` gives None while nothing runs units here; `failures` are what they raise if they cannot."""
         self.machine = machine
-        self.units: Units | None = None
-        """None while nothing runs units here."""
+        self._units = units
         self._failures = failures
         self._streams = 0
 
@@ -66,9 +65,10 @@ class HostFace:
             self._streams -= 1
 
     def _there(self) -> Units:
-        if self.units is None:
+        found = self._units()
+        if found is None:
             raise Refused(503, "nothing runs units on this host (--executor none), or it is not ready yet")
-        return self.units
+        return found
 
     async def _status(self, name: str, outlet: Outlet) -> None:
         try:

@@ -8,6 +8,7 @@ from core.api.fleet.answers import Refuse, Refused, fleet_refusal, parts_below
 from core.api.fleet.desired import Wanted
 from core.api.fleet.discovery import document
 from core.api.fleet.events import Events
+from core.api.fleet.explaining import Explaining
 from core.api.fleet.forwarding import Forwarding
 from core.api.fleet.machines import MachinesHandlers
 from core.api.fleet.rollouts import RolloutsHandlers
@@ -38,6 +39,7 @@ class Fleet:
         self._units_v1, self._machines_v1 = UnitsV1(store, wanted), MachinesV1(store, wanted)
         self._units, self._machines = UnitsHandlers(store, wanted), MachinesHandlers(store, wanted)
         self._rollouts, self._events = RolloutsHandlers(store, wanted), Events(store)
+        self._explaining = Explaining(store)
         self._forwarding = forwarding
 
     async def run(self) -> None:
@@ -120,6 +122,7 @@ class Fleet:
         table: dict[tuple[bytes, str], tuple[Office, Serve]] = {
             (b"GET", ""): (Office.READER, lambda _: units.get(name)),
             (b"DELETE", ""): (Office.OPERATOR, lambda _: units.delete(name)),
+            (b"GET", "explain"): (Office.READER, lambda _: self._explaining.explain(name)),
             (b"GET", "text"): (Office.READER, lambda _: units.text(name)),
             (b"PUT", "text"): (Office.OPERATOR, lambda request: units.put_text(request, name)),
             (b"POST", "state"): (Office.OPERATOR, lambda request: units.set_state(request, name)),

@@ -10,6 +10,7 @@ from core.client.errors import CompactedError
 from core.sched import keys, records
 from core.sched.keys import Kind
 from core.sched.records import HostRecord, Machine, Placement, Rollout, UnitRecord, UnitState
+from core.sched.view import effective_metadata
 
 PAGE = 1000
 """Keys to a page of reading."""
@@ -38,14 +39,7 @@ class Tables(msgspec.Struct):
 
     def metadata(self, machine: Machine) -> dict[str, str]:
         """A machine's own, with what operators said in its place."""
-        found = dict(machine.metadata)
-        host = self.hosts.get(machine.id)
-        for key, value in () if host is None else host.metadata.items():
-            if value:
-                found[key] = value
-            else:
-                found.pop(key, None)
-        return found
+        return effective_metadata(machine, self.hosts.get(machine.id, HostRecord()))
 
     def add(self, key: bytes, value: bytes) -> None:
         """Take in a record; what this version cannot read is left out."""

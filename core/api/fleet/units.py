@@ -5,7 +5,7 @@ from typing import TypeVar
 import msgspec
 
 from core.api.fleet.answers import Refused, flag, parameter, whole
-from core.api.fleet.desired import Wanted, check, name_of
+from core.api.fleet.desired import Wanted, check, name_of, remarks_of
 from core.api.fleet.tables import Tables, read
 from core.api.http.message import Request, Response
 from core.api.plain import json_answer
@@ -92,8 +92,7 @@ class UnitsHandlers:
         If-Match only the text of that hash is. `?check=true` stores nothing and says what is wrong with it."""
         parsed = name_of(name)
         if flag(request, "check"):
-            _, warnings = check(parsed, request.body)
-            return json_answer({"warnings": warnings}, end=b"\n")
+            return json_answer({"warnings": remarks_of(check(parsed, request.body))}, end=b"\n")
         text = parameter(request, "desired")
         desired = msgspec.convert({"desired": text}, _State).desired if text in _STATES else None
         if text and desired is None:

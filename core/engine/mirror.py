@@ -1,0 +1,136 @@
+"""All records of the cluster's units as the store has them, kept up to date, and the revisions they have there."""
+
+import logging
+from collections.abc import Callable
+
+import trio
+
+from core.client import KeyValue, Store, prefix
+from core.client.errors import CompactedError
+from core.sched import keys
+from core.sched.keys import Kind
+from core.sched.records import Generation, Header, RecordError, decode
+from core.sched.view import View
+
+log = logging.getLogger(__name__)
+
+SLICE = 200
+"""Records applied before others have a turn."""
+
+
+class Mirror:
+    """`view` for the planner, and what it does not keep: revisions, headers, the generation."""
+
+    def __init__(self, store: Store, changed: Callable[[], None]) -> None:
+        self._store = store
+        self._changed = changed
+        self._ahead: dict[bytes, int] = {}
+        """Own writes the watch has not come to yet, by their revision."""
+        self._moved = trio.Event()
+        self.view = View()
+        self.mods: dict[bytes, int] = {}
+        """The mod revision of every record."""
+        self.headers: dict[str, Header] = {}
+        self.generation: Generation | None = None
+        self.revision = 0
+
+    async def read(self) -> None:
+        """Read everything at one revision. ClientError."""
+        while True:
+            try:
+                await self._read()
+            except CompactedError:
+                log.info("the records were compacted away while they were read; reading them again")
+                self._forget()
+                continue
+            return
+
+    async def _read(self) -> None:
+        revision = 0
+        async for page in self._store.pages(prefix(keys.PREFIX)):
+            revision = revision or page.revision
+            for number, kv in enumerate(page.kvs, 1):
+                self._apply(kv.key, kv)
+                if number % SLICE == 0:
+                    await trio.lowlevel.checkpoint()
+        self.revision = revision
+
+    async def follow(self) -> None:
+        """Apply changes as they come, from where `read` ended; never returns. CompactedError: read anew."""
+        async with self._store.watch(prefix(keys.PREFIX), start=self.revision + 1) as watch:
+            async for batch in watch:
+                for number, event in enumerate(batch.events, 1):
+                    self._apply(event.kv.key, event.kv if event.kind == "put" else None, event.kv.mod_revision)
+                    if number % SLICE == 0:
+                        await trio.lowlevel.checkpoint()
+                self.revision = batch.revision
+                self._stir()
+
+    async def reached(self, revision: int) -> None:
+        """Wait until everything up to a revision has been applied. Only for one at which some record changed, or else
+        the watch may never come to it."""
+        while self.revision < revision:
+            await self._moved.wait()
+
+    async def stirred(self) -> None:
+        """Wait for the next change."""
+        await self._moved.wait()
+
+    def touched(self) -> None:
+        """The view changed by what became of a task."""
+        self._changed()
+
+    def wrote(self, key: bytes, revision: int, *, deleted: bool) -> None:
+        """A write of our own has succeeded, whether the watch has told of it or not."""
+        if revision <= self.revision:
+            return
+        self._ahead[key] = revision
+        if deleted:
+            self.mods.pop(key, None)
+        else:
+            self.mods[key] = revision
+
+    def _stir(self) -> None:
+        moved, self._moved = self._moved, trio.Event()
+        moved.set()
+        self._changed()
+
+    def _forget(self) -> None:
+        self.view = View()
+        self.mods.clear()
+        self.headers.clear()
+        self.generation = None
+
+    def _apply(self, key: bytes, kv: KeyValue | None, revision: int = 0) -> None:
+        place = keys.parse(key)
+        if place is None:
+            return
+        revision = kv.mod_revision if kv else revision
+        ahead = self._ahead.get(key, 0)
+        if revision < ahead:
+            return
+        if ahead:
+            del self._ahead[key]
+        if kv is None:
+            self.mods.pop(key, None)
+        else:
+            self.mods[key] = revision
+        match place.kind:
+            case Kind.HEADER:
+                header = None if kv is None else _story(kv)
+                if header is None:
+                    self.headers.pop(place.machine, None)
+                else:
+                    self.headers[place.machine] = header
+            case Kind.GENERATION:
+                self.generation = None if kv is None else _story(kv)
+            case _:
+                self.view.apply(key, None if kv is None else kv.value, revision)
+
+
+def _story(kv: KeyValue) -> Generation | None:
+    try:
+        return decode(Generation, kv.value)
+    except RecordError as error:
+        log.warning("%s is not understood: %s", kv.key.decode(errors="replace"), error)
+        return None

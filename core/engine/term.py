@@ -1,0 +1,204 @@
+"""A term: from the election to the end of the lead. Mirror, story, plans, rollouts, in this order."""
+
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable
+
+import msgspec
+import trio
+
+from core.client import Claim, Compare, Operation, Put, Store
+from core.engine import story
+from core.engine.collector import collect
+from core.engine.figures import Figures
+from core.engine.mirror import Mirror
+from core.engine.rollouts import Rollouts
+from core.engine.writer import Spawn, WentBackError, Writer
+from core.sched import keys
+from core.sched.planner import Planner
+from core.sched.records import Generation, encode
+from core.sched.tasks import Task
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 15.0
+"""How often the store is asked whether it goes forward."""
+HEADERS_AT_ONCE = 50
+
+
+class Past(msgspec.Struct):
+    """What a process knows of the store from its earlier terms."""
+
+    revision: int = 0
+    generation: Generation | None = None
+
+
+class Term:
+    """Of one lead."""
+
+    def __init__(
+        self,
+        store: Store,
+        claim: Claim,
+        value: bytes,
+        cluster: str,
+        past: Past,
+        now: Callable[[], float],
+        figures: Figures,
+    ) -> None:
+        self._store = store
+        self._claim = claim
+        self._cluster = cluster
+        self._past = past
+        self._now = now
+        self._figures = figures
+        self._due = trio.Event()
+        self._failure: Exception | None = None
+        self._spawn: Spawn = _not_running
+        self._mirror = Mirror(store, self._changed)
+        self._writer = self.make_writer(store, claim, value)
+
+    def make_writer(self, store: Store, claim: Claim, value: bytes) -> Writer:
+        return Writer(store, claim, value, self._mirror, self._figures)
+
+    async def run(self) -> None:
+        """Until the lead is lost. NotLeadingError, WentBackError, ClientError; CompactedError: everything is to be
+        read anew."""
+        await self._mirror.read()
+        async with trio.open_nursery() as nursery:
+
+            async def guarded(work: Callable[..., Awaitable[None]], *arguments: object) -> None:
+                """The first failure ends the term, by itself instead of in a group."""
+                try:
+                    await work(*arguments)
+                except Exception as error:
+                    self._failure = self._failure or error
+                    nursery.cancel_scope.cancel()
+
+            def spawn(work: Callable[..., Awaitable[None]], *arguments: object) -> None:
+                nursery.start_soon(guarded, work, *arguments)
+
+            self._spawn = spawn
+            self._spawn(self._mirror.follow)
+            self._spawn(self._look)
+            self._spawn(self._work)
+        if self._failure is not None:
+            raise self._failure
+
+    def _changed(self) -> None:
+        self._due.set()
+
+    async def _look(self) -> None:
+        """Whether the store goes forward; a watch on one that went back is silent."""
+        while True:
+            await trio.sleep(LOOK_SECONDS)
+            found = await self._store.range(self._claim.key)
+            if found.revision < self._mirror.revision:
+                raise WentBackError("the store went back to an older snapshot")
+            self._past.revision = max(self._past.revision, self._mirror.revision)
+
+    async def _work(self) -> None:
+        await self._agree()
+        self._spawn(collect, self._mirror, self._writer, self._figures)
+        planner, rollouts = Planner(self._mirror.view), Rollouts(self._mirror, self._writer)
+        while True:
+            self._due = trio.Event()
+            await self._write_headers()
+            for task in await rollouts.step():
+                await self._submit(task)
+            await self._plan(planner)
+            self._past.revision = max(self._past.revision, self._mirror.revision)
+            with trio.move_on_after(self._until(rollouts.due)):
+                await self._due.wait()
+
+    def _until(self, rollouts: int) -> float:
+        """Seconds until something is due although nothing changes."""
+        times = [when for when in (self._mirror.view.next_due, rollouts) if when]
+        return max(min(times) - self._now(), 0.1) if times else math.inf
+
+    # The story
+
+    async def _agree(self) -> None:
+        """Return when it is known which story the placements tell, and agents may believe it."""
+        mirror, past = self._mirror, self._past
+        went_back = mirror.revision < past.revision
+        while True:
+            self._due = trio.Event()
+            unknown = story.strangers(mirror.view) if mirror.generation is None else []
+            if unknown:
+                self._hold(
+                    f"the registry has no generation and does not know {', '.join(unknown[:3])}"
+                    f"{' and others' if len(unknown) > 3 else ''}, which run: it was emptied. Restore it, or write the"
+                    f" key generation to give those units up"
+                )
+                await self._due.wait()
+                continue
+            new = story.successor(mirror.generation, self._cluster, past.generation, went_back=went_back)
+            if new is None:
+                break
+            key = keys.GENERATION
+            revision = await self._writer.write([_as_known(mirror, key)], [Put(key, encode(new))])
+            await (mirror.reached(revision) if revision else self._due.wait())
+        past.generation, past.revision = mirror.generation, mirror.revision
+        if mirror.generation is not None and story.is_older(mirror.headers, mirror.generation):
+            await self._settle()
+        self._figures.holding = ""
+
+    def _hold(self, why: str) -> None:
+        if self._figures.holding != why:
+            log.warning("nothing is placed: %s", why)
+        self._figures.holding = why
+
+    async def _settle(self) -> None:
+        """Wait for what agents tell, and let placements follow what runs."""
+        self._hold("the store was restored from a snapshot; waiting for hosts to tell what runs on them")
+        await trio.sleep(story.SETTLE_SECONDS)
+        view = self._mirror.view
+        for _ in view.take_in():
+            await trio.lowlevel.checkpoint()
+        for task in story.adopted(view):
+            view.assume(task)
+            await self._submit(task)
+
+    async def _write_headers(self) -> None:
+        mirror = self._mirror
+        if mirror.generation is None or mirror.generation != self._past.generation:
+            raise WentBackError("the generation of the registry was changed")
+        missing = story.behind(mirror.view, mirror.headers, mirror.generation)
+        for start in range(0, len(missing), HEADERS_AT_ONCE):
+            part = missing[start : start + HEADERS_AT_ONCE]
+            compare = [Compare(keys.GENERATION, "mod", "=", mirror.mods.get(keys.GENERATION, 0))]
+            change: list[Operation] = [Put(keys.header(machine), encode(mirror.generation)) for machine in part]
+            revision = await self._writer.write(compare, change)
+            if revision:
+                mirror.headers.update(dict.fromkeys(part, mirror.generation))
+
+    # Plans
+
+    async def _plan(self, planner: Planner) -> None:
+        view, figures = self._mirror.view, self._figures
+        view.advance(int(self._now()))
+        figures.engine_reconcile_count_total += 1
+        began = time.perf_counter()
+        for step in planner.plan():
+            spent = time.perf_counter() - began
+            figures.engine_reconcile_duration_second += spent
+            figures.slices += 1
+            figures.longest_slice = max(figures.longest_slice, spent)
+            for task in step.tasks:
+                await self._submit(task)
+            await trio.lowlevel.checkpoint()
+            began = time.perf_counter()
+        figures.waiting = len(planner.waiting)
+
+    async def _submit(self, task: Task) -> None:
+        await self._writer.submit(self._spawn, task)
+
+
+def _as_known(mirror: Mirror, key: bytes) -> Compare:
+    return Compare(key, "mod", "=", mirror.mods.get(key, 0))
+
+
+def _not_running(work: Callable[..., Awaitable[None]], *arguments: object) -> None:
+    raise RuntimeError(f"a term begins {work.__name__}{arguments} only while it runs")
