@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from tests.cli.programs import Host
+from tests.conftest import NO_UNITS
 
 pytestmark = pytest.mark.slow
 HELLO = (
@@ -25,6 +26,8 @@ class Demo:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.host = Host(home)
+        for setting in NO_UNITS:
+            self.host.environment.pop(setting, None)
         self.process = self.host.start("demo")
 
     def json(self, *words: str) -> Any:
