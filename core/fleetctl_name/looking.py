@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from core.commands import unit_access
@@ -83,8 +84,8 @@ class Looks:
             name = name_of(word)
             if place:
                 print()
-            machine, known = self._ask(lambda units, name=name: units.status(name))  # type: ignore[misc]
-            print(f"* {name} - {known.get('Description', name)}")
+            machine, known, text = self._ask(partial(_status, name=name))
+            print(f"* {name} - {_description(text) or name}")
             print(f"   Loaded: {known.get('LoadState', '')}\n   Active: {known.get('ActiveState', '')} "
                   f"({known.get('SubState', '')})\n  Machine: {machine}")  # fmt: skip
             if known.get("MainPID", "0") != "0":
@@ -122,6 +123,10 @@ class Looks:
 
     def _ask(self, work: "Callable[[Units], Awaitable[T]]") -> T:
         return unit_access.ask(self._connection, work)
+
+
+async def _status(units: "Units", name: str) -> tuple[str, dict[str, str], bytes]:
+    return *(await units.status(name)), await units.text(name)
 
 
 async def _units_and_hosts(units: "Units") -> "tuple[tuple[Unit, ...], dict[str, Host]]":
@@ -166,8 +171,14 @@ def _file(unit: "Unit", hosts: "dict[str, Host]", text: bytes, *, full: bool) ->
         "target": target,
         "tmachine": target,
         "global": "true" if is_global else "false",
-        "desc": parsed.last("Unit", "Description") or "" if parsed is not None else "",
+        "desc": _description(text),
     }
+
+
+def _description(text: bytes) -> str:
+    from core.sched import unit_text
+
+    return unit_text.parse(text).last("Unit", "Description") or "" if text else ""
 
 
 def _state(unit: "Unit") -> str:
