@@ -13,10 +13,16 @@ from core.version import VERSION
 VERBS = {
     "Run a node": {
         "up": lazy.Verb("core.commands.up", "Run this host's node in the foreground."),
+        "demo": lazy.Verb("core.commands.demo", "Run a cluster of several hosts on this machine, to try things."),
         "join": lazy.Verb("core.commands.join", "Make this host part of a cluster, with a token."),
     },
     "Use the store": {
         "kv": lazy.Verb("core.commands.kv", "Read, write and watch keys."),
+    },
+    "Run units": {
+        "unit": lazy.Verb("core.commands.unit", "Submit, start, stop, show and explain units of the cluster."),
+        "machine": lazy.Verb("core.commands.machine", "List the machines, cordon and drain them."),
+        "events": lazy.Verb("core.commands.events", "Tell what happens to units and machines, as it happens."),
     },
     "Say who may": {
         "auth": lazy.Verb("core.commands.auth", "Restrict access to keys by users and roles, or stop doing so."),
@@ -89,6 +95,10 @@ def _take_another_name(name: str) -> None:
         from core.etcd_name.main import main as etcd
 
         sys.exit(etcd(sys.argv[1:]))
+    if name == "fleetctl":
+        from core.fleetctl_name.main import main as fleetctl
+
+        sys.exit(fleetctl(sys.argv[1:]))
     if name == "locksmithctl":
         from core.locksmithctl_name import main as locksmithctl
 

@@ -82,7 +82,7 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["frobnicate"], "No such command 'frobnicate'. There are: up, join, kv,"),
+        (["frobnicate"], "No such command 'frobnicate'. There are: up, demo, join, kv,"),
         (["kv", "gte"], "Did you mean get?"),
         (["kv", "get"], "Missing argument 'KEY'."),
         (["kv", "get", "--qourum", "/a"], "No such option '--qourum'"),
@@ -188,6 +188,11 @@ def test_options_of_the_connection_may_stand_before_any_word(path: tuple[str, ..
             arguments += ["value"]
         if path[:2] == ("kv", "lease") or path in (("lock", "set-max"), ("lock", "set-expiry")):
             arguments = ["60"] * len(arguments)
+        if path == ("unit", "scale"):
+            arguments = ["web@.service", "2"]
+        if path in (("unit", "verify"), ("unit", "rollout", "start")):
+            file.write_text("[Service]\nExecStart=/bin/true\n")
+            arguments = [*arguments[:-1], str(file)]
         if path in (("member", "add"), ("member", "update")):
             arguments += ["--peer-urls", "http://127.0.0.1:1"]
         done = CliRunner().invoke(cli, [*words, *arguments], prog_name="corenode", input="x\nx\n")

@@ -53,7 +53,9 @@ ROOMS = {
         "trio msgspec prometheus_client",
     ),
     "core.api.fleet": Room(3, "core.kv core.api core.api.http core.api.access core.client core.sched", "trio msgspec"),
-    "core.client": Room(3, "core.addresses core.join_token core.kv core.tls core.node", "trio httpcore msgspec"),
+    "core.client": Room(
+        3, "core.addresses core.join_token core.kv core.sched core.tls core.node", "trio httpcore msgspec"
+    ),
     "core.update": Room(3, "core.client", "msgspec"),
     "core.agent": Room(3, "core.sched core.client", "trio msgspec h11"),
     "core.agent.supervisor": Room(3, "core.sched core.agent core.agent.supervisor.shim", "trio msgspec"),
@@ -153,12 +155,13 @@ ROOMS = {
     ),
     "core.goflags": Room(4),
     "core.locksmithctl_name": Room(4, "core.version core.client core.update core.goflags core.commands"),
-    "cli": Room(4, "core.version core.commands core.etcd_name core.locksmithctl_name", "click"),
+    "core.fleetctl_name": Room(4, "core.version core.sched core.client core.goflags core.commands", "trio msgspec"),
+    "cli": Room(4, "core.version core.commands core.etcd_name core.fleetctl_name core.locksmithctl_name", "click"),
 }
 
 SAME_FLOOR = {
     ("core.node", "core.watch"): "the drive loop publishes what it has applied",
-    ("core.update", "core.client"): "services reach the store through it, wherever it is",
+    ("core.update", "core.client"): "services never reach into the store, they speak its client",
     ("core.api.fleet", "core.client"): "services never reach into the store, they speak its client",
     ("core.engine", "core.client"): "services never reach into the store, they speak its client",
     ("core.agent", "core.client"): "services never reach into the store, they speak its client",

@@ -1,0 +1,73 @@
+"""`corenode events`: what happens to units and machines, as it happens."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from core.commands import output
+from core.commands.connection import Connection, connection_options
+from core.commands.unit_access import ask
+
+if TYPE_CHECKING:
+    from core.client.units import Happened, Units
+
+_SHORT = 8
+
+
+@click.command()
+@click.option("--since", type=click.IntRange(min=1), metavar="REVISION", help="Also what happened from there on.")
+@output.format_option(output.PLAIN, output.JSON)
+@connection_options
+def command(since: int | None, output_: str, connection: Connection) -> None:
+    """Tell what happens to units and machines, until Ctrl-C.
+
+    \b
+    Examples:
+      corenode events
+      corenode events --since 1200 -o json
+    """
+
+    async def work(units: "Units") -> None:
+        async with units.events(since or 0) as happened:
+            async for event in happened:
+                if output_ == output.JSON:
+                    output.json(event)
+                elif event.kind:
+                    click.echo(f"{event.revision}  {_sentence(event)}")
+
+    ask(connection, work)
+
+
+def _sentence(event: "Happened") -> str:
+    """One event in words."""
+    now: dict[str, Any] = event.now or {}
+    machine, gone = event.machine[:_SHORT], event.action == "delete"
+    match event.kind:
+        case "unit":
+            return f"{event.unit} is destroyed" if gone else f"{event.unit} is to be {now.get('desired', 'inactive')}"
+        case "placement" if gone:
+            return f"{event.unit} leaves {machine}"
+        case "placement":
+            return f"{event.unit} goes to {machine}: {now.get('why', '')}"
+        case "state" if gone:
+            return f"{event.unit} is gone from {machine}"
+        case "state":
+            parts = [now.get("active", ""), now.get("sub", ""), now.get("health", ""), now.get("why", "")]
+            return f"{event.unit} on {machine} is {', '.join(part for part in parts if part)}"
+        case "machine":
+            return f"machine {machine} {'is away' if gone else 'is there'}"
+        case "host":
+            return f"operators say of {machine}: {_words(now)}"
+        case "rollout":
+            return (
+                f"rollout of {event.unit}: {'forgotten' if gone else now.get('state', 'running')} {now.get('why', '')}"
+            )
+        case "leader":
+            return f"{event.leader} {'does not decide any more' if gone else 'stands for election'}"
+    return f"{event.kind} {event.action}"
+
+
+def _words(now: dict[str, Any]) -> str:
+    if now.get("drain"):
+        return "drain it"
+    return f"cordon it ({now['cordoned']})" if now.get("cordoned") else "it may get units"
