@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.programs import PROGRAM, Host
-from tests.conftest import NO_UNITS
+from tests.whole.servers import NO_UNITS
 
 pytestmark = pytest.mark.slow
 HELLO = (

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from tests.cli.programs import Host
-from tests.conftest import NO_UNITS
+from tests.whole.servers import NO_UNITS
 
 pytestmark = pytest.mark.slow
 HELLO = (
