@@ -12,6 +12,9 @@ from core.sched.planner import Planner
 from core.sched.tasks import Step
 from core.sched.view import View
 from tests.sched.test_operations import test_a_drain_moves_so_many_at_a_time_and_what_is_everywhere_last as drain_test
+from tests.sched.test_operations import (
+    test_of_units_that_wait_together_one_is_kept_away_by_a_later_unit_and_the_other_is_not as together_test,
+)
 from tests.sched.test_random import test_late_and_failed_transactions_confuse_nobody as late_test
 from tests.sched.test_random import trial
 
@@ -153,7 +156,6 @@ PATCHES: list[Patch] = [
     circles_of_replacement_count,
     hopeless_for_ever,
     waiting_units_are_forgotten,
-    kinds_are_not_renewed,
     new_patterns_know_nothing,
     load_only_grows,
     metadata_are_read_once,
@@ -176,6 +178,12 @@ def test_a_fault_is_found(spoil: Patch, monkeypatch: pytest.MonkeyPatch) -> None
     spoil(monkeypatch)
     with pytest.raises((AssertionError, LookupError)):
         hunt()
+
+
+def test_kinds_that_are_not_renewed_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds_are_not_renewed(monkeypatch)
+    with pytest.raises(AssertionError):
+        together_test()
 
 
 def test_a_drain_of_all_at_once_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -299,3 +299,15 @@ def test_many_units_that_can_never_be_placed_cost_one_look() -> None:
     steps = list(world.planner.plan())
     assert [type(task) for step in steps for task in step.tasks] == [Place]
     assert world.view.board.effort < 100
+
+
+def test_of_units_that_wait_together_one_is_kept_away_by_a_later_unit_and_the_other_is_not() -> None:
+    world = World(1)
+    world.submit("a.service", "MachineMetadata=zone=x")
+    world.submit("b.service", "MachineMetadata=zone=x")
+    world.plan()
+    world.submit("c.service", "Conflicts=a.service")
+    world.plan()
+    world.machine(1, zone="x")
+    world.plan()
+    assert world.standing(1) == ["b.service", "c.service"]
