@@ -112,6 +112,8 @@ class World:
         """By unit: when the operator last said something about it."""
         self.shaken: dict[str, float] = {}
         """By machine: when there last was a reason to move its units."""
+        self.doubled: dict[str, float] = {}
+        """By unit: when it was last seen on more than one host."""
         self.restored = -1e9
         self.wiped = -1e9
         self.done: list[str] = []
@@ -287,6 +289,8 @@ class World:
                     running.setdefault(name, []).append(node)
             now = trio.current_time()
             for name, nodes in running.items():
+                if len(nodes) > 1:
+                    self.doubled[name] = now
                 excused = name == "all.service" or any(now - node.uneasy < GRACE for node in nodes)
                 excused = excused or now - self.restored < 2 * story_seconds() or name == "stubborn.service"
                 if len(nodes) < 2 or excused or any(node.host.gone for node in nodes):
@@ -302,7 +306,7 @@ class World:
         reasons = [
             now - self.touched.get(deed.name, -1e9) < 200,
             now - self.shaken.get(deed.machine, -1e9) < 200,
-            now - self.restored < 200 and any(deed.name in node.host.running() for node in self.nodes),  # it ran twice
+            now - self.restored < 200 and now - self.doubled.get(deed.name, -1e9) < 100,  # a slow stop takes 90 s
             deed.name == "with.service" and now - self.touched.get("here.service", -1e9) < 200,
         ]
         if not any(reasons):
