@@ -136,6 +136,7 @@ def test_when_most_are_lost_one_goes_on_alone(tmp_path: Path) -> None:
         for number in range(20):
             assert put(cluster.leader(), f"/key{number}", "1") == 201
         last = cluster.servers["n1"]
+        assert get(last, "/key19") == "1"  # so it has all that the others have
         last.stop()
         alone = cluster.alone("n1", "--force-new-cluster=true")
         alone.start(ready=False)
