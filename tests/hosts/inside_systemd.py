@@ -117,6 +117,13 @@ class TestSystemd(Conformance):
         assert {path.name for path in DIRECTORY.iterdir()} == {"a.service", "README"}
         (DIRECTORY / "README").unlink()
 
+    async def test_a_load_that_was_cut_off_before_its_link_can_be_unloaded(self, host: Watched) -> None:
+        (DIRECTORY / "a.service").write_bytes(SLEEPER)
+        assert set(await host.executor.adopt()) == {"a.service"}
+        await host.executor.unload("a.service")
+        await host.executor.settle()
+        assert await host.executor.adopt() == {}
+
     async def test_systemd_executes_itself_anew(self, opener: Opener) -> None:
         async with opener() as executor:
             await clear(executor)

@@ -212,7 +212,8 @@ class Systemd(Executor):
             )
 
     async def _remove(self, manager: Manager, name: str) -> None:
-        await manager.disable(name)
+        with _ignoring(_NO_SUCH_UNIT):  # a load was cut off before it was linked
+            await manager.disable(name)
         with _ignoring(_NO_SUCH_UNIT):
             await manager.reset_failed(name)
         await trio.to_thread.run_sync(self._files.remove, name)

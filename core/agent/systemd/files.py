@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +29,8 @@ class Files:
     def __init__(self, directory: Path, links: Path) -> None:
         self.directory = directory
         self._links = links
+        self._part = f"{_PART}{secrets.token_hex(4)}-"
+        """How files begin that this process is writing, in whichever thread."""
         self._seen: dict[str, tuple[tuple[int, int, int], Unit]] = {}
         """By name: time, size and inode of a file, and what was read there."""
 
@@ -41,6 +44,8 @@ class Files:
         self.directory.mkdir(mode=0o755, parents=True, exist_ok=True)
         found = {}
         for entry in os.scandir(self.directory):
+            if entry.name.startswith(self._part):
+                continue
             if entry.name.startswith(_PART):
                 Path(entry.path).unlink(missing_ok=True)
             elif entry.is_file(follow_symlinks=False):
@@ -77,7 +82,7 @@ class Files:
         """Whole or not at all, readable by everyone."""
         path = self.path(name)
         self.directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-        part = self.directory / f"{_PART}{hashlib.sha256(name.encode()).hexdigest()}"
+        part = self.directory / f"{self._part}{hashlib.sha256(name.encode()).hexdigest()}"
         part.write_bytes(text)
         part.chmod(0o644)
         part.rename(path)
