@@ -30,6 +30,8 @@ async def probe(check: Health) -> str:
             return f"{check.target}: {error}"
         except h11.RemoteProtocolError as error:
             return f"{check.target}: what answers is no HTTP: {error}"
+        except (ValueError, h11.LocalProtocolError) as error:  # a name or path that cannot be asked for
+            return f"{check.target}: {error}"
     return f"{check.target}: no answer within {check.timeout:g} s"
 
 

@@ -326,6 +326,10 @@ class Keyspace:
         found = leases.find(self._ledger, lease)
         return None if found is None else (found, leases.attached(self._ledger, lease))
 
+    def host_key(self, lease: int) -> bytes | None:
+        """The first reserved key of a lease."""
+        return leases.host_key(self._ledger, lease)
+
     def leases(self, after: int = 0, limit: int = 1000) -> list[int]:
         """The ids of the leases behind `after`, in order."""
         return leases.ids(self._ledger, after, limit)

@@ -54,6 +54,16 @@ def attached(ledger: Ledger, lease: int) -> list[bytes]:
     return [name[8:] for name, _ in ledger.rows.scan(Table.ATTACHED, _id(lease), _id(lease + 1))]
 
 
+def host_key(ledger: Ledger, lease: int) -> bytes | None:
+    """The first key of `core.kv.reserved` on a lease: it tells whose lease that is, since only its owner hangs such
+    keys there."""
+    if lease not in _IDS:
+        return None
+    name = _id(lease)
+    first = next(ledger.rows.scan(Table.ATTACHED, name + FLEET_PREFIX, name + FLEET_END), None)
+    return None if first is None else first[0][len(name) :]
+
+
 def ids(ledger: Ledger, after: int, limit: int) -> list[int]:
     """The next ids of leases behind `after`, in order."""
     found = islice(ledger.rows.scan(Table.LEASE, _id(after + 1)), limit)
@@ -121,10 +131,7 @@ def next_deadline(ledger: Ledger) -> int | None:
 
 def _check_reserved(ledger: Ledger, command: LeaseKeepAlive | LeaseRevoke) -> None:
     """ReservedKeyError if the lease is that of a host, and whoever asks may not touch it."""
-    if command.reserved:
-        return
-    name = _id(command.id)
-    if next(ledger.rows.scan(Table.ATTACHED, name + FLEET_PREFIX, name + FLEET_END), None) is not None:
+    if not command.reserved and host_key(ledger, command.id) is not None:
         raise ReservedKeyError("the lease holds keys below \\0corenode/fleet/")
 
 

@@ -27,6 +27,7 @@ class LocalStore:
         self.evaluate = node.keyspace.evaluate
         self.lease = node.keyspace.lease
         self.leases = node.keyspace.leases
+        self.host_key = node.keyspace.host_key
         self.hashing = node.keyspace.hashing
         self.deadline = node.keyspace.deadline
         self.watch_keys = node.hub.watch_keys
@@ -47,6 +48,7 @@ class LocalStore:
         self.evaluate = refuse if why else keyspace.evaluate
         self.lease = refuse if why else keyspace.lease
         self.leases = refuse if why else keyspace.leases
+        self.host_key = refuse if why else keyspace.host_key
         self.deadline = refuse if why else keyspace.deadline
         self.watch_keys = refuse if why else self._node.hub.watch_keys
 

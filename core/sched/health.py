@@ -77,7 +77,12 @@ def _exec(line: str, options: dict[str, str]) -> Health:
 
 
 def _network(text: str, target: str, options: dict[str, str]) -> Health:
-    parts = urlsplit(target)
+    if not target.isascii() or not target.isprintable() or " " in target:
+        raise HealthError(f"{target!r} has characters that no URL has; write them as %XX")
+    try:
+        parts = urlsplit(target)
+    except ValueError as error:
+        raise HealthError(f"{target!r} is no URL: {error}") from None
     try:
         port = parts.port
     except ValueError:

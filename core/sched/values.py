@@ -29,6 +29,8 @@ _SPAN = re.compile(
     rf"({'|'.join(sorted(map(re.escape, _UNIT), key=len, reverse=True))})?"
 )
 _LONGEST_SPAN = 2**64 - 1
+_LONGEST = 200
+"""Characters of a value. Python makes no number of some thousand digits, and no float of some hundred."""
 
 _SIZE = re.compile(rf"[{_WHITE}]*\+?([0-9]+)(?:\.([0-9]+))?[{_WHITE}]*([BKMGTPE]?)")
 _POWER = {letter: 1024**power for power, letter in enumerate("BKMGTPE")} | {"": 1}
@@ -49,6 +51,8 @@ def time_span(text: str, default: str = "s") -> float:
     """Seconds in `1min 20s`, `500ms`, `1.5h`, `infinity` (math.inf); a number alone is of the unit `default`."""
     if text.strip(_WHITE) == "infinity":
         return math.inf
+    if len(text) > _LONGEST:
+        raise _no_span(text)
     total, at, end = 0, 0, len(text.rstrip(_WHITE))
     while at < end:
         match = _SPAN.match(text, at, end)
@@ -68,13 +72,15 @@ def time_span(text: str, default: str = "s") -> float:
 
 
 def _no_span(text: str) -> ValueFormError:
-    return ValueFormError(f"{text!r} is no time span; write it like 90, 1min 30s, 500ms or infinity")
+    return ValueFormError(f"{text[:_LONGEST]!r} is no time span; write it like 90, 1min 30s, 500ms or infinity")
 
 
 def size(text: str) -> int | None:
     """Bytes in `512M`, `1.5G`, `1G 512M`, in powers of 1024; None for `infinity`."""
     if text == "infinity":
         return None
+    if len(text) > _LONGEST:
+        raise _no_size(text)
     total, at, end, last = 0.0, 0, len(text.rstrip(_WHITE)), math.inf
     while at < end:
         match = _SIZE.match(text, at, end)
@@ -91,14 +97,14 @@ def size(text: str) -> int | None:
 
 
 def _no_size(text: str) -> ValueFormError:
-    return ValueFormError(f"{text!r} is no size; write it like 4096, 512M, 1.5G or infinity")
+    return ValueFormError(f"{text[:_LONGEST]!r} is no size; write it like 4096, 512M, 1.5G or infinity")
 
 
 def percentage(text: str) -> float:
     """`150%` as 1.5."""
     match = _PERCENT.fullmatch(text)
-    if match is None:
-        raise ValueFormError(f"{text!r} is no percentage; write it like 50% or 12.5%")
+    if match is None or len(text) > _LONGEST:
+        raise ValueFormError(f"{text[:_LONGEST]!r} is no percentage; write it like 50% or 12.5%")
     return (int(match[1]) * 100 + int((match[2] or "").ljust(2, "0"))) / 10_000
 
 

@@ -43,6 +43,10 @@ def check(lines: str, name: str = "a.service") -> submission.Submission:
         ("Health=http://x retries=0", "retries"),
         ("Health=exec:true", "whole path"),
         ("Health=tcp://x", "a host and a port"),
+        ("Health=http://[::1/", "no URL"),
+        ("Health=http://127.0.0.1/\u00e9", "characters that no URL has"),
+        (f"MemoryRequest={'9' * 5000}", "no size"),
+        (f"CPURequest={'9' * 5000}%", "9"),
     ],
 )
 def test_contradictions_are_refused_with_the_reason(lines: str, complaint: str) -> None:

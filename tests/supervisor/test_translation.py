@@ -44,6 +44,10 @@ REFUSED = [
     (("ExecStart=a", "LimitNOFILE=many"), "no number"),
     (("ExecStart=a", "SuccessExitStatus=999"), "no signal"),
     (("ExecStart=a", "RemainAfterExit=perhaps"), "neither yes nor no"),
+    (("ExecStart=a", f"RestartPreventExitStatus={'9' * 5000}"), "digits"),
+    (("ExecStart=a", f"LimitFSIZE={'9' * 5000}"), "no size"),
+    (("ExecStart=a", "LimitCPU=1: infinity"), "infinity"),
+    (("ExecStart=a", "LimitNICE=+x"), "x"),
 ]
 
 

@@ -9,7 +9,7 @@ import trio
 
 from core.agent.journal import Journal, JournalFile, Mark
 from core.agent.probes import probe
-from core.sched.health import parse
+from core.sched.health import Health, parse
 from core.sched.records import Generation
 
 
@@ -46,11 +46,18 @@ async def server() -> AsyncIterator[int]:
         ("exec:/bin/sh -c 'kill -9 $$'", "signal 9"),
         ("exec:/nowhere/at/all", "no such program"),
         ("timeout=200ms exec:/bin/sleep 60", "no answer within 0.2 s"),
+        ("tcp://a..b:1", "label"),
+        (f"http://{'a' * 300}/", "label"),
     ],
 )
 async def test_a_check_passes_or_says_why_not(server: int, check: str, why: str) -> None:
     found = await probe(parse(check.replace("PORT", str(server))))
     assert (why in found) if why else (found == "")
+
+
+@pytest.mark.parametrize("target", ["http://127.0.0.1:1/\u00e9", "http://127.0.0.1:1/a b"])
+async def test_what_no_parser_should_have_let_through_fails_the_check_alone(target: str) -> None:
+    assert target in await probe(Health("http", target))
 
 
 async def test_a_journal_comes_back(tmp_path: Path) -> None:

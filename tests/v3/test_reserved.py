@@ -276,6 +276,17 @@ def test_a_host_keeps_its_own_lease_and_ends_no_other(world: World) -> None:
     assert world.status(HOST, "lease/revoke", {"ID": 7}) == 200
 
 
+def test_nothing_is_hung_on_the_lease_of_another_host(world: World) -> None:
+    """Or else that host could not renew it any more, and would count as gone."""
+    world.write(LeaseGrant(8, 60))
+    world.write(Put(OTHERS_PRESENCE, b"", 8))
+    put = {"key": STATE, "lease": 8}
+    assert world.status(HOST, "kv/put", put) == 403
+    assert world.status(HOST, "kv/txn", {"success": [{"request_put": put}]}) == 403
+    assert world.status(ANYONE, "kv/put", {"key": b"/mine", "lease": 8}) == 403
+    assert world.status(shown(ELSE, "corenode:host"), "lease/keepalive", {"ID": 8}) == 200
+
+
 def test_what_a_worker_passes_on_has_nothing_of_its_host(world: World) -> None:
     mark = ((RELAYED, b"1"),)
     for key in KEYS:

@@ -53,6 +53,7 @@ class World:
         keyspace = self.keyspace
         self.key, self.page, self.evaluate = keyspace.key, keyspace.page, keyspace.evaluate
         self.lease, self.leases, self.hashing = keyspace.lease, keyspace.leases, keyspace.hashing
+        self.host_key = keyspace.host_key
         self.node, self.children, self.record = keyspace.node, keyspace.children, keyspace.record
         self.deadline = keyspace.deadline
         self._log = itertools.count(1)

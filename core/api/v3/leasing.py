@@ -9,12 +9,14 @@ from core.kv.reserved import is_reserved
 
 
 def permit_lease(store: Store, call: Call, lease: int) -> None:
-    """RpcError unless whoever asks may write every key of a lease. One that is not there is for the command to say."""
+    """RpcError unless whoever asks may write every key of a lease. One that is not there is for the command to say.
+
+    A lease of a host is for that host alone, restricted or not: it could not renew one with another's keys on it."""
+    host_key = store.host_key(lease) if lease else None
+    if host_key is not None:
+        call.permit(Right.WRITE, host_key)
     found = store.lease(lease) if lease and call.identity is not None else None
     if found is not None:
-        for key in found[1]:
-            if is_reserved(key):
-                call.permit(Right.WRITE, key)
         call.permit_spans(Right.WRITE, tuple([span(key, None) for key in found[1] if not is_reserved(key)]))
 
 

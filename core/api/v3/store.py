@@ -75,6 +75,10 @@ class Store(store.Store, Protocol):
         """The terms and keys of a lease."""
         ...
 
+    def host_key(self, lease: int) -> bytes | None:
+        """The first reserved key of a lease."""
+        ...
+
     def leases(self, after: int = 0, limit: int = 1000) -> list[int]:
         """The ids of the leases behind `after`, in order."""
         ...
