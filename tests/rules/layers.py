@@ -71,7 +71,7 @@ ROOMS = {
     "core.credentials": Room(4, "core.tls core.api.http core.config", "trio"),
     "core.runtime_dir": Room(4, libraries="msgspec"),
     "core.service": Room(4, libraries="trio"),
-    "core.slowness": Room(4, libraries="trio msgspec"),
+    "core.slowness": Room(4, "core.api core.node", "trio msgspec"),
     "core.welcome": Room(4, "core.addresses core.config core.logs"),
     "core.this_host": Room(4, "core.version core.addresses core.config core.sched"),
     "core.hosting": Room(
