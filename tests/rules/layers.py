@@ -32,7 +32,7 @@ ROOMS = {
     "core.partitions": Room(0, libraries="msgspec"),
     "core.sched": Room(0, libraries="msgspec sortedcontainers"),
     # 1 drivers: plain synchronous code
-    "core.store_lmdb": Room(1, "core.raft core.kv", "lmdb msgspec sortedcontainers"),
+    "core.store_lmdb": Room(1, "core.raft core.kv", "lmdb msgspec"),
     "core.tls": Room(1, libraries="cryptography"),
     "core.partitions.device": Room(1, "core.partitions", "msgspec"),
     "core.partitions.in_use": Room(1, "core.partitions.device", "msgspec"),
