@@ -103,7 +103,9 @@ async def _serve(
     gate = Gate(member.keyspace.access, hashing, member.node.damage)
     enrolment = Enrolment(config, member)
     units = Managing(config, connect("local:", node=store), gate, bound, view.id)
-    frontend, browsers = _frontend(config, store, view, admission, gate, enrolment, units)
+    holds = slowness.Holds()
+    trio.lowlevel.add_instrument(holds)
+    frontend, browsers = _frontend(config, store, view, admission, gate, enrolment, units, holds)
 
     def take(fresh: Config) -> None:
         set_level(fresh.log_level)
@@ -142,12 +144,13 @@ def _frontend(
     gate: Gate,
     enrolment: Enrolment,
     units: Managing,
+    holds: slowness.Holds,
 ) -> tuple[Frontend, Browsers]:
     """The front end with everything it serves, and what stands between it and web pages."""
     counters = Counters()
     calls = flat.routes(store, gate, view, view, config.max_request_bytes)
     sources: list[Source] = [
-        *(view.figures, counters.figures, flat.figures_of(calls), units.figures),
+        *(view.figures, counters.figures, flat.figures_of(calls), units.figures, holds.figures),
         lambda: connection_figures(frontend),
     ]
     handler: Handler = Router(

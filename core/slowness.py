@@ -1,17 +1,26 @@
-"""Naming the cause when something was slow: the disk, the processors, a peer, or this program's own loop."""
+"""Naming the cause when something was slow: the disk, the processors, a peer, or this program's own loop; and counting
+how long the loop is held."""
 
 import logging
 import time
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 
 import msgspec
 import trio
 
+from core.api.figures import Figure
+from core.node.latency import Latency
+
 log = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 0.1
 LIMIT_SECONDS = 0.2
+HOLD_SECONDS = 0.005
+"""What keeps the loop for less than this is no hold."""
+WINDOW_SECONDS = 60.0
+"""The longest hold is remembered at least so long, so that no scrape misses it, and at most twice as long."""
 
 
 class Cause(StrEnum):
@@ -77,3 +86,74 @@ async def watch_loop(limit: float = LIMIT_SECONDS) -> None:
             ran, waited = after.running - before.running, after.waiting - before.waiting
             more = {"ran_ms": round(ran * 1e3), "waited_ms": round(waited * 1e3)}
             report(diagnose(late, ran, waited), "loop", late, limit, **more)
+
+
+class Longest:
+    """The largest of what was added lately."""
+
+    def __init__(self) -> None:
+        self._since = -WINDOW_SECONDS
+        self._now = self._before = 0.0
+
+    def add(self, seconds: float, now: float) -> None:
+        """Count one."""
+        self._turn(now)
+        self._now = max(self._now, seconds)
+
+    def seen(self, now: float) -> float:
+        """In the last WINDOW_SECONDS, and some before."""
+        self._turn(now)
+        return max(self._now, self._before)
+
+    def _turn(self, now: float) -> None:
+        if now - self._since >= WINDOW_SECONDS:
+            self._before = self._now if now - self._since < 2 * WINDOW_SECONDS else 0.0
+            self._now, self._since = 0.0, now
+
+
+class Holds(trio.abc.Instrument):
+    """Measures each pass of the loop, from where it learns what has come to where it looks again: nothing else is
+    served meanwhile. To be added to the loop as an instrument.
+
+    A long pass on the wall may be the machine's doing; the processor time of its thread is the program's own. That is
+    read at most every HOLD_SECONDS, since it costs a system call, so a hold shows up to so much too much of it.
+    """
+
+    def __init__(self) -> None:
+        self.wall, self.processor = Latency(), Latency()
+        self._longest_wall, self._longest_processor = Longest(), Longest()
+        self._began = self._read = time.perf_counter()
+        self._used = time.thread_time()
+
+    def after_io_wait(self, timeout: float) -> None:
+        """A pass begins."""
+        now = self._began = time.perf_counter()
+        if now - self._read > HOLD_SECONDS:
+            self._read = now
+            self._used = time.thread_time()
+
+    def before_io_wait(self, timeout: float) -> None:
+        """A pass has ended."""
+        now = time.perf_counter()
+        wall = now - self._began
+        if wall > HOLD_SECONDS:
+            before, self._used = self._used, time.thread_time()
+            self._read = now
+            processor = min(self._used - before, wall)
+            self.wall.observe(int(wall * 1e9))
+            self.processor.observe(int(processor * 1e9))
+            self._longest_wall.add(wall, now)
+            self._longest_processor.add(processor, now)
+
+    def figures(self) -> Iterator[Figure]:
+        """What `/metrics` shows of them."""
+        now = time.perf_counter()
+        for kind, counted, longest in (
+            ("wall", self.wall, self._longest_wall),
+            ("processor", self.processor, self._longest_processor),
+        ):
+            labels = {"time": kind}
+            text = f"Passes of the loop longer than {HOLD_SECONDS * 1e3:g} ms, each by both clocks."
+            yield Figure("corenode_loop_hold_duration_seconds", text, counted, labels=labels)
+            text = f"The longest of the last {WINDOW_SECONDS:g} s or somewhat more."
+            yield Figure("corenode_loop_hold_longest_seconds", text, longest.seen(now), labels=labels)

@@ -85,7 +85,9 @@ async def _serve(config: Config, notifier: Notifier, upstreams: Upstreams, write
     names = [url.host for url in (*config.listen_client_urls, *config.advertise_client_urls)]
     browsers = Browsers(HostHandler(hosting.face, own, _require), names, config.cors)
     frontend = Frontend(browsers, Limits(body_max=body_max(config)))
-    own.metrics = Metrics([relay.figures, hosting.figures, lambda: connection_figures(frontend)])
+    holds = slowness.Holds()
+    trio.lowlevel.add_instrument(holds)
+    own.metrics = Metrics([relay.figures, hosting.figures, holds.figures, lambda: connection_figures(frontend)])
 
     def take(fresh: Config) -> None:
         set_level(fresh.log_level)

@@ -22,6 +22,7 @@ from core.kv.ledger import SYSTEM_PREFIX, Ledger
 from core.kv.outcomes import DeleteDone, PutDone, RangeDone, TxnDone
 from core.kv.records import Action, Record
 from core.kv.reserved import clipped, is_hidden, is_reserved
+from core.kv.steps import CHANGES, Steps, finish, scan
 from core.kv.transaction import Table
 
 DEEPEST_TXN = 128
@@ -33,6 +34,9 @@ MOST_READ = 10_000
 COUNTED = 10
 """As many keys that are only counted cost what one does that is read."""
 
+READS = 128
+"""Keys looked at in one step."""
+
 _ALL = b"\0"
 
 
@@ -42,37 +46,39 @@ def put(ledger: Ledger, command: Put) -> PutDone:
     return _put(ledger, command)
 
 
-def delete_range(ledger: Ledger, command: DeleteRange) -> DeleteDone:
+def delete_range(ledger: Ledger, command: DeleteRange) -> Steps[DeleteDone]:
     """Delete keys; deleting nothing consumes no revision."""
     first_event = len(ledger.events)
     ledger.begin_group()
-    done = _delete_range(ledger, command)
-    ledger.end_group(first_event)
+    done = yield from _delete_range(ledger, command)
+    yield from ledger.end_group(first_event)
     return done
 
 
-def range_(ledger: Ledger, command: Range) -> RangeDone:
+def range_(ledger: Ledger, command: Range) -> Steps[RangeDone]:
     """Read keys, now or at a revision that is still kept."""
     _check_revision(ledger, command.revision)
     found: list[Record] = []
     count = 0
     for _, position in _positions(ledger, command.key, command.end, command.revision or None):
         count += 1
+        if count % READS == 0:
+            yield
         if not command.count_only and (not command.limit or len(found) < command.limit):
             found.append(ledger.existing(position))
     return RangeDone(ledger.revision, tuple(found), count)
 
 
-def txn(ledger: Ledger, command: Txn) -> TxnDone:
+def txn(ledger: Ledger, command: Txn) -> Steps[TxnDone]:
     """Compare, then do one branch whole. What could be refused is looked for before the first write."""
     check_duplicates(command)
     branches: dict[int, bool] = {}
-    _choose(ledger, command, branches, _Allowance())
+    yield from _choose(ledger, command, branches, _Allowance())
     before = ledger.revision
     first_event = len(ledger.events)
     ledger.begin_group()
-    done = _run(ledger, command, branches)
-    moved = ledger.end_group(first_event)
+    done = yield from _run(ledger, command, branches)
+    moved = yield from ledger.end_group(first_event)
     return _settled_txn(done, before, ledger.revision, moved)
 
 
@@ -81,8 +87,8 @@ def evaluate(ledger: Ledger, command: Txn) -> TxnDone:
     if any(_can_write(operation) for operation in (*command.success, *command.failure)):
         raise ValueError("a transaction that writes has to go through the log")
     branches: dict[int, bool] = {}
-    _choose(ledger, command, branches, _Allowance())
-    return _run(ledger, command, branches)
+    finish(_choose(ledger, command, branches, _Allowance()))
+    return finish(_run(ledger, command, branches))
 
 
 def _can_write(operation: Operation) -> bool:
@@ -155,32 +161,36 @@ class _Allowance:
             yield item
 
 
-def _choose(ledger: Ledger, command: Txn, branches: dict[int, bool], allowance: _Allowance) -> None:
+def _choose(ledger: Ledger, command: Txn, branches: dict[int, bool], allowance: _Allowance) -> Steps[None]:
     """Decide the branch of each transaction from the state before all of them, and check what they will do."""
-    succeeded = all(_holds(ledger, compare, allowance) for compare in command.compare)
+    succeeded = True
+    for compare in command.compare:
+        succeeded = yield from _holds(ledger, compare, allowance)
+        if not succeeded:
+            break
     branches[id(command)] = succeeded
     for operation in command.success if succeeded else command.failure:
         if isinstance(operation, Txn):
-            _choose(ledger, operation, branches, allowance)
+            yield from _choose(ledger, operation, branches, allowance)
         elif isinstance(operation, Put):
             _check_put(ledger, operation, in_txn=True)
         elif isinstance(operation, Range):
             _check_revision(ledger, operation.revision)
-            _check_range(ledger, operation, allowance)
+            yield from _check_range(ledger, operation, allowance)
 
 
-def _run(ledger: Ledger, command: Txn, branches: dict[int, bool]) -> TxnDone:
+def _run(ledger: Ledger, command: Txn, branches: dict[int, bool]) -> Steps[TxnDone]:
     succeeded = branches[id(command)]
     responses: list[PutDone | DeleteDone | RangeDone | TxnDone] = []
     for operation in command.success if succeeded else command.failure:
         if isinstance(operation, Put):
             responses.append(_put(ledger, operation))
         elif isinstance(operation, DeleteRange):
-            responses.append(_delete_range(ledger, operation))
+            responses.append((yield from _delete_range(ledger, operation)))
         elif isinstance(operation, Range):
-            responses.append(range_(ledger, operation))
+            responses.append((yield from range_(ledger, operation)))
         else:
-            responses.append(_run(ledger, operation, branches))
+            responses.append((yield from _run(ledger, operation, branches)))
     return TxnDone(ledger.revision, succeeded, tuple(responses))
 
 
@@ -209,15 +219,17 @@ def _settled(
     return _settled_txn(done, before, last, moved)
 
 
-def _holds(ledger: Ledger, compare: Compare, allowance: _Allowance) -> bool:
+def _holds(ledger: Ledger, compare: Compare, allowance: _Allowance) -> Steps[bool]:
     """Whether a comparison holds for every key of its range. If none is there it is made with a key that has zeros and
     no value, as etcd makes it."""
-    found = False
+    found = 0
     for _, position in allowance.take(_positions(ledger, compare.key, compare.end, None), COUNTED):
-        found = True
+        found += 1
+        if found % READS == 0:
+            yield
         if not _holds_for(ledger.existing(position), compare):
             return False
-    return found or _holds_for(None, compare)
+    return bool(found) or _holds_for(None, compare)
 
 
 def _holds_for(record: Record | None, compare: Compare) -> bool:
@@ -270,16 +282,20 @@ def _put(ledger: Ledger, command: Put) -> PutDone:
     return PutDone(ledger.revision, previous)
 
 
-def _delete_range(ledger: Ledger, command: DeleteRange) -> DeleteDone:
-    found = _positions(ledger, command.key, command.end, None)
-    deleted = tuple([ledger.existing(position) for _, position in found])
-    for record in deleted:
+def _delete_range(ledger: Ledger, command: DeleteRange) -> Steps[DeleteDone]:
+    deleted: list[Record] = []
+    for _, position in _positions(ledger, command.key, command.end, None):
+        record = ledger.existing(position)
+        deleted.append(record)
         ledger.tell(ledger.remove(Table.KEY, record, ledger.revision + 1, 0, Action.DELETE), record)
-    return DeleteDone(ledger.revision, deleted)
+        if len(deleted) % CHANGES == 0:
+            yield
+    return DeleteDone(ledger.revision, tuple(deleted))
 
 
 def _positions(ledger: Ledger, key: bytes, end: bytes | None, at: int | None) -> Iterator[tuple[bytes, bytes]]:
-    """(key, position) of each version in a range, in key order, as of revision `at` or now."""
+    """(key, position) of each version in a range, in key order, as of revision `at` or now; good while what it has
+    shown is deleted."""
     if end is None:
         row = ledger.rows.get(Table.KEY, key)
         position = ledger.shown(row, at) if row is not None and not is_hidden(key, key) else None
@@ -287,7 +303,7 @@ def _positions(ledger: Ledger, key: bytes, end: bytes | None, at: int | None) ->
             yield key, position
         return
     start = b"" if key == _ALL else key
-    for found, row in ledger.rows.scan(Table.KEY, start, clipped(start, None if end == _ALL else end)):
+    for found, row in scan(ledger.rows, Table.KEY, start, clipped(start, None if end == _ALL else end)):
         if not is_hidden(found, start):
             position = ledger.shown(row, at)
             if position is not None:
@@ -307,16 +323,16 @@ def _check_put(ledger: Ledger, command: Put, *, in_txn: bool = False) -> None:
         raise KeyNotFoundError
 
 
-def _check_range(ledger: Ledger, command: Range, allowance: _Allowance) -> None:
+def _check_range(ledger: Ledger, command: Range, allowance: _Allowance) -> Steps[None]:
     """LimitError if it would look at more keys than the transaction may. What the limit leaves out is counted."""
     if command.end is None:
         return
     found = _positions(ledger, command.key, command.end, command.revision or None)
     read = 0 if command.count_only else command.limit or MOST_READ + 1
-    for _ in allowance.take(islice(found, read), COUNTED):
-        pass
-    for _ in allowance.take(found, 1):
-        pass
+    for part in (allowance.take(islice(found, read), COUNTED), allowance.take(found, 1)):
+        for number, _ in enumerate(part, 1):
+            if number % READS == 0:
+                yield
 
 
 def _check_revision(ledger: Ledger, revision: int) -> None:

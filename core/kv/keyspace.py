@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
+from types import GeneratorType
 from typing import Any
 
 from core.kv import (
@@ -39,6 +40,7 @@ from core.kv.commands import (
     LeaseGrant,
     LeaseKeepAlive,
     LeaseRevoke,
+    Operation,
     Publish,
     Put,
     Range,
@@ -74,6 +76,7 @@ from core.kv.outcomes import (
     TxnDone,
 )
 from core.kv.records import POSITION, Event, Record
+from core.kv.steps import Steps, finish
 from core.kv.tokens import Token, TokenDone
 from core.kv.transaction import Table, Transaction
 
@@ -128,11 +131,11 @@ _OPERATIONS: dict[type, Any] = {
 }
 
 
-def _admitted(ledger: Ledger, command: Admitted) -> Outcome:
+def _admitted(ledger: Ledger, command: Admitted) -> Outcome | Steps[Outcome]:
     """Carry out a command if the records that allowed it are the present ones, or if nothing is restricted."""
     if ledger.access.enabled and command.access != ledger.access.revision:
         raise StaleAccessError
-    outcome: Outcome = _OPERATIONS[type(command.command)](ledger, command.command)
+    outcome: Outcome | Steps[Outcome] = _OPERATIONS[type(command.command)](ledger, command.command)
     return outcome
 
 
@@ -164,11 +167,31 @@ _RESTRICTED: dict[type, Any] = {
 an office alone allows. A certificate can be revoked while roles change: that only takes rights away."""
 
 
+def _may_be_long(command: Command | Operation) -> bool:
+    """Whether there is no telling beforehand how many keys a command changes or looks at."""
+    match command:
+        case DeleteRange() | Range():
+            return command.end is not None
+        case Txn():
+            parts = (*command.success, *command.failure)
+            return any(each.end is not None for each in command.compare) or any(map(_may_be_long, parts))
+        case Delete():
+            return command.recursive
+        case Admitted():
+            return _may_be_long(command.command)
+    return isinstance(command, (Expire, LeaseRevoke))
+
+
+_MAYBE_LONG = frozenset((DeleteRange, Txn, Delete, Admitted, Expire, LeaseRevoke))
+
+
 class Keyspace:
     """One member's copy of the keyspace, over the maps of a transaction that it alone writes."""
 
     def __init__(self, transaction: Transaction) -> None:
         self._ledger = Ledger(transaction)
+        self._ahead: Ledger | None = None
+        """Where a long batch is carried out, step by step, while all reads show the state before it."""
         self.access = Accounts(self._ledger)
         """Users and roles."""
 
@@ -202,19 +225,42 @@ class Keyspace:
 
         An entry already applied must not come again, and none may be left out: ValueError.
         """
-        ledger = self._ledger
+        return finish(self.steps(index, term, batch))
+
+    def steps(self, index: int, term: int, batch: Batch | None) -> Steps[tuple[list[Outcome], Sequence[Event]]]:
+        """The same in steps of some milliseconds, if a command may take long. Between them all reads show the state
+        before the batch, it alone is in the transaction, and nothing else may be applied; it may be given up only by
+        `reload`, or for good."""
         self._check_next(index)
+        ledger = self._ledger
+        is_long = batch is not None and any(
+            map(_may_be_long, [command for command in batch.commands if type(command) in _MAYBE_LONG])
+        )
+        if is_long:
+            ledger = self._ahead = ledger.ahead()
         events: list[Event] = []
         ledger.events = events
         outcomes: list[Outcome] = []
         if batch is not None:
             ledger.time = max(ledger.time, batch.time)
             for command in batch.commands:
-                outcomes.append(self._do(command))
+                try:
+                    operations = _RESTRICTED if ledger.access.enabled else _OPERATIONS
+                    outcome = operations[type(command)](ledger, command)
+                    if type(outcome) is GeneratorType:
+                        outcome = (yield from outcome) if is_long else finish(outcome)
+                except KeyspaceError as refusal:
+                    outcome = refusal
+                outcomes.append(outcome)
+                if is_long:
+                    yield
             compaction.note_time(ledger)
         ledger.applied_index = index
         ledger.applied_term = term
         ledger.save_numbers()
+        if is_long:
+            self._ledger.overtake(ledger)
+            self._ahead = None
         return outcomes, events
 
     def apply_members(
@@ -238,21 +284,16 @@ class Keyspace:
 
     def reload(self, transaction: Transaction) -> None:
         """Go on from another state, which a snapshot brought."""
+        self._ahead = None
         self._ledger.open(transaction)
         self._ledger.revocations += 1  # nobody knows how many came with it
         self._ledger.accusations += 1
         self.access.refresh()
 
-    def _do(self, command: Command) -> Outcome:
-        try:
-            operations = _RESTRICTED if self._ledger.access.enabled else _OPERATIONS
-            outcome: Outcome = operations[type(command)](self._ledger, command)
-        except KeyspaceError as refusal:
-            return refusal
-        return outcome
-
     def sweep(self, limit: int = 500) -> int:
-        """Remove a slice of what the compaction floor hides; 0 when there is nothing left to do."""
+        """Remove a slice of what the compaction floor hides; 0 when there is nothing to do now."""
+        if self._ahead is not None:
+            return 0
         marked = self._ledger.marked
         walked = compaction.sweep(self._ledger, limit, self._ledger.floor if marked is None else marked.floor)
         if walked:
@@ -269,7 +310,7 @@ class Keyspace:
 
     def range(self, command: Range) -> RangeDone:
         """Read keys as v3 sees them; CompactedError, FutureRevisionError."""
-        return flat.range_(self._ledger, command)
+        return finish(flat.range_(self._ledger, command))
 
     def key(self, name: bytes, at: int = 0) -> Record | None:
         """A key as revision `at` (0: now) shows it to v3; CompactedError, FutureRevisionError."""
@@ -324,7 +365,7 @@ class Keyspace:
     def lease(self, lease: int) -> tuple[leases.Lease, list[bytes]] | None:
         """The terms and keys of a lease."""
         found = leases.find(self._ledger, lease)
-        return None if found is None else (found, leases.attached(self._ledger, lease))
+        return None if found is None else (found, list(leases.attached(self._ledger, lease)))
 
     def host_key(self, lease: int) -> bytes | None:
         """The first reserved key of a lease."""
@@ -392,6 +433,8 @@ class Keyspace:
 
     def unmark(self) -> None:
         """The hash is made, or will not be."""
+        if self._ahead is not None and self._ahead.marked is self._ledger.marked:
+            self._ahead.marked = None
         self._ledger.marked = None
 
     @property

@@ -3,6 +3,7 @@
 Time is the cluster time of the batch. What is due is found in the EXPIRY table, earliest first.
 """
 
+from collections.abc import Iterator
 from itertools import islice
 
 import msgspec
@@ -14,6 +15,7 @@ from core.kv.ledger import EXPIRES_DIRECTORY, EXPIRES_LEASE, Ledger
 from core.kv.outcomes import Expired, LeaseDone
 from core.kv.records import Action, Record
 from core.kv.reserved import FLEET_END, FLEET_PREFIX
+from core.kv.steps import CHANGES, Steps, scan
 from core.kv.transaction import Table
 
 _SECOND = 1_000_000_000
@@ -47,11 +49,10 @@ def deadline(ledger: Ledger, record: Record) -> int:
     return record.deadline
 
 
-def attached(ledger: Ledger, lease: int) -> list[bytes]:
-    """The keys of a lease, in order."""
-    if lease + 1 == 1 << 63:
-        return [name[8:] for name, _ in ledger.rows.scan(Table.ATTACHED, _id(lease))]
-    return [name[8:] for name, _ in ledger.rows.scan(Table.ATTACHED, _id(lease), _id(lease + 1))]
+def attached(ledger: Ledger, lease: int) -> Iterator[bytes]:
+    """The keys of a lease, in order; good while what it has shown is removed."""
+    end = None if lease + 1 == 1 << 63 else _id(lease + 1)
+    return (name[8:] for name, _ in scan(ledger.rows, Table.ATTACHED, _id(lease), end))
 
 
 def host_key(ledger: Ledger, lease: int) -> bytes | None:
@@ -91,17 +92,17 @@ def keep_alive(ledger: Ledger, command: LeaseKeepAlive) -> LeaseDone:
     return LeaseDone(ledger.revision, command.id, lease.ttl)
 
 
-def revoke(ledger: Ledger, command: LeaseRevoke) -> LeaseDone:
+def revoke(ledger: Ledger, command: LeaseRevoke) -> Steps[LeaseDone]:
     """End a lease and delete its keys, as one command."""
     lease = find(ledger, command.id)
     if lease is None:
         raise LeaseNotFoundError
     _check_reserved(ledger, command)
-    _end(ledger, command.id, lease, Action.DELETE)
+    yield from _end(ledger, command.id, lease, Action.DELETE)
     return LeaseDone(ledger.revision, command.id, 0)
 
 
-def expire(ledger: Ledger, command: Expire) -> Expired:
+def expire(ledger: Ledger, command: Expire) -> Steps[Expired]:
     """Remove what is due, each as a change of its own, earliest first."""
     due = ledger.rows.scan(Table.EXPIRY, b"", (ledger.time + 1).to_bytes(8, "big"))
     count = 0
@@ -109,15 +110,17 @@ def expire(ledger: Ledger, command: Expire) -> Expired:
         if ledger.rows.get(Table.EXPIRY, when) is None:
             continue  # gone with the directory or lease before it
         count += 1
+        if count % CHANGES == 0:
+            yield
         kind, name = when[8:9], when[9:]
         if kind == EXPIRES_LEASE:
             lease = find(ledger, int.from_bytes(name, "big"))
             if lease is not None:
-                _end(ledger, int.from_bytes(name, "big"), lease, Action.EXPIRE)
+                yield from _end(ledger, int.from_bytes(name, "big"), lease, Action.EXPIRE)
         else:
             record = ledger.live(Table.DIRECTORY if kind == EXPIRES_DIRECTORY else Table.KEY, name)
             if record is not None:
-                tree.take(ledger, record, Action.EXPIRE)
+                yield from tree.take(ledger, record, Action.EXPIRE)
         ledger.rows.delete(Table.EXPIRY, when)
     ledger.expired += count
     return Expired(count)
@@ -135,14 +138,16 @@ def _check_reserved(ledger: Ledger, command: LeaseKeepAlive | LeaseRevoke) -> No
         raise ReservedKeyError("the lease holds keys below \\0corenode/fleet/")
 
 
-def _end(ledger: Ledger, lease_id: int, lease: Lease, action: Action) -> None:
+def _end(ledger: Ledger, lease_id: int, lease: Lease, action: Action) -> Steps[None]:
     first_event = len(ledger.events)
     ledger.begin_group()
-    for key in attached(ledger, lease_id):
+    for number, key in enumerate(attached(ledger, lease_id), 1):
+        if number % CHANGES == 0:
+            yield
         record = ledger.live(Table.KEY, key)
         if record is not None:
-            tree.take(ledger, record, action)
-    ledger.end_group(first_event)
+            yield from tree.take(ledger, record, action)
+    yield from ledger.end_group(first_event)
     ledger.rows.delete(Table.LEASE, _id(lease_id))
     ledger.rows.delete(Table.EXPIRY, _expiry(lease.deadline, lease_id))
 

@@ -5,6 +5,7 @@ Everything that changes a row goes through here, so that the tables agree with e
 - a record with a deadline has a row in EXPIRY, a record with a lease one in ATTACHED, while it is live.
 """
 
+import copy
 import struct
 
 import msgspec
@@ -13,6 +14,8 @@ from core.kv import paths, records, rows
 from core.kv.errors import CompactedError, LimitError, MissingRecordError
 from core.kv.outcomes import Marked
 from core.kv.records import DIRECTORY, GONE, NOWHERE, POSITION, SPILLED, Action, Event, Record
+from core.kv.staged import Staged
+from core.kv.steps import CHANGES, Steps
 from core.kv.transaction import Table, Transaction
 
 _APPLIED = b"applied"
@@ -79,6 +82,23 @@ class Ledger:
             (self.applied_index, self.applied_term, self.revision, self.time, self.floor, self.swept) = (
                 _APPLIED_ROW.unpack(row)
             )
+
+    def ahead(self) -> "Ledger":
+        """A ledger that goes on from here, of which this one shows nothing before `overtake`."""
+        other = copy.copy(self)
+        other.rows = Staged(self.rows)
+        other.access = copy.copy(self.access)
+        other._open_directories = set(self._open_directories)
+        return other
+
+    def overtake(self, ahead: "Ledger") -> None:
+        """Come to where `ahead` is. This one must not have changed meanwhile."""
+        rows, access = self.rows, self.access
+        if isinstance(ahead.rows, Staged):
+            ahead.rows.pour()
+        access.enabled, access.revision = ahead.access.enabled, ahead.access.revision
+        vars(self).update(vars(ahead))
+        self.rows, self.access = rows, access
 
     def save_numbers(self) -> None:
         """Write the numbers beside the rows, so that both rest in one transaction."""
@@ -269,13 +289,15 @@ class Ledger:
         """Begin a command of several changes, which share the mod revision of the last of them."""
         self._group = []
 
-    def end_group(self, first_event: int) -> dict[bytes, Record]:
+    def end_group(self, first_event: int) -> Steps[dict[bytes, Record]]:
         """Give every version written since `begin_group` the revision of the last change; `first_event` is where
         the group's events begin in `events`. The records this changed, by position."""
         group, self._group = self._group or [], None
         last = self.revision
         moved: dict[bytes, Record] = {}
-        for table, record in group:
+        for number, (table, record) in enumerate(group, 1):
+            if number % CHANGES == 0:
+                yield
             if record.revision == last:
                 continue
             updated = _at_revision(record, last)
@@ -283,7 +305,7 @@ class Ledger:
             self.rows.put(Table.REVISION, record.position, records.encode(updated))
             row = self.rows.get(table, record.key) or rows.EMPTY
             self.rows.put(table, record.key, rows.with_newest_revision(row, last))
-        for place in range(first_event, len(self.events)):
+        for place in range(first_event, len(self.events) if moved else 0):
             event = self.events[place]
             if event.record.position in moved:
                 self.events[place] = Event(moved[event.record.position], event.previous)

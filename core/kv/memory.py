@@ -32,3 +32,11 @@ class MemoryStore:
     def delete(self, table: Table, key: bytes) -> None:
         """Remove a row; removing what is not there is no error."""
         self._tables[table].pop(key, None)
+
+    def put_all(self, table: Table, rows: dict[bytes, bytes | None]) -> None:
+        """Store all these rows, and remove those of None."""
+        for key, value in rows.items():
+            if value is None:
+                self.delete(table, key)
+            else:
+                self.put(table, key, value)

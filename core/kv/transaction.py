@@ -59,3 +59,7 @@ class Transaction(Reader, Protocol):
     def delete(self, table: Table, key: bytes) -> None:
         """Remove the row; removing what is not there is no error."""
         ...
+
+    def put_all(self, table: Table, rows: dict[bytes, bytes | None]) -> None:
+        """Store all these rows, and remove those of None."""
+        ...

@@ -4,6 +4,8 @@ Each checks first and writes then, so a refusal changes nothing. Exact behaviour
 table in `tests/conformance` is run against etcd as well.
 """
 
+from collections.abc import Iterator
+
 import msgspec
 
 from core.kv import paths
@@ -11,6 +13,7 @@ from core.kv.commands import CompareAndDelete, CompareAndSwap, Create, Delete, S
 from core.kv.errors import LimitError, TreeError
 from core.kv.ledger import Ledger
 from core.kv.records import DIRECTORY, REFRESH, Action, Event, Record
+from core.kv.steps import CHANGES, Steps, scan
 from core.kv.transaction import Table
 
 _SECOND = 1_000_000_000
@@ -106,7 +109,7 @@ def compare_and_swap(ledger: Ledger, command: CompareAndSwap) -> Event:
     return _rewrite(ledger, previous, Action.COMPARE_AND_SWAP, value, deadline, command.refresh)
 
 
-def delete(ledger: Ledger, command: Delete) -> Event:
+def delete(ledger: Ledger, command: Delete) -> Steps[Event]:
     """Delete a file, an empty directory, or a tree."""
     path = command.path
     _check_path(ledger, path)
@@ -119,7 +122,7 @@ def delete(ledger: Ledger, command: Delete) -> Event:
     return take(ledger, previous, Action.DELETE)
 
 
-def compare_and_delete(ledger: Ledger, command: CompareAndDelete) -> Event:
+def compare_and_delete(ledger: Ledger, command: CompareAndDelete) -> Steps[Event]:
     """Delete a file that is as expected."""
     if command.path == paths.ROOT:
         raise TreeError(TreeError.NOT_A_FILE, "", ledger.revision)
@@ -128,7 +131,7 @@ def compare_and_delete(ledger: Ledger, command: CompareAndDelete) -> Event:
     return take(ledger, previous, Action.COMPARE_AND_DELETE)
 
 
-def take(ledger: Ledger, previous: Record, action: Action) -> Event:
+def take(ledger: Ledger, previous: Record, action: Action) -> Steps[Event]:
     """End a file, or a directory with all that v2 sees below it, as one visible change."""
     index = ledger.revision + 1
     table = Table.DIRECTORY if previous.directory else Table.KEY
@@ -136,6 +139,8 @@ def take(ledger: Ledger, previous: Record, action: Action) -> Event:
     files: list[Event] = []
     if previous.directory:
         for part, (below, found) in enumerate(_below(ledger, previous.key), 1):
+            if part % CHANGES == 0:
+                yield
             ended = ledger.remove(below, found, index, part, action)
             if not found.directory:
                 files.append(Event(ended, found))
@@ -212,14 +217,13 @@ def _names(
         start = deeper
 
 
-def _below(ledger: Ledger, directory: bytes) -> list[tuple[Table, Record]]:
-    found = []
+def _below(ledger: Ledger, directory: bytes) -> Iterator[tuple[Table, Record]]:
+    """All that v2 sees below a directory; good while what it has shown is removed."""
     for table in (Table.KEY, Table.DIRECTORY):
-        for key, row in ledger.rows.scan(table, *paths.below(directory)):
+        for key, row in scan(ledger.rows, table, *paths.below(directory)):
             position = ledger.shown(row, None)
             if position is not None and paths.is_clean(key):
-                found.append((table, ledger.existing(position)))
-    return found
+                yield table, ledger.existing(position)
 
 
 def _make(

@@ -8,6 +8,7 @@ from core.kv import commands, membership
 from core.kv.commands import Batch
 from core.kv.keyspace import Keyspace
 from core.kv.membership import Change, Member
+from core.kv.steps import Steps, finish
 from core.node.clock import ClusterClock
 from core.node.errors import UnreadableEntryError
 from core.node.flight import Flight
@@ -59,6 +60,10 @@ class Applier:
 
     def apply(self, entry: Entry) -> None:
         """Apply the next entry whole: data, events, answers."""
+        finish(self.steps(entry))
+
+    def steps(self, entry: Entry) -> Steps[None]:
+        """The same in steps, if it may take long: `Keyspace.steps`."""
         self._retention.applied(entry.index, len(entry.data))
         if entry.kind == Kind.MEMBERSHIP:
             self._apply_members(entry)
@@ -66,7 +71,7 @@ class Applier:
         batch = _decoded(entry) if entry.data else None
         if batch is not None:
             self._clock.advance(batch.time)
-        outcomes, events = self._keyspace.apply(entry.index, entry.term, batch)
+        outcomes, events = yield from self._keyspace.steps(entry.index, entry.term, batch)
         self._hub.publish(events)
         waiting = self._flight.land(entry.index, entry.term)
         if waiting:

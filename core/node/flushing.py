@@ -20,7 +20,7 @@ FLUSH_SECONDS = 0.5
 FLUSH_BYTES = 8 << 20
 """About how many bytes wait for a flush, where values are large."""
 BEHIND = 4
-"""How many times as much may be in memory before everything waits for the disk."""
+"""How many times as much may be in memory before what is to be applied waits for the disk."""
 
 
 class _Leaving(NamedTuple):
@@ -72,16 +72,19 @@ class Flusher:
             self._flushed(_Leaving(self._keyspace.applied[0], started))
 
     def flush_if_due(self) -> None:
-        """Begin to flush what is much, or has waited for long. Only when far more waits than one flush should take,
-        since the disk does not keep up, all wait for it."""
+        """Begin to flush what is much, or has waited for long."""
         if self._leaving is not None and not self._has_settled(self._leaving):
-            if self._exceeds(BEHIND):
-                self.flush()
             return
         rows = self._state.dirty_rows
         if self._exceeds(1) or (rows and trio.current_time() - self._flushed_at >= FLUSH_SECONDS):
             self._leaving = _Leaving(self._keyspace.applied[0], time.perf_counter())
             self._state.begin_flush(_beside)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether far more waits than one flush should take, since the disk does not keep up: apply no more before
+        `flush_if_due` has found that the flush under way has ended."""
+        return self._leaving is not None and self._exceeds(BEHIND)
 
     def _exceeds(self, times: int) -> bool:
         state = self._state

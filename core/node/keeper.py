@@ -63,7 +63,7 @@ class Keeper:
                     self._compact_if_due()
                 if tick % round(RETRY_SECONDS / TICK_SECONDS) == 0:
                     self._compare_if_due()
-            while self._sweep():
+            while not node.is_behind and self._sweep():
                 node.flush_if_due()
                 await trio.lowlevel.checkpoint()
                 if trio.current_time() >= due + TICK_SECONDS:

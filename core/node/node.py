@@ -1,7 +1,6 @@
 """The drive loop of one member: see the package docstring for the order of things."""
 
 import logging
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Any
@@ -14,6 +13,7 @@ from core.kv.keyspace import Keyspace
 from core.kv.membership import Member
 from core.node import inbox
 from core.node.applying import Applier
+from core.node.backlog import Backlog
 from core.node.clock import ClusterClock
 from core.node.comparing import Comparing
 from core.node.confirming import Confirmations, Confirmed
@@ -53,8 +53,6 @@ STEPS_AT_ONCE = 256
 """Messages taken in one turn."""
 STOP_SECONDS = 3.0
 """How long a member that stops waits for what is under way, and for another to take the lead."""
-YIELD_SECONDS = 0.005
-"""How long applying keeps the loop at a time."""
 REPLAY_BYTES = 4 << 20
 FULL_SECONDS = 1.0
 """How often a member that could not save looks whether there is room."""
@@ -106,6 +104,7 @@ class Node:
         self._saver = Saver(log, headroom, self.pace, self.timings.commit)
         proposer = self._proposer
         self._applier = Applier(raft.member, keyspace, hub, clock, proposer.flight, proposer.forwarded, self._retention)
+        self._backlog = Backlog(raft, self._applier, keyspace, self._flusher, self.timings.apply)
         self.fence = Fence(raft, keyspace, hub, self.damage)
         self.comparing = Comparing(raft, keyspace, self._peers, self.damage, self.propose)
         self._orders: list[Callable[[], None]] = []
@@ -155,6 +154,11 @@ class Node:
     def forwarded(self) -> int:
         """Commands sent to the leader since the start."""
         return self._proposer.forwarded.total
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether so much waits for the disk that no more should be added to it."""
+        return self._flusher.is_behind
 
     def is_stuck(self, seconds: float) -> bool:
         """Whether commands wait and none was carried out for so long: the disk hangs."""
@@ -244,6 +248,10 @@ class Node:
         if self.alone:
             self.raft.campaign()
         carried_out = await self._carry_out()
+        while self._backlog:
+            self.flush_if_due()
+            await self._backlog.give_way()
+            self._backlog.go_on()
         self.lead.skip()
         return carried_out
 
@@ -265,7 +273,9 @@ class Node:
                     await trio.lowlevel.checkpoint()
                     await trio.lowlevel.checkpoint()
                 await self._turn()
-                if self._proposer.may_hand_on:
+                if self._backlog:
+                    await self._backlog.give_way()
+                elif self._proposer.may_hand_on:
                     await trio.lowlevel.checkpoint()
             beside.cancel_scope.cancel()
         self._proposer.end(NoLeaderError(STOPPING))
@@ -293,6 +303,7 @@ class Node:
             or self._orders
             or self._ticks
             or self._tells
+            or self._backlog
             or (self._confirmations.is_new and self.raft.leader)
         )
 
@@ -386,7 +397,7 @@ class Node:
         self.raft.saved(ready)
         if ready.held:
             self._send(ready.held)
-        await self._apply_committed()
+        self._backlog.go_on()
         if self.fence.follow():
             self._proposer.end(FencedError(self.fence.why))
             self._confirmations.refuse_all(self.fence.why)
@@ -422,6 +433,7 @@ class Node:
         state = self._snapshots.install(reception, place, hard_state)
         self._flusher.follow(state)
         self.headroom.follow(state)
+        self._backlog.drop()
         self.keyspace.reload(state)
         self.clock.advance(self.keyspace.time)
         self.hub.reset()
@@ -465,19 +477,6 @@ class Node:
                 return True
         self._stop_by = trio.current_time()  # no turn more: raft would take the next save for this one
         return False
-
-    async def _apply_committed(self) -> None:
-        began = resumed = time.perf_counter()
-        applied = self.keyspace.applied[0]
-        while entries := self.raft.committed():
-            for entry in entries:
-                self._applier.apply(entry)
-                if time.perf_counter() - resumed > YIELD_SECONDS:
-                    self.flush_if_due()
-                    await trio.lowlevel.checkpoint()
-                    resumed = time.perf_counter()
-        if self.keyspace.applied[0] > applied:
-            self.timings.apply.add(time.perf_counter() - began)
 
     # The end
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Protocol
 
 import lmdb
-from sortedcontainers import SortedList
 
+from core.kv.staged import Rows, merged
 from core.kv.transaction import Reader, Table
 from core.store_lmdb.environment import DATA, Writer, open_environment, open_tables
 from core.store_lmdb.errors import SnapshotError, translated
@@ -36,30 +36,6 @@ class Running(Protocol):
 Start = Callable[[Callable[[], None]], Running]
 
 
-class _Rows:
-    """Rows of one table that are not on the disk yet; None for a deletion."""
-
-    __slots__ = ("fresh", "ordered", "rows")
-
-    def __init__(self) -> None:
-        self.rows: dict[bytes, bytes | None] = {}
-        self.fresh: list[bytes] = []
-        """Keys not in `ordered` yet. Most tables are written far more often than scanned."""
-        self.ordered: SortedList[bytes] = SortedList()
-
-    def keys(self, start: bytes, end: bytes | None, *, reverse: bool) -> Iterator[bytes]:
-        if self.fresh:
-            self.ordered.update(self.fresh)
-            self.fresh.clear()
-        found: Iterator[bytes] = self.ordered.irange(start, end, inclusive=(True, False), reverse=reverse)
-        return found
-
-    def put(self, key: bytes, value: bytes | None) -> None:
-        if key not in self.rows:
-            self.fresh.append(key)
-        self.rows[key] = value
-
-
 class _Table:
     """One table: what waits in memory, what is on its way to the disk, and what is there. The first that knows a key
     is right about it."""
@@ -69,8 +45,8 @@ class _Table:
     def __init__(self, layout: Layout, database: "lmdb._Database") -> None:
         self.layout = layout
         self.database = database
-        self.waiting = _Rows()
-        self.leaving = _Rows()
+        self.waiting = Rows()
+        self.leaving = Rows()
 
 
 class StateStore:
@@ -122,7 +98,7 @@ class StateStore:
         found = (here.layout.scan_back if reverse else here.layout.scan)(self._reading, start, end)
         for newer in (here.leaving, here.waiting):
             if newer.rows:
-                found = _merged(found, newer.keys(start, end, reverse=reverse), newer.rows, reverse=reverse)
+                found = merged(found, newer.keys(start, end, reverse=reverse), newer.rows, reverse=reverse)
         return found
 
     def put(self, table: Table, key: bytes, value: bytes) -> None:
@@ -134,6 +110,11 @@ class StateStore:
         """Remove a row, in memory until the next flush; removing what is not there is no error."""
         self._tables[table].waiting.put(key, None)
         self._bytes += len(key)
+
+    def put_all(self, table: Table, rows: dict[bytes, bytes | None]) -> None:
+        """Store rows and remove those of None, in memory until the next flush."""
+        self._tables[table].waiting.put_all(rows)
+        self._bytes += sum(map(len, rows)) + sum([len(value) for value in rows.values() if value is not None])
 
     @property
     def dirty_rows(self) -> int:
@@ -161,7 +142,7 @@ class StateStore:
         finally:
             self._reading = self._begin()
         for here in self._tables.values():
-            here.waiting = _Rows()
+            here.waiting = Rows()
         self._bytes = 0
 
     def begin_flush(self, start: Start) -> None:
@@ -170,7 +151,7 @@ class StateStore:
         if self._flush is not None:
             raise RuntimeError("two flushes at a time")
         for here in self._tables.values():
-            here.leaving, here.waiting = here.waiting, _Rows()
+            here.leaving, here.waiting = here.waiting, Rows()
         self._leaving_bytes, self._bytes = self._bytes, 0
         rows = {here: here.leaving.rows for here in self._tables.values()}
         flush = _FlushBeside(lambda: self._commit(rows, pause=_let_others_run))
@@ -200,14 +181,14 @@ class StateStore:
         self._reading.abort()
         self._reading = self._begin()
         for here in self._tables.values():
-            here.leaving = _Rows()
+            here.leaving = Rows()
         self._leaving_bytes = 0
         return True
 
     def _take_back(self) -> None:
         """What was leaving waits again, but for what was written anew meanwhile."""
         for here in self._tables.values():
-            newer, here.waiting, here.leaving = here.waiting, here.leaving, _Rows()
+            newer, here.waiting, here.leaving = here.waiting, here.leaving, Rows()
             for key, value in newer.rows.items():
                 here.waiting.put(key, value)
         self._bytes += self._leaving_bytes
@@ -286,29 +267,6 @@ class _Frozen:
     ) -> Iterator[tuple[bytes, bytes]]:
         layout = self._layouts[table]
         return (layout.scan_back if reverse else layout.scan)(self._transaction, start, end)
-
-
-def _merged(
-    stored: Iterator[tuple[bytes, bytes]],
-    keys: Iterator[bytes],
-    rows: dict[bytes, bytes | None],
-    *,
-    reverse: bool,
-) -> Iterator[tuple[bytes, bytes]]:
-    """Stored rows and waiting rows in one order; a waiting row hides the stored one."""
-    row = next(stored, None)
-    for key in keys:
-        while row is not None and (row[0] > key if reverse else row[0] < key):
-            yield row
-            row = next(stored, None)
-        if row is not None and row[0] == key:
-            row = next(stored, None)
-        value = rows[key]
-        if value is not None:
-            yield key, value
-    if row is not None:
-        yield row
-        yield from stored
 
 
 class _FlushBeside:

@@ -13,6 +13,7 @@ from core.kv.ledger import Ledger
 from core.kv.memory import MemoryStore
 from core.kv.outcomes import LeaseDone
 from core.kv.records import GONE, NOWHERE, Record
+from core.kv.steps import finish
 from core.kv.transaction import Table
 from tests.kv.walk import walk
 
@@ -53,7 +54,7 @@ def expiry_too_late(patch: pytest.MonkeyPatch) -> None:
     def bad(ledger: Ledger, command: c.Expire) -> object:
         ledger.time -= 1
         try:
-            return expire(ledger, command)
+            return finish(expire(ledger, command))
         finally:
             ledger.time += 1
 

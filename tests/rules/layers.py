@@ -32,7 +32,7 @@ ROOMS = {
     "core.partitions": Room(0, libraries="msgspec"),
     "core.sched": Room(0, libraries="msgspec sortedcontainers"),
     # 1 drivers: plain synchronous code
-    "core.store_lmdb": Room(1, "core.raft core.kv", "lmdb msgspec sortedcontainers"),
+    "core.store_lmdb": Room(1, "core.raft core.kv", "lmdb msgspec"),
     "core.tls": Room(1, libraries="cryptography"),
     "core.partitions.device": Room(1, "core.partitions", "msgspec"),
     "core.partitions.in_use": Room(1, "core.partitions.device", "msgspec"),
@@ -71,7 +71,7 @@ ROOMS = {
     "core.credentials": Room(4, "core.tls core.api.http core.config", "trio"),
     "core.runtime_dir": Room(4, libraries="msgspec"),
     "core.service": Room(4, libraries="trio"),
-    "core.slowness": Room(4, libraries="trio msgspec"),
+    "core.slowness": Room(4, "core.api core.node", "trio msgspec"),
     "core.welcome": Room(4, "core.addresses core.config core.logs"),
     "core.this_host": Room(4, "core.version core.addresses core.config core.sched"),
     "core.hosting": Room(

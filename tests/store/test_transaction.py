@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.kv.memory import MemoryStore
+from core.kv.staged import Staged
 from core.kv.transaction import Table, Transaction
 from core.store_lmdb.layout import LONG
 from core.store_lmdb.state import StateStore
@@ -16,11 +17,14 @@ Flush = Callable[[], None]
 Opened = tuple[Transaction, Flush]
 
 
-@pytest.fixture(params=["memory", "waiting", "flushed"])
+@pytest.fixture(params=["memory", "staged", "waiting", "flushed"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opened]:
     """A store, and what to call where its rows should be on the disk (which `waiting` never does)."""
     if request.param == "memory":
         yield MemoryStore(), lambda: None
+        return
+    if request.param == "staged":
+        yield Staged(MemoryStore()), lambda: None
         return
     state = StateStore(tmp_path / "state", create=True)
     yield state, state.flush if request.param == "flushed" else lambda: None
@@ -150,3 +154,30 @@ def _compare(one: Transaction, other: Transaction, ranges: list[tuple[bytes, byt
         for reverse in (False, True):
             found = list(one.scan(Table.KEY, start, end, reverse=reverse))
             assert found == list(other.scan(Table.KEY, start, end, reverse=reverse))
+
+
+def test_many_rows_at_once_are_as_one_by_one(opened: Opened) -> None:
+    store, flush = opened
+    store.put(Table.KEY, b"a", b"1")
+    store.put(Table.KEY, b"b", b"1")
+    flush()
+    store.put_all(Table.KEY, {b"c": b"2", b"a": None, b"b": b"2", b"missing": None})
+    assert list(store.scan(Table.KEY)) == [(b"b", b"2"), (b"c", b"2")]
+    flush()
+    assert list(store.scan(Table.KEY)) == [(b"b", b"2"), (b"c", b"2")]
+
+
+def test_what_is_staged_is_seen_when_it_is_poured(opened: Opened) -> None:
+    store, flush = opened
+    for key in (b"a", b"b"):
+        store.put(Table.KEY, key, b"1")
+    flush()
+    staged = Staged(store)
+    staged.delete(Table.KEY, b"a")
+    staged.put(Table.KEY, b"c", b"2")
+    assert list(staged.scan(Table.KEY)) == [(b"b", b"1"), (b"c", b"2")]
+    assert list(staged.scan(Table.KEY, reverse=True)) == [(b"c", b"2"), (b"b", b"1")]
+    assert [staged.get(Table.KEY, key) for key in (b"a", b"b", b"c")] == [None, b"1", b"2"]
+    assert list(store.scan(Table.KEY)) == [(b"a", b"1"), (b"b", b"1")]
+    staged.pour()
+    assert list(store.scan(Table.KEY)) == [(b"b", b"1"), (b"c", b"2")]

@@ -1,0 +1,303 @@
+"""`python -m bench.stalls`: loads that may hold the loop, each on a fresh member under a steady background of puts.
+
+A row tells how many puts a second were answered before and during the load, the slowest of them, how long one pass of
+the member's loop took at most, by the processor time of its thread and by the wall (both from its /metrics; what
+prepares the row counts too), and its anonymous memory.
+"""
+
+import argparse
+import contextlib
+import http.client
+import json
+import sys
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.__main__ import WIDTH, alone
+from bench.programs import Program, corenode
+from bench.servers import Cluster, Member
+from bench.usage import Meter
+from tests.whole.servers import HOST, ROOT
+
+LIMIT_MS = 50.0
+"""No load may hold the loop for longer, in processor time."""
+WRITERS = 4
+BEFORE_SECONDS = 2.0
+BATCH = 100
+PATIENCE_SECONDS = 300.0
+
+
+class Caller:
+    """One connection to a member."""
+
+    def __init__(self, member: Member) -> None:
+        self._connection = http.client.HTTPConnection(HOST, member.plain_port, timeout=PATIENCE_SECONDS)
+
+    def ask(self, method: str, target: str, body: object = None) -> bytes:
+        """The body of a success. RuntimeError for any other answer."""
+        data = body if isinstance(body, str | None) else json.dumps(body)
+        self._connection.request(method, target, data)
+        answer = self._connection.getresponse()
+        found = answer.read()
+        if answer.status >= 300:
+            raise RuntimeError(f"{method} {target} was answered {answer.status}: {found[:300]!r}")
+        return found
+
+    def post(self, target: str, **fields: object) -> bytes:
+        """A call of v3."""
+        return self.ask("POST", f"/v3/{target}", fields)
+
+    def fill(self, prefix: str, keys: int, value: str = "v" * 64, lease: int = 0) -> None:
+        """Put so many keys, in transactions."""
+        held = {"lease": str(lease)} if lease else {}
+        for start in range(0, keys, BATCH):
+            names = [f"{prefix}{number:08}" for number in range(start, min(start + BATCH, keys))]
+            puts = [{"request_put": {"key": text(name), "value": text(value), **held}} for name in names]
+            self.post("kv/txn", success=puts)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def text(raw: str) -> str:
+    return b64encode(raw.encode()).decode()
+
+
+def below(prefix: str) -> dict[str, str]:
+    """The range of all keys with a prefix that ends with a slash."""
+    return {"key": text(prefix), "range_end": text(prefix[:-1] + "0")}
+
+
+class Background:
+    """Puts over some connections, one after the other on each, until it is left."""
+
+    def __init__(self, member: Member) -> None:
+        self.answered = 0
+        self.slowest = 0.0
+        self._member = member
+        self._ended = False
+        self._failed: Exception | None = None
+        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(WRITERS)]
+
+    def __enter__(self) -> "Background":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended = True
+        for thread in self._threads:
+            thread.join()
+        if self._failed is not None:
+            raise self._failed
+
+    def _run(self, number: int) -> None:
+        try:
+            with contextlib.closing(Caller(self._member)) as caller:
+                while not self._ended:
+                    began = time.monotonic()
+                    caller.post("kv/put", key=text(f"background{number}"), value=text("v" * 64))
+                    self.slowest = max(self.slowest, time.monotonic() - began)
+                    self.answered += 1
+        except Exception as error:
+            self._failed = error
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is done to a member: first without anybody beside it, then beside the background."""
+
+    run: Callable[[Caller, Member], None]
+    prepare: Callable[[Caller], None] = lambda caller: None
+
+
+def _delete_range(caller: Caller, member: Member) -> None:
+    if b'"deleted":"20000"' not in (found := caller.post("kv/deleterange", **below("d/"))):
+        raise RuntimeError(f"not all keys were deleted: {found!r}")
+
+
+def _delete_tree(caller: Caller, member: Member) -> None:
+    caller.ask("DELETE", "/v2/keys/d?recursive=true")
+
+
+def _lease(caller: Caller) -> None:
+    caller.post("lease/grant", ID="5", TTL="9000")
+    caller.fill("l/", 10_000, lease=5)
+
+
+def _revoke(caller: Caller, member: Member) -> None:
+    caller.post("lease/revoke", ID="5")
+
+
+def _big_values(caller: Caller, member: Member) -> None:
+    for number in range(40):
+        caller.post("kv/put", key=text(f"big{number}"), value=text("v" * 1_000_000))
+
+
+def _history(caller: Caller) -> None:
+    for _ in range(1000):
+        caller.fill("h/", BATCH)
+
+
+def _compact(caller: Caller, member: Member) -> None:
+    found = json.loads(caller.post("kv/range", key=text("none")))
+    caller.post("kv/compaction", revision=found["header"]["revision"], physical=True)
+
+
+def _snapshots(caller: Caller, member: Member) -> None:
+    for _ in range(3):
+        caller.post("maintenance/snapshot")
+
+
+def _slow_watcher(caller: Caller, member: Member) -> None:
+    slow = http.client.HTTPConnection(HOST, member.plain_port, timeout=PATIENCE_SECONDS)
+    with contextlib.closing(slow):
+        slow.request("POST", "/v3/watch", json.dumps({"create_request": below("w/")}))
+        caller.fill("w/", 20_000, "v" * 200)
+
+
+def _leases(caller: Caller) -> None:
+    for lease in range(1, 10_001):
+        caller.post("lease/grant", ID=str(lease), TTL="20")
+
+
+def _expiry(caller: Caller, member: Member) -> None:
+    deadline = time.monotonic() + 60
+    while b"leases" in caller.post("lease/leases") and time.monotonic() < deadline:
+        time.sleep(0.5)
+
+
+def _ranges(caller: Caller, member: Member) -> None:
+    for _ in range(10):
+        caller.post("kv/range", **below("d/"))
+
+
+def _ranges_in_transactions(caller: Caller, member: Member) -> None:
+    for _ in range(5):
+        caller.post("kv/txn", success=[{"request_range": {**below("d/"), "limit": "9900"}}])
+
+
+def loads(keys: int) -> Mapping[str, Load]:
+    """All rows."""
+    many = f"{keys:,}"
+    return {
+        "range delete of 20,000 keys": Load(_delete_range, lambda caller: caller.fill("d/", 20_000)),
+        "v2 delete of a tree of 20,000": Load(_delete_tree, lambda caller: caller.fill("/d/", 20_000)),
+        "revoking a lease of 10,000 keys": Load(_revoke, _lease),
+        "10,000 leases expire": Load(_expiry, _leases),
+        "ranges of 10,000 keys": Load(_ranges, lambda caller: caller.fill("d/", 10_000)),
+        "the same in transactions": Load(_ranges_in_transactions, lambda caller: caller.fill("d/", 10_000)),
+        "values of 1 MB": Load(_big_values),
+        "compaction of 100,000 revisions": Load(_compact, _history),
+        "snapshots of 100,000 keys": Load(_snapshots, lambda caller: caller.fill("s/", 100_000)),
+        "a watcher that does not read": Load(_slow_watcher),
+        f"filling in {many} keys": Load(lambda caller, _: caller.fill("m/", keys)),
+    }
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was seen."""
+
+    before: float
+    during: float
+    seconds: float
+    slowest_ms: float
+    processor_ms: float
+    wall_ms: float
+    memory: int
+
+
+def holds(member: Member) -> dict[str, float]:
+    """The longest hold in ms, by clock."""
+    shown = (member.ask("GET", "/metrics") or b"").decode()
+    marked = 'corenode_loop_hold_longest_seconds{time="'
+    lines = [line.removeprefix(marked).split('"} ') for line in shown.splitlines() if line.startswith(marked)]
+    return {kind: float(seconds) * 1e3 for kind, seconds in lines}
+
+
+@contextlib.contextmanager
+def watched(member: Member) -> Iterator[dict[str, float]]:
+    """The longest holds, complete when it is left; a member itself forgets them after a minute."""
+    longest = {"processor": 0.0, "wall": 0.0}
+    ended = threading.Event()
+
+    def look() -> None:
+        while True:
+            last = ended.wait(20)
+            for kind, found in holds(member).items():
+                longest[kind] = max(longest[kind], found)
+            if last:
+                return
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield longest
+    finally:
+        ended.set()
+        thread.join()
+
+
+def measure(program: Program, home: Path, load: Load) -> Row:
+    """One row. ServerError, RuntimeError."""
+    with Cluster(program, home, 1) as cluster:
+        member = cluster.leader()
+        watch = watched(member)
+        with contextlib.closing(Caller(member)) as caller, Meter(cluster.pids, home) as meter, watch as longest:
+            load.prepare(caller)
+            with Background(member) as background:
+                time.sleep(BEFORE_SECONDS)
+                before, background.answered, background.slowest = background.answered, 0, 0.0
+                began = time.monotonic()
+                load.run(caller, member)
+                took = time.monotonic() - began
+                answered = background.answered
+        return Row(
+            before / BEFORE_SECONDS,
+            answered / took,
+            took,
+            background.slowest * 1e3,
+            longest["processor"],
+            longest["wall"],
+            meter.usage.anonymous_bytes,
+        )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.stalls", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--only", action="append", default=[], metavar="TEXT", help="rows whose name has it")
+    parser.add_argument("--keys", type=int, default=100_000, help="of the row of many keys (default 100,000)")
+    parser.add_argument("--tree", type=Path, default=ROOT, help="another version of this node")
+    parser.add_argument("--dir", type=Path, default=ROOT / "build" / "stalls", help="on the disk to measure")
+    given = parser.parse_args()
+    program = corenode(given.tree.resolve())
+    table = Table("load", *("puts/s before", "during", "for s", "slowest ms", "hold ms, processor", "wall", "MiB"))
+    held = []
+    with alone(given.dir) as home:
+        for number, (name, load) in enumerate(loads(given.keys).items()):
+            if given.only and not any(part in name for part in given.only):
+                continue
+            row = measure(program, home / str(number), load)
+            table.add_row(
+                name,
+                *(f"{row.before:,.0f}", f"{row.during:,.0f}", f"{row.seconds:.1f}", f"{row.slowest_ms:,.0f}"),
+                *(f"{row.processor_ms:,.0f}", f"{row.wall_ms:,.0f}", f"{row.memory >> 20:,}"),
+            )
+            if row.processor_ms > LIMIT_MS:
+                held.append(name)
+    console = Console()
+    (console if console.is_terminal else Console(width=WIDTH)).print(table)
+    print(f"stalls: {table.row_count} loads, {len(held)} held the loop for more than {LIMIT_MS:g} ms: {held}")
+    return 1 if held else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
