@@ -112,7 +112,6 @@ class Fleet:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.seen = Observer()
-        self._doors: dict[str, Connection] = {}
 
     @property
     def door(self) -> Member:
@@ -124,10 +123,9 @@ class Fleet:
         return connect(f"unix://{(member or self.door).socket}")
 
     async def ask(self, method: str, target: str, body: bytes = b"") -> Any:
-        """One request on a kept connection. ValueError if it is refused."""
-        member = self.door
-        door = self._doors.setdefault(member.name, Connection(str(member.socket), 0))
-        answer = await door.send(method, target, body, "application/json", PATIENCE_SECONDS)
+        """One request on a connection of its own. ValueError if it is refused."""
+        async with Connection(str(self.door.socket), 0) as door:
+            answer = await door.send(method, target, body, "application/json", PATIENCE_SECONDS)
         if answer.status >= 300:
             raise ValueError(f"{method} {target}: {answer.status} {answer.body[:300]!r}")
         return json.loads(answer.body) if answer.body else None

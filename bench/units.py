@@ -282,8 +282,8 @@ async def _first_plan(fleet: Fleet, given: Given) -> list[Figure]:
     return [
         Figure(f"{placed:,} units placed and written, from the engine's election", last - began, "s", "1,000 units"),
         Figure("meanwhile: longest loop lag", longest_lag(before, after) * 1e3, "ms"),
+        Figure("meanwhile: longest slice of the plan", after["corenode_engine_longest_slice_seconds"] * 1e3, "ms"),
         Figure("meanwhile: elections", after["corenode_raft_term"] - before["corenode_raft_term"], ""),
-        Figure("meanwhile: longest slice of the plan", after["engine_longest_slice_second"] * 1e3, "ms"),
     ]
 
 
