@@ -1,6 +1,6 @@
 """How long plans take: a whole cluster at once, one machine's death, one new machine; and the longest single slice.
 
-    .venv/bin/python bench/schedule.py --machines 1000 --units 10000
+    python -m bench.schedule --machines 1000 --units 10000
 
 Times are CPU seconds of this process, so that what else runs on the machine does not count. Everything a plan needs is
 included: records are decoded, texts read, and each task is confirmed as an engine would after its transaction.
@@ -104,6 +104,22 @@ def confirm(view: View, tasks: list[Task]) -> None:
             view.apply(keys.placement(machine, task.unit), value, view.revision + 1)
 
 
+def plans(machines: int, units: int, mix: str) -> Iterator[tuple[str, Figures]]:
+    """What was planned, and how long it took. The worst of five deaths and returns."""
+    view = View()
+    planner = Planner(view)
+    gc.collect()
+    gc.freeze()
+    changes: list[tuple[bytes, bytes | None]] = list(contents(machines, units, mix))
+    yield "everything at once", measure(view, planner, changes)
+    yield "nothing changed", measure(view, planner, [])
+    gone = [measure(view, planner, [(keys.machine(machine_id(number)), None)]) for number in range(5)]
+    yield "a machine dies (worst of 5)", max(gone, key=lambda figures: figures.plan)
+    new = [(keys.machine(machine_id(number)), records.encode(machine_record(number))) for number in range(5)]
+    back = [measure(view, planner, [change]) for change in new]
+    yield "it comes back (worst of 5)", max(back, key=lambda figures: figures.plan)
+
+
 def show(what: str, figures: Figures) -> None:
     print(
         f"{what:28} {figures.plan * 1000:8.1f} ms {figures.tasks:6} tasks, longest slice {figures.longest * 1000:.2f}"
@@ -118,20 +134,9 @@ def main() -> None:
     parser.add_argument("--mix", choices=MIXES, action="append")
     options = parser.parse_args()
     for mix in options.mix or MIXES:
-        view = View()
-        planner = Planner(view)
-        gc.collect()
-        gc.freeze()
         print(f"-- {mix}: {options.machines:,} machines, {options.units:,} units")
-        changes: list[tuple[bytes, bytes | None]] = list(contents(options.machines, options.units, mix))
-        show("everything at once", measure(view, planner, changes))
-        show("nothing changed", measure(view, planner, []))
-        worst = [measure(view, planner, [(keys.machine(machine_id(number)), None)]) for number in range(5)]
-        show("a machine dies (worst of 5)", max(worst, key=lambda figures: figures.plan))
-        new = [(keys.machine(machine_id(number)), records.encode(machine_record(number))) for number in range(5)]
-        back = [measure(view, planner, [change]) for change in new]
-        show("it comes back (worst of 5)", max(back, key=lambda figures: figures.plan))
-        print(f"   {len(planner.waiting):,} units wait")
+        for what, figures in plans(options.machines, options.units, mix):
+            show(what, figures)
 
 
 if __name__ == "__main__":

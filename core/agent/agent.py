@@ -96,7 +96,13 @@ class Agent:
             task_status.started()
 
         presence = self._presence = Presence(
-            self._store, machine, self._options.ttl, self._chance, orders.heard_of, registered
+            self._store,
+            machine,
+            self._options.ttl,
+            self._chance,
+            lambda: orders.revision,
+            orders.heard_of,
+            registered,
         )
         presence.follows = orders.follows
         reports = self._reports = Reports(self._store, machine.id)

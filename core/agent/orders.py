@@ -86,10 +86,11 @@ class Orders:
                     await trio.sleep(pause)
                     pause = min(pause * 2, LONGEST_RETRY_SECONDS)
 
-    def heard_of(self, revision: int) -> None:
-        """The store says that it is at this revision. If it has been further, its story is another now: an older
-        snapshot was restored, and a watch would wait in silence until it has caught up."""
-        if revision < self.revision:
+    def heard_of(self, revision: int, reached: int) -> None:
+        """The store said that it is at this revision when `reached` had been heard already. If it has been further, its
+        story is another now: an older snapshot was restored, and a watch would wait in silence until it has caught
+        up."""
+        if revision < reached:
             self._went_back(revision)
             self._following.cancel()
 

@@ -45,13 +45,15 @@ class Presence:
         machine: Machine,
         ttl: int,
         chance: random.Random,
-        heard_of: Callable[[int], None],
+        reached: Callable[[], int],
+        heard_of: Callable[[int, int], None],
         registered: Callable[[], None],
     ) -> None:
         self._store = store
         self._machine = machine
         self._ttl = ttl
         self._chance = chance
+        self._reached = reached
         self._heard_of = heard_of
         self._registered = registered
         self._key = keys.machine(machine.id)
@@ -186,8 +188,9 @@ class Presence:
 
     async def look(self) -> None:
         """Find out whether the host is still registered. ClientError."""
+        reached = self._reached()  # before the question: a watch may overtake the answer
         found = await self._store.range(self._key)
-        self._heard_of(found.revision)
+        self._heard_of(found.revision, reached)
         if found.revision < self._furthest:
             self.lose("the store went back to an older snapshot")
         self._furthest = found.revision

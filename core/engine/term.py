@@ -100,8 +100,9 @@ class Term:
             with trio.move_on_after(LOOK_SECONDS):
                 await self._doubted.wait()
             self._doubted = trio.Event()
+            known = self._mirror.revision  # before the question: the watch may overtake the answer
             found = await self._store.range(self._claim.key)
-            if found.revision < self._mirror.revision:
+            if found.revision < known:
                 raise WentBackError("the store went back to an older snapshot")
             self._past.revision = max(self._past.revision, self._mirror.revision)
 

@@ -55,12 +55,13 @@ class Writer:
         """One transaction of the engine's; its revision, or 0 if a condition did not hold. NotLeadingError if the
         engine was deposed; ClientError. A lost answer has been looked into: the mirror knows, and it counts as 0."""
         fence = self._fence
+        known = self._mirror.revision  # before it is sent: the watch may overtake the answer
         try:
             done = await self._store.txn([*self.fence(fence), *compare], then, [Range(self._claim.key)])
         except OutcomeUnknownError:
             await self._find_out(fence)
             return 0
-        if done.revision < self._mirror.revision:
+        if done.revision < known:
             raise WentBackError("the store went back to an older snapshot")
         if done.succeeded:
             return done.revision
