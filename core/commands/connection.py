@@ -148,7 +148,7 @@ def explain(error: Exception) -> str:
             hint = "Name the authority of its certificate with --cacert, and your own with --cert and --key."
         return f"No node answers ({lines}).\n{hint}"
     text = str(error)
-    if "://" not in text.partition(" ")[0]:
+    if not {".", ":"} & set(text.partition(" ")[0].rstrip(":")):  # no URL, no unit's name
         text = text[:1].upper() + text[1:]
     if isinstance(error, OutcomeUnknownError):
         return f"{text}.\nLook before you repeat it, or repeat it with a condition (--swap-with-index)."

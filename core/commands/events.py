@@ -28,14 +28,26 @@ def command(since: int | None, output_: str, connection: Connection) -> None:
     """
 
     async def work(units: "Units") -> None:
-        async with units.events(since or 0) as happened:
-            async for event in happened:
-                if output_ == output.JSON:
-                    output.json(event)
-                elif event.kind:
-                    click.echo(f"{event.revision}  {_sentence(event)}")
+        from core.client.errors import ConnectionLostError
+
+        following = since or 0
+        while True:
+            try:
+                async with units.events(following) as happened:
+                    async for event in happened:
+                        _print(event, output_)
+                        following = event.revision + 1
+            except ConnectionLostError as error:
+                output.note(f"{error}; going on at the next node that answers")
 
     ask(connection, work)
+
+
+def _print(event: "Happened", form: str) -> None:
+    if form == output.JSON:
+        output.json(event)
+    elif event.kind:
+        click.echo(f"{event.revision}  {_sentence(event)}")
 
 
 def _sentence(event: "Happened") -> str:

@@ -1,6 +1,7 @@
 """`corenode unit list|files|cat|status|logs|explain`: the verbs that look."""
 
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,8 @@ import click
 
 from core.commands import output
 from core.commands.connection import Connection, connection_options
+from core.commands.failure import Failure
+from core.commands.machine_names import called, short
 from core.commands.unit_access import ask, name_of
 
 if TYPE_CHECKING:
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
     from core.sched.explain import Verdict
 
 _SHORT = 8
+_REASONS = 5
+_REASONS_SECONDS = 2.0
 _STATUS_FIRST = ("Description", "LoadState", "ActiveState", "SubState", "MainPID", "StatusText", "Result")
 
 unit_argument = click.argument("unit", metavar="UNIT")
@@ -31,11 +36,18 @@ def list_(output_: str, connection: Connection) -> None:
     Example:
       corenode unit list
     """
-    found = ask(connection, lambda units: units.list())
+
+    async def work(units: "Units") -> "tuple[tuple[Unit, ...], Mapping[str, str], Mapping[str, str]]":
+        found = await units.list()
+        if output_ == output.JSON:
+            return found, {}, {}
+        return found, await called(units), await _reasons(units, [unit.name for unit in found if _waits(unit)])
+
+    found, machines, reasons = ask(connection, work)
     if output_ == output.JSON:
         output.json(found)
         return
-    rows = [row for unit in found for row in _rows(unit)]
+    rows = [row for unit in found for row in _rows(unit, machines, reasons)]
     output.table(("UNIT", "WANTED", "MACHINE", "ACTIVE", "SUB", "SINCE", "WHY"), rows)
 
 
@@ -112,10 +124,16 @@ def logs(unit: str, machine: str, lines: int, follow: bool, connection: Connecti
     name = name_of(unit)
 
     async def work(units: "Units") -> None:
+        from core.client.errors import ConnectionLostError
+
         async with units.logs(name, machine, lines=lines, follow=follow) as stream:
-            async for piece in stream.pieces:
-                sys.stdout.buffer.write(piece)
-                sys.stdout.buffer.flush()
+            try:
+                async for piece in stream.pieces:
+                    sys.stdout.buffer.write(piece)
+                    sys.stdout.buffer.flush()
+            except ConnectionLostError:
+                where = f"corenode unit list says where {name} is now"
+                raise Failure(f"The log broke off: its host, or the node between, is gone. {where}.") from None
 
     ask(connection, work)
 
@@ -137,7 +155,8 @@ def explain(unit: str, output_: str, connection: Connection) -> None:
         output.json(found)
         return
     for machine, why in found.placed.items():
-        output.note(f"{name} is on {machine[:_SHORT]}: {why}")
+        names = {each.machine: each.name for each in found.verdicts if each.name}
+        output.note(f"{name} is on {short(machine, names.get(machine, ''))}: {why}")
     if found.waits_for:
         output.note(f"{name} waits for {found.waits_for}")
     rows = [(each.machine[:_SHORT], each.name or "-", _verdict(each), each.reason) for each in found.verdicts]
@@ -151,14 +170,33 @@ def _verdict(verdict: "Verdict") -> str:
     return "would do" if verdict.qualifies else "no"
 
 
-def _rows(unit: "Unit") -> list[tuple[object, ...]]:
+async def _reasons(units: "Units", waiting: list[str]) -> dict[str, str]:
+    """What units wait for; of many, where to ask: each answer costs the node a look at everything."""
+    import trio
+
+    from core.client.errors import RefusedError
+
+    reasons = {name: f"corenode unit explain {name}" for name in waiting}
+    with trio.move_on_after(_REASONS_SECONDS):
+        for name in waiting[:_REASONS]:
+            try:
+                reasons[name] = f"waits for {(await units.explain(name)).waits_for or 'its machine'}"
+            except RefusedError:  # destroyed meanwhile
+                continue
+    return reasons
+
+
+def _rows(unit: "Unit", machines: "Mapping[str, str]", reasons: "Mapping[str, str]") -> list[tuple[object, ...]]:
     if not unit.places:
-        return [(unit.name, unit.desired, "-", "-", "-", "-", _waits(unit))]
-    return [(unit.name, place.desired or "gone", place.machine[:_SHORT], *_state(place)) for place in unit.places]
+        return [(unit.name, unit.desired, "-", "-", "-", "-", reasons.get(unit.name, ""))]
+    return [
+        (unit.name, place.desired or "gone", machines.get(place.machine, place.machine[:_SHORT]), *_state(place))
+        for place in unit.places
+    ]
 
 
-def _waits(unit: "Unit") -> str:
-    return "" if unit.desired == "inactive" or "@." in unit.name else f"corenode unit explain {unit.name}"
+def _waits(unit: "Unit") -> bool:
+    return not unit.places and unit.desired != "inactive" and "@." not in unit.name
 
 
 def _state(place: "Place") -> tuple[object, ...]:

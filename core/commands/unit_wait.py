@@ -1,28 +1,36 @@
 """Waiting until units are as they should be, and saying why they are not."""
 
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from core.commands import output
 from core.commands.failure import Failure
+from core.commands.machine_names import called, short
 
 if TYPE_CHECKING:
     from core.client.units import Place, Unit, Units
     from core.sched.records import Desired
 
 POLL_SECONDS = 0.25
-_SHORT = 8
+_ENDED_POLLS = 8
+"""So often in turn a unit is found down before it is believed that it has ended, and not just not begun."""
 
 
 async def until(units: "Units", names: list[str], desired: "Desired", seconds: float) -> None:
     """Wait until it is so, and tell of each unit when it is. Failure, with the reason, if it is not in time."""
     import trio
 
-    waiting = list(names)
+    waiting, machines = list(names), await called(units)
+    ended: dict[str, int] = {}
     with trio.move_on_after(seconds):
         while True:
             for name in list(waiting):
-                said = _reached(await _family(units, name), desired)
+                found = await _family(units, name)
+                said = _reached(found, desired, machines)
+                ended[name] = ended.get(name, 0) + 1 if desired == "launched" and _is_down(found) else 0
+                if ended[name] >= _ENDED_POLLS and await _has_run(units, found):
+                    said = f"has run, and ended well, on {_machines(found, machines)}"
                 if said is not None:
                     waiting.remove(name)
                     output.note(f"{name} {said}")
@@ -45,7 +53,35 @@ async def _family(units: "Units", name: str) -> "list[Unit]":
     return kept if len(kept) >= (found.replicas or 1) else []
 
 
-def _reached(found: "list[Unit]", desired: "Desired") -> str | None:
+def _is_down(found: "list[Unit]") -> bool:
+    """Whether all that is placed lies still without having failed: not started yet, or through with its work."""
+    places = [place for unit in found for place in unit.places]
+    return bool(places) and all(
+        place.state is not None and place.state.active == "inactive" and place.state.text == place.text
+        for place in places
+    )
+
+
+async def _has_run(units: "Units", found: "list[Unit]") -> bool:
+    from core.client.errors import RefusedError
+
+    try:
+        for unit in found:
+            for place in unit.places:
+                _, properties = await units.status(unit.name, place.machine)
+                if properties.get("ExecMainStartTimestamp", "0") in ("", "0"):
+                    return False
+    except RefusedError:
+        return False
+    return True
+
+
+def _machines(found: "list[Unit]", machines: "Mapping[str, str]") -> str:
+    ids = {place.machine for unit in found for place in unit.places}
+    return ", ".join(machines.get(each, short(each)) for each in sorted(ids))
+
+
+def _reached(found: "list[Unit]", desired: "Desired", machines: "Mapping[str, str]") -> str | None:
     """What can be said of it if it is so, None if it is not yet."""
     places = [place for unit in found for place in unit.places]
     if desired == "inactive":
@@ -54,8 +90,7 @@ def _reached(found: "list[Unit]", desired: "Desired") -> str | None:
         return None
     if not all(is_as_wanted(place, desired) for place in places):
         return None
-    machines = ", ".join(sorted({place.machine[:_SHORT] for place in places}))
-    return f"{'runs' if desired == 'launched' else 'is loaded'} on {machines}"
+    return f"{'runs' if desired == 'launched' else 'is loaded'} on {_machines(found, machines)}"
 
 
 def is_as_wanted(place: "Place", desired: "Desired") -> bool:
@@ -75,9 +110,19 @@ async def _why_not(units: "Units", name: str, desired: "Desired", seconds: float
             if state is not None and not is_as_wanted(place, desired):
                 health = f", {state.health}" if state.health else ""
                 why = f": {state.why}" if state.why else ""
-                how = f"{state.active} ({state.sub}{health}) on {place.machine[:_SHORT]}"
+                how = f"{state.active} ({state.sub}{health}) on {short(place.machine)}"
                 return f"{unit.name} is {how} after {seconds:g} s{why}. Its log: corenode unit logs {unit.name}"
-    return f"{name} is not {desired} after {seconds:g} s. Why: corenode unit explain {name}"
+    return f"{name} is not {desired} after {seconds:g} s. {await _explained(units, name)}"
+
+
+async def _explained(units: "Units", name: str) -> str:
+    from core.client.errors import RefusedError
+
+    try:
+        waits_for = (await units.explain(name)).waits_for
+    except RefusedError:
+        waits_for = ""
+    return f"It waits for {waits_for}." if waits_for else f"Why: corenode unit explain {name}"
 
 
 def _progress(text: str) -> None:

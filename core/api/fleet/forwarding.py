@@ -67,7 +67,7 @@ class Forwarding:
         chosen = sorted(each for each in on if each.startswith(wanted))
         if not chosen:
             where = f" on a machine {wanted[:40]!r}" if wanted else " on any machine"
-            raise Refused(404, f"{unit} is not{where}; /corenode/fleet/units/{unit}/explain says why")
+            raise Refused(404, f"there is no {unit}{where}; `corenode unit explain {unit}` says why")
         if len(chosen) > 1:
             raise Refused(409, f"{unit} is on several machines; say with machine= which: {', '.join(chosen)}")
         found = tables.machines.get(chosen[0])
