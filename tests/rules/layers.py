@@ -33,6 +33,7 @@ ROOMS = {
     # 1 drivers: plain synchronous code
     "core.store_lmdb": Room(1, "core.raft core.kv", "lmdb msgspec sortedcontainers"),
     "core.tls": Room(1, libraries="cryptography"),
+    "core.trust": Room(1, "core.tls", "msgspec cryptography tuf securesystemslib"),
     "core.partitions.device": Room(1, "core.partitions", "msgspec"),
     "core.partitions.in_use": Room(1, "core.partitions.device", "msgspec"),
     "core.partitions.disk": Room(1, "core.partitions core.partitions.device"),
@@ -134,6 +135,7 @@ ROOMS = {
 
 SAME_FLOOR = {
     ("core.node", "core.watch"): "the drive loop publishes what it has applied",
+    ("core.trust", "core.tls"): "its files are written as those of the authority: durable, private from the first byte",
     ("core.update", "core.client"): "services reach the store through it, wherever it is",
 }
 """Edges between neighbours below the wiring, each with its reason."""
