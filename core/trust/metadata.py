@@ -235,6 +235,16 @@ def progress(metadata: Metadata[S], roots: Iterable[Root]) -> list[Signatures]:
     return found
 
 
+def enough(counts: Iterable[Signatures]) -> None:
+    """TrustError if signatures are missing."""
+    for count in counts:
+        if count.missing:
+            raise TrustError(
+                f"{count.role} has {count.valid} of the {count.needed} signatures that version {count.by} of the root "
+                f"asks for; {count.missing} missing"
+            )
+
+
 def _signed(metadata: Metadata[S], root: Root, signers: Sequence[CryptoSigner]) -> bytes:
     sign(metadata, [root], signers)
     (state,) = progress(metadata, [root])

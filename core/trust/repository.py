@@ -15,8 +15,8 @@ from core.trust.metadata import (
     ROOT,
     SNAPSHOT,
     TARGETS,
-    Signatures,
     check_root,
+    enough,
     progress,
     read,
     sign_online,
@@ -40,7 +40,7 @@ class Repository:
         lives: Mapping[str, timedelta] = LIVES,
     ) -> None:
         """Begin with signed metadata, in a directory without any: FileExistsError. TrustError, OSError."""
-        _enough(progress(root, [root.signed]))
+        enough(progress(root, [root.signed]))
         first = sign_online(root.signed, targets.to_bytes(), (0, 0), online, now, lives)
         self.metadata.mkdir(parents=True, exist_ok=True)
         files.write_new(self._file(ROOT, 1), root.to_bytes(), files.PUBLIC)
@@ -96,11 +96,11 @@ class Repository:
             if root is not None:
                 _follows(root.signed.version, old.version, ROOT)
                 check_root(root.signed, "the new root")
-                _enough(progress(root, [old, root.signed]))
+                enough(progress(root, [old, root.signed]))
                 top = root.signed
             if targets is not None:
                 _follows(targets.signed.version, self.targets().signed.version, TARGETS)
-                _enough(progress(targets, [top]))
+                enough(progress(targets, [top]))
                 served = targets.to_bytes()
             new = sign_online(top, served, (before.snapshot_meta.version, before.version), online, now, lives)
             if targets is not None:
@@ -146,15 +146,6 @@ def put(path: Path, data: bytes) -> None:
         files.replace(path, data)
     else:
         files.write_new(path, data, files.PUBLIC)
-
-
-def _enough(counts: Iterable[Signatures]) -> None:
-    for count in counts:
-        if count.missing:
-            raise TrustError(
-                f"the {count.role} has {count.valid} of the {count.needed} signatures that version {count.by} of the "
-                f"root asks for; {count.missing} missing"
-            )
 
 
 def _follows(version: int, served: int, role: str) -> None:

@@ -121,9 +121,9 @@ ROOMS = {
     "core.commands": Room(
         4,
         "core.version core.join_token core.raft core.kv core.store_lmdb core.tls core.client core.settings core.config"
-        " core.founding core.logs core.runtime_dir core.service core.daemon core.worker core.update"
+        " core.founding core.logs core.runtime_dir core.service core.daemon core.worker core.update core.trust"
         " core.partitions core.partitions.device core.partitions.disk core.partitions.in_use",
-        "click rich trio msgspec cryptography",
+        "click rich trio msgspec cryptography securesystemslib tuf",
     ),
     "core.etcd_name": Room(
         4, "core.version core.addresses core.api.v3 core.settings core.config core.commands", "msgspec yaml"

@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 import msgspec
 import pytest
+from securesystemslib.signer import CryptoSigner
 from tuf.api.exceptions import DownloadHTTPError
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Targets, Timestamp
 from tuf.ngclient import FetcherInterface, Updater
@@ -120,7 +121,7 @@ def test_the_same_key_twice_counts_once(host: Host, makers: Makers) -> None:
     refuses(host, "1/2")
 
 
-def forge_targets(makers: Makers, signers: list[world.CryptoSigner]) -> None:
+def forge_targets(makers: Makers, signers: list[CryptoSigner]) -> None:
     """Targets signed by some, with a snapshot and a timestamp that fit."""
     evil = target_of(release_of(world.manifest("6.6.6")))
     targets = next_targets(makers.repository.targets().signed, NOW, add=evil)
