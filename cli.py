@@ -35,6 +35,7 @@ VERBS = {
         "health": lazy.Verb("core.commands.health", "Say whether nodes are healthy; exit 1 if one is not."),
         "token": lazy.Verb("core.commands.token", "Make tokens by which hosts join the cluster."),
         "ca": lazy.Verb("core.commands.ca", "Make and look after the cluster's certificate authority."),
+        "image": lazy.Verb("core.commands.image", "Images of the operating system: sign, publish, verify them."),
         "slot": lazy.Verb("core.commands.slot", "The two slots of the operating system, and which one starts."),
         "lock": lazy.Verb("core.commands.lock", "The lock under which hosts reboot, a few at a time."),
         "snapshot": lazy.Verb("core.commands.snapshot", "Save, verify and restore the whole store."),

@@ -34,6 +34,7 @@ ROOMS = {
     # 1 drivers: plain synchronous code
     "core.store_lmdb": Room(1, "core.raft core.kv", "lmdb msgspec"),
     "core.tls": Room(1, libraries="cryptography"),
+    "core.trust": Room(1, "core.tls", "msgspec cryptography tuf securesystemslib"),
     "core.partitions.device": Room(1, "core.partitions", "msgspec"),
     "core.partitions.in_use": Room(1, "core.partitions.device", "msgspec"),
     "core.partitions.disk": Room(1, "core.partitions core.partitions.device"),
@@ -147,8 +148,8 @@ ROOMS = {
         4,
         "core.version core.join_token core.raft core.kv core.store_lmdb core.tls core.client core.settings core.config"
         " core.founding core.logs core.machine_id core.runtime_dir core.service core.daemon core.worker core.update"
-        " core.partitions core.partitions.device core.partitions.disk core.partitions.in_use core.sched",
-        "click rich trio msgspec cryptography",
+        " core.partitions core.partitions.device core.partitions.disk core.partitions.in_use core.sched core.trust",
+        "click rich trio msgspec cryptography securesystemslib tuf",
     ),
     "core.etcd_name": Room(
         4, "core.version core.addresses core.api.v3 core.settings core.config core.commands", "msgspec yaml"
@@ -161,6 +162,7 @@ ROOMS = {
 
 SAME_FLOOR = {
     ("core.node", "core.watch"): "the drive loop publishes what it has applied",
+    ("core.trust", "core.tls"): "its files are written as those of the authority: durable, private from the first byte",
     ("core.update", "core.client"): "services never reach into the store, they speak its client",
     ("core.api.fleet", "core.client"): "services never reach into the store, they speak its client",
     ("core.engine", "core.client"): "services never reach into the store, they speak its client",
