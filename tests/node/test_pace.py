@@ -1,4 +1,4 @@
-"""In line or in a thread: a hiccup or a busy processor changes nothing, a slow disk does, and a disk that recovers is noticed."""
+"""In line or in a thread: one hiccup or a busy processor changes nothing, a slow disk does, its recovery is noticed."""
 
 from core.node.pace import IN_LINE_SECONDS, Pace
 
