@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import http.client
 import json
+import socket
 import sys
 import threading
 import time
@@ -118,9 +119,12 @@ class Load:
     prepare: Callable[[Caller], None] = lambda caller: None
 
 
-def _delete_range(caller: Caller, member: Member) -> None:
-    if b'"deleted":"20000"' not in (found := caller.post("kv/deleterange", **below("d/"))):
-        raise RuntimeError(f"not all keys were deleted: {found!r}")
+def _delete_range(keys: int) -> Load:
+    def run(caller: Caller, member: Member) -> None:
+        if f'"deleted":"{keys}"'.encode() not in (found := caller.post("kv/deleterange", **below("d/"))):
+            raise RuntimeError(f"not all keys were deleted: {found!r}")
+
+    return Load(run, lambda caller: caller.fill("d/", keys))
 
 
 def _delete_tree(caller: Caller, member: Member) -> None:
@@ -152,8 +156,14 @@ def _compact(caller: Caller, member: Member) -> None:
 
 
 def _snapshots(caller: Caller, member: Member) -> None:
-    for _ in range(3):
-        caller.post("maintenance/snapshot")
+    operator = http.client.HTTPConnection(HOST, timeout=PATIENCE_SECONDS)
+    operator.sock = socket.socket(socket.AF_UNIX)
+    operator.sock.connect(str(member.socket))
+    with contextlib.closing(operator):
+        for _ in range(3):
+            operator.request("POST", "/v3/maintenance/snapshot", "{}")
+            if len(operator.getresponse().read()) < 1 << 20:
+                raise RuntimeError("no snapshot came")
 
 
 def _slow_watcher(caller: Caller, member: Member) -> None:
@@ -170,7 +180,7 @@ def _leases(caller: Caller) -> None:
 
 def _expiry(caller: Caller, member: Member) -> None:
     deadline = time.monotonic() + 60
-    while b"leases" in caller.post("lease/leases") and time.monotonic() < deadline:
+    while b'"ID"' in caller.post("lease/leases") and time.monotonic() < deadline:
         time.sleep(0.5)
 
 
@@ -188,7 +198,9 @@ def loads(keys: int) -> Mapping[str, Load]:
     """All rows."""
     many = f"{keys:,}"
     return {
-        "range delete of 20,000 keys": Load(_delete_range, lambda caller: caller.fill("d/", 20_000)),
+        "nothing, the start included": Load(lambda caller, member: time.sleep(BEFORE_SECONDS)),
+        "range delete of 20,000 keys": _delete_range(20_000),
+        f"range delete of {many} keys": _delete_range(keys),
         "v2 delete of a tree of 20,000": Load(_delete_tree, lambda caller: caller.fill("/d/", 20_000)),
         "revoking a lease of 10,000 keys": Load(_revoke, _lease),
         "10,000 leases expire": Load(_expiry, _leases),
@@ -285,6 +297,7 @@ def main() -> int:
         for number, (name, load) in enumerate(loads(given.keys).items()):
             if given.only and not any(part in name for part in given.only):
                 continue
+            print(f"stalls: {name}", file=sys.stderr)
             row = measure(program, home / str(number), load)
             table.add_row(
                 name,
