@@ -39,11 +39,11 @@ passphrase_option = click.option(
 @contextmanager
 def explained() -> Iterator[None]:
     """Turn what metadata, keys and files can be expected to say into a Failure."""
-    from core.trust.errors import NotFound, TrustError
+    from core.trust.errors import TrustError
 
     try:
         yield
-    except (TrustError, NotFound) as error:
+    except TrustError as error:
         text = str(error)
         raise Failure(f"{text[:1].upper()}{text[1:]}.") from None
     except BlockingIOError:

@@ -14,14 +14,14 @@ from tuf.ngclient.config import EnvelopeType
 
 from core.tls import files
 from core.trust import state as states
-from core.trust.errors import NotFound, TrustError, refused
+from core.trust.errors import NotFoundError, TrustError, refused
 from core.trust.metadata import LIMITS, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, check_clock, check_root, check_time
 from core.trust.releases import Release, releases_in
 from core.trust.state import State
 
 Fetch = Callable[[str, int], bytes]
-"""A file of the repository by its path in it. It may stop one byte after so many; NotFound if there is none, and its
-own errors, which are passed on."""
+"""A file of the repository by its path in it. It may stop one byte after so many; NotFoundError if there is none, and
+its own errors, which are passed on."""
 
 MOST_ROOTS = 256
 """Roots taken in one update; a host that missed more goes on with the next one."""
@@ -112,7 +112,7 @@ class _Update:
             path = f"metadata/{before.version + 1}.root.json"
             try:
                 data = _fetch(self._fetch, path, LIMITS[ROOT])
-            except NotFound:
+            except NotFoundError:
                 break
             _take_root(self._set, data)
             check_clock(self._set.root, self._now, path)

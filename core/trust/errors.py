@@ -29,8 +29,8 @@ class PassphraseError(TrustError):
     """A key is encrypted, and the passphrase is missing or wrong."""
 
 
-class NotFound(Exception):  # noqa: N818 - an answer, not a mishap
-    """What a `Fetch` raises for a file that the repository does not have."""
+class NotFoundError(TrustError):
+    """What a `Fetch` raises for a file that the repository does not have, and says so."""
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 
 from core.tls import files
-from core.trust.errors import NotFound, TrustError
+from core.trust.errors import NotFoundError, TrustError
 from core.trust.metadata import (
     LIMITS,
     LIVES,
@@ -93,6 +93,8 @@ class Repository:
             top = old
             if root is not None and root.to_bytes() == self.root_bytes():
                 root = None  # published already, by a call that was interrupted
+            if targets is not None and targets.to_bytes() == served:
+                targets = None
             if root is not None:
                 _follows(root.signed.version, old.version, ROOT)
                 check_root(root.signed, "the new root")
@@ -116,7 +118,7 @@ class Repository:
             with (self.directory / path).open("rb") as stream:
                 return stream.read(limit + 1)
         except FileNotFoundError:
-            raise NotFound(f"{self.directory} has no {path}") from None
+            raise NotFoundError(f"{self.directory} has no {path}") from None
 
     def draft(self, role: str) -> Path:
         """Where metadata of a role waits for its signatures."""

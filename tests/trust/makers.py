@@ -10,7 +10,7 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 
 from core.trust.client import Trusted, Verified
-from core.trust.errors import NotFound
+from core.trust.errors import NotFoundError
 from core.trust.keys import generate
 from core.trust.metadata import ROLES, ROOT, TARGETS, first_root, first_targets, next_root, next_targets, sign
 from core.trust.releases import release_of, target_of
@@ -120,7 +120,7 @@ class Host:
         if path in self.lies:
             lie = self.lies[path]
             if lie is None:
-                raise NotFound(path)
+                raise NotFoundError(path)
             return lie
         return self.makers.repository.fetch(path, limit)
 
