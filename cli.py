@@ -30,6 +30,7 @@ VERBS = {
         "token": lazy.Verb("core.commands.token", "Make tokens by which hosts join the cluster."),
         "ca": lazy.Verb("core.commands.ca", "Make and look after the cluster's certificate authority."),
         "slot": lazy.Verb("core.commands.slot", "The two slots of the operating system, and which one starts."),
+        "image": lazy.Verb("core.commands.image", "Build images of the operating system, look at them, verify them."),
         "lock": lazy.Verb("core.commands.lock", "The lock under which hosts reboot, a few at a time."),
         "snapshot": lazy.Verb("core.commands.snapshot", "Save, verify and restore the whole store."),
         "check": lazy.Verb("core.commands.check", "Read all of a stopped node's data; exit 1 if any is damaged."),
