@@ -31,19 +31,27 @@ def install(directory: Path, path: Path, tries: int) -> None:
     from core.images.manifest import ImageError
     from core.partitions.device import DeviceError
     from core.partitions.disk import Disk
-    from core.partitions.in_use import in_use
     from core.partitions.table import TableError
 
     manifest, store = loaded(directory)
     check(manifest, store)
     try:
         with Disk.open(path, writable=True) as disk:
-            used = None
-            if disk.device.is_block_device and (running := in_use()).disk.resolve() == path.resolve():
-                used = running.number
-            number = installing.passive_slot(disk, used)
+            number = installing.passive_slot(disk, _used(path))
             with Progress("installing") as bar:
                 installing.install(disk, number, manifest, store, tries=tries, progress=bar.advance)
     except (DeviceError, ImageError, TableError) as error:
         raise Failure(f"{manifest.version} was not installed: {error}. The other slot is as it was.") from None
     output.note(f"{manifest.product} {manifest.version} is in partition {number} and starts next")
+
+
+def _used(path: Path) -> int | None:
+    """The partition this host runs from, None if it is on another disk or on none."""
+    from core.partitions.device import DeviceError
+    from core.partitions.in_use import in_use
+
+    try:
+        found = in_use()
+    except DeviceError:
+        return None
+    return found.number if found.disk.exists() and path.samefile(found.disk) else None
