@@ -5,6 +5,11 @@ import click
 from core.commands import lazy
 
 VERBS = {
+    "Make": {
+        "build": lazy.Verb("core.commands.image_build:build", "Build an image from a folder or a file."),
+        "inspect": lazy.Verb("core.commands.image_build:inspect", "Show what an image is."),
+        "check": lazy.Verb("core.commands.image_build:check", "Compare all of an image with its manifest."),
+    },
     "Trust": {
         "sign": lazy.Verb("core.commands.image_release:sign", "Sign a release, with as many keys as are here."),
         "publish": lazy.Verb("core.commands.image_release:publish", "Put a signed release into a repository."),
@@ -13,10 +18,12 @@ VERBS = {
     },
 }
 
-_HELP = """Images of the operating system: signed by people, published into a repository, verified by hosts.
+_HELP = """Images of the operating system: built from a folder, signed by people, published into a repository, verified by
+hosts. An image is a directory with a manifest, and chunks named by the hash of what is in them.
 
 \b
 Examples:
+  corenode image build root --out image --version 1.0.0
   corenode image trust init repo --keys keys --online online
   corenode image sign image --repo repo --keys keys
   corenode image publish image repo --online online

@@ -10,6 +10,7 @@ import msgspec
 
 from core.commands import output
 from core.commands.failure import Failure
+from core.commands.slot_install import install
 
 if TYPE_CHECKING:
     from core.partitions.disk import Disk
@@ -33,8 +34,12 @@ def command() -> None:
     Examples:
       corenode slot status
       corenode slot status --disk disk.img
+      corenode slot install image --disk disk.img
       corenode slot rollback
     """
+
+
+command.add_command(install)
 
 
 @command.command()

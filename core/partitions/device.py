@@ -44,6 +44,10 @@ class Area(Protocol):
         """Return when all that was written is durable."""
         ...
 
+    def forget_cached(self) -> None:
+        """What is read next comes from the disk and not from memory. Call after `sync`."""
+        ...
+
 
 class Device:
     """An open block device or disk image."""
@@ -158,6 +162,9 @@ class Window(msgspec.Struct, frozen=True):
 
     def sync(self) -> None:
         self.device.sync()
+
+    def forget_cached(self) -> None:
+        self.device.forget_cached()
 
 
 def window(device: Device, partition: Partition) -> Window:
