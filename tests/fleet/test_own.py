@@ -327,3 +327,14 @@ async def test_too_many_at_once_are_turned_away(fleet: World, monkeypatch: pytes
     assert (await fleet.refused("GET", f"{OWN}/units"))[0] == 503
     monkeypatch.setattr("core.api.fleet.service.STREAMS", 0)
     assert (await fleet.refused("GET", f"{OWN}/events"))[0] == 503
+
+
+async def test_what_a_host_makes_up_hides_no_units(fleet: World) -> None:
+    """A host writes below its own states whatever it likes."""
+    await fleet.good("PUT", "/corenode/fleet/units/web.service/text", HELLO)
+    for name in ("garbage", "a/b", "@.x"):
+        await fleet.write(keys.state(ONE, name), UnitState())
+    await fleet.store.put(keys.states(ONE) + b"\xff\n.service", b"{}")
+    for path in ("/corenode/fleet/units", "/fleet/v1/units"):
+        assert [unit["name"] for unit in (await fleet.good("GET", path))["units"]] == ["web.service"]
+    assert await fleet.good("GET", "/fleet/v1/state") == {}

@@ -9,7 +9,7 @@ import trio
 
 from core.client import Range, RangeResult, Store, prefix
 from core.client.errors import CompactedError
-from core.sched import keys, records
+from core.sched import keys, names, records
 from core.sched.keys import Kind
 from core.sched.records import HostRecord, Machine, Placement, Rollout, UnitRecord, UnitState
 from core.sched.view import effective_metadata
@@ -64,10 +64,12 @@ class Tables(msgspec.Struct):
                     found = records.decode(Placement, value)
                     self.placements.setdefault(place.name, {})[place.machine] = found
                 case keys.Place(Kind.STATE):
+                    if place.name not in self.units:
+                        names.parse(place.name)  # a host writes below its own states whatever it likes
                     self.states.setdefault(place.name, {})[place.machine] = records.decode(UnitState, value)
                 case keys.Place(Kind.ROLLOUT):
                     self.rollouts[place.name] = records.decode(Rollout, value)
-        except records.RecordError as error:
+        except (records.RecordError, names.UnitNameError) as error:
             _log.warning("a record cannot be read", extra={"key": repr(key[:200]), "why": str(error)})
 
 

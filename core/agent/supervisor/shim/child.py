@@ -6,7 +6,7 @@ import os
 import pwd
 import resource
 
-from core.agent.supervisor.shim import environment, signals
+from core.agent.supervisor.shim import environment, places, signals
 from core.agent.supervisor.shim import results as code
 from core.agent.supervisor.shim.job import Command, Job
 
@@ -154,11 +154,10 @@ def _of_user(user: User | None) -> environment.Environment:
 
 
 def _make(paths: list[str], mode: int, owner: tuple[int, int]) -> None:
+    before = os.umask(0o022)  # those above them are for everyone to pass
     for path in paths:
-        os.makedirs(path, 0o755, exist_ok=True)
-        os.chmod(path, mode)
-        if owner != (-1, -1):
-            os.chown(path, *owner)
+        places.give(path, mode, owner)
+    os.umask(before)
 
 
 def _streams(job: Job, output: int, owner: tuple[int, int]) -> None:
@@ -180,7 +179,7 @@ def _streams(job: Job, output: int, owner: tuple[int, int]) -> None:
 
 
 def _open_as(number: int, path: str, flags: int) -> None:
-    file = os.open(path, flags, 0o666)
+    file = places.open_file(path, flags, 0o666)
     os.dup2(file, number)
 
 
