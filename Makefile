@@ -10,7 +10,7 @@ BIN := .venv/bin
 WORKERS ?= 4
 READY := .venv/ready
 
-.PHONY: help up test quick sim chaos check fix build bench bench-tls bench-cluster lock clean
+.PHONY: help up test quick sim chaos check fix build bench bench-tls bench-cluster bench-units lock clean
 
 help: ## say what each target does
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -59,6 +59,9 @@ bench-tls: $(READY) ## handshakes of mutual TLS beside etcd
 
 bench-cluster: $(READY) ## three members beside etcd's three: fail-over, a new member
 	@$(BIN)/python -m bench.cluster
+
+bench-units: $(READY) ## units on real nodes beside fleet's bounds, recorded: ARGS='--only death' narrows it
+	@$(BIN)/python -m bench.units --record $(ARGS)
 
 lock: $(READY) ## pin the newest dependencies that pyproject.toml allows
 	@tools/lock.sh

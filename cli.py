@@ -35,9 +35,8 @@ VERBS = {
         "health": lazy.Verb("core.commands.health", "Say whether nodes are healthy; exit 1 if one is not."),
         "token": lazy.Verb("core.commands.token", "Make tokens by which hosts join the cluster."),
         "ca": lazy.Verb("core.commands.ca", "Make and look after the cluster's certificate authority."),
-        "image": lazy.Verb("core.commands.image", "Images of the operating system: sign, publish, verify them."),
         "slot": lazy.Verb("core.commands.slot", "The two slots of the operating system, and which one starts."),
-        "image": lazy.Verb("core.commands.image", "Build images of the operating system, look at them, verify them."),
+        "image": lazy.Verb("core.commands.image", "Build, sign, publish and verify images of the operating system."),
         "lock": lazy.Verb("core.commands.lock", "The lock under which hosts reboot, a few at a time."),
         "snapshot": lazy.Verb("core.commands.snapshot", "Save, verify and restore the whole store."),
         "bench": lazy.Verb("core.commands.bench", "Load a running cluster: requests a second and how long they take."),
@@ -49,13 +48,14 @@ VERBS = {
     },
 }
 
-HELP = """A set of Linux machines as one: a replicated store that everyone can read and watch.
+HELP = """A set of Linux machines as one: a replicated store that everyone can read and watch, and units that run somewhere.
 
 \b
 Examples:
   corenode up --data-dir data
   corenode kv put /greeting 'hello, world'
   corenode kv watch --recursive /
+  corenode unit start hello.service
   corenode status
 """
 

@@ -14,8 +14,11 @@ from core.sched.records import RecordError, UnitState, decode, encode
 log = logging.getLogger(__name__)
 
 GATHER_SECONDS = 0.05
-"""How long a change waits for company; it doubles while changes do not cease, up to the longest."""
+"""How long a change waits for company."""
 LONGEST_GATHER_SECONDS = 1.0
+"""The same once BURST writes came in a row: a host that never comes to rest writes once in so long."""
+BURST = 20
+"""Writes that may follow one another quickly; each second of rest gives one back."""
 RETRY_SECONDS = 1.0
 SLICE = 50
 """States in one transaction; etcd takes 128 operations."""
@@ -61,16 +64,13 @@ class Reports:
 
     async def run(self, presence: Presence) -> None:
         """Write changes as they come, while the host is registered; never returns."""
-        gather = GATHER_SECONDS
+        left, counted = float(BURST), trio.current_time()
         while True:
-            if not self._dirty.is_set():
-                with trio.move_on_after(LONGEST_GATHER_SECONDS):
-                    await self._dirty.wait()
-                if not self._dirty.is_set():
-                    gather = GATHER_SECONDS
-                    await self._dirty.wait()
-            await trio.sleep(gather)
-            gather = min(gather * 2, LONGEST_GATHER_SECONDS)
+            await self._dirty.wait()
+            now = trio.current_time()
+            left, counted = min(left + (now - counted) / LONGEST_GATHER_SECONDS, float(BURST)), now
+            await trio.sleep(GATHER_SECONDS if left >= 1 else LONGEST_GATHER_SECONDS)
+            left = max(left - 1, 0.0)
             self._dirty = trio.Event()
             try:
                 async with self._turn:

@@ -18,8 +18,9 @@ VERBS = {
     },
 }
 
-_HELP = """Images of the operating system: built from a folder, signed by people, published into a repository, verified by
-hosts. An image is a directory with a manifest, and chunks named by the hash of what is in them.
+_HELP = """Images of the operating system: built from a folder, signed by people, published, verified by hosts.
+
+An image is a directory with a manifest, and chunks named by the hash of what is in them.
 
 \b
 Examples:

@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 
 SLICE = 200
 """Records applied before others have a turn."""
+PAGE_KEYS = 4000
+"""Read at a time. A store counts for each page all that is left: many small ones would take the square of the whole."""
 
 
 class Mirror:
@@ -47,7 +49,7 @@ class Mirror:
 
     async def _read(self) -> None:
         revision = 0
-        async for page in self._store.pages(prefix(keys.PREFIX)):
+        async for page in self._store.pages(prefix(keys.PREFIX), size=PAGE_KEYS):
             revision = revision or page.revision
             for number, kv in enumerate(page.kvs, 1):
                 self._apply(kv.key, kv)
