@@ -151,8 +151,9 @@ async def engine(home: Path, given: Given) -> list[Figure]:
                 victim.kill()
                 killed = time.monotonic()
                 await fleet.seen.until(
-                    lambda fleet=fleet, dead=victim.name: fleet.seen.engine.value not in ("", dead), "another leads"
-                )  # type: ignore[misc]
+                    lambda fleet=fleet, dead=victim.name: fleet.seen.engine.value not in ("", dead),  # type: ignore[misc]
+                    "another leads",
+                )
                 await _insist(fleet, "after.service")
                 await fleet.seen.until(lambda fleet=fleet: bool(fleet.seen.placed.get("after.service")), "it is placed")  # type: ignore[misc]
                 elected.append(fleet.seen.engine.at - killed)
