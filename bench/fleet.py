@@ -46,6 +46,8 @@ class Observer:
         """Of all units that ever ran."""
         self.machines: dict[str, Told] = {}
         self.engine = Told(0.0)
+        """Of those that stand for election the first is the leader."""
+        self._contenders: dict[bytes, tuple[int, str]] = {}
         self.revision = 0
 
     async def run(self, store: Store, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -54,12 +56,12 @@ class Observer:
         async for page in store.pages(prefix(keys.PREFIX)):
             first = first or page.revision
             for kv in page.kvs:
-                self._take(kv.key, kv.value)
+                self._take(kv.key, kv.value, kv.create_revision)
         async with store.watch(prefix(keys.PREFIX), start=first + 1) as watch:
             task_status.started()
             async for batch in watch:
                 for event in batch.events:
-                    self._take(event.kv.key, event.kv.value if event.kind == "put" else None)
+                    self._take(event.kv.key, event.kv.value if event.kind == "put" else None, event.kv.create_revision)
                 self.revision = batch.revision
                 moved, self._moved = self._moved, trio.Event()
                 moved.set()
@@ -72,10 +74,15 @@ class Observer:
             return
         raise trio.TooSlowError(f"not within {PATIENCE_SECONDS:g} s: {what}")
 
-    def _take(self, key: bytes, value: bytes | None) -> None:
+    def _take(self, key: bytes, value: bytes | None, created: int) -> None:
         now = time.monotonic()
         if key.startswith(keys.LEADER):
-            self.engine = Told(now, value=(value or b"").decode())
+            self._contenders.pop(key, None)
+            if value is not None:
+                self._contenders[key] = created, value.decode()
+            first = min(self._contenders.values(), default=(0, ""))[1]
+            if first != self.engine.value:
+                self.engine = Told(now, value=first)
             return
         match place := keys.parse(key):
             case keys.Place(Kind.MACHINE):

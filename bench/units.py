@@ -150,6 +150,10 @@ async def engine(home: Path, given: Given) -> list[Figure]:
             async with observed(fleet):
                 victim.kill()
                 killed = time.monotonic()
+                await fleet.seen.until(
+                    lambda fleet=fleet, dead=victim.name: fleet.seen.engine.value not in ("", dead),  # type: ignore[misc]
+                    "another leads",
+                )
                 await _insist(fleet, "after.service")
                 await fleet.seen.until(lambda fleet=fleet: bool(fleet.seen.placed.get("after.service")), "it is placed")  # type: ignore[misc]
                 elected.append(fleet.seen.engine.at - killed)
@@ -364,7 +368,6 @@ async def _take_over(fleet: Fleet) -> list[Figure]:
     fleet.cluster.until_healthy()
     before = figures(node)
     async with observed(fleet):
-        fleet.seen.engine.value = ""  # the dead one's, until its lease ends
         await fleet.ask("PUT", "/corenode/fleet/units/new.service/text?desired=launched", SLEEPS)
         await fleet.seen.until(lambda: bool(fleet.seen.placed.get("new.service")), "the new unit is placed")
         placed = next(iter(fleet.seen.placed["new.service"].values())).at
