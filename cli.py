@@ -48,7 +48,7 @@ VERBS = {
     },
 }
 
-HELP = """A set of Linux machines as one: a replicated store that everyone can watch, and units that run somewhere in it.
+HELP = """A set of Linux machines as one: a replicated store that everyone can watch, and units that run somewhere.
 
 \b
 Examples:
