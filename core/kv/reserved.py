@@ -11,6 +11,9 @@ FLEET_PREFIX = SYSTEM_PREFIX + b"fleet/"
 FLEET_END = SYSTEM_PREFIX + b"fleet0"
 """Behind them all. It is a key of the system records that is never written, so it also stands for `not there`."""
 
+_TEXTS = FLEET_PREFIX + b"texts/"
+"""Named by their hashes: whoever knows a name has been told of the unit."""
+
 EVERYTHING = (Permission(Right.READWRITE, FLEET_PREFIX, FLEET_END),)
 
 
@@ -34,5 +37,8 @@ def clipped(start: bytes, stop: bytes | None) -> bytes | None:
 
 
 def opens(permissions: tuple[Permission, ...], right: Right, part: Span) -> bool:
-    """Whether the permissions give `right` on a range that begins below FLEET_PREFIX, as far as it goes there."""
+    """Whether the permissions give `right` on a range that begins below FLEET_PREFIX, as far as it goes there. Texts,
+    which may hold secrets, are opened one by one, by name."""
+    if part.start.startswith(_TEXTS) and part.stop != part.start + b"\0" and permissions != EVERYTHING:
+        return False
     return covers(permissions, right, Span(part.start, clipped(part.start, part.stop)))

@@ -17,13 +17,14 @@ from tests.v3.watching import Watched
 
 MACHINE, ELSE = "a" * 32, "b" * 32
 UNIT = FLEET_PREFIX + b"units/a.service"
+TEXT = FLEET_PREFIX + b"texts/00ff"
 OWN = FLEET_PREFIX + b"placements/" + MACHINE.encode() + b"/a.service"
 OTHERS = FLEET_PREFIX + b"placements/" + ELSE.encode() + b"/a.service"
 STATE = FLEET_PREFIX + b"states/" + MACHINE.encode() + b"/a.service"
 OTHERS_STATE = FLEET_PREFIX + b"states/" + ELSE.encode() + b"/a.service"
 PRESENCE = FLEET_PREFIX + b"machines/" + MACHINE.encode()
 OTHERS_PRESENCE = FLEET_PREFIX + b"machines/" + ELSE.encode()
-KEYS = (UNIT, OWN, OTHERS, STATE, OTHERS_STATE, PRESENCE, OTHERS_PRESENCE)
+KEYS = (UNIT, TEXT, OWN, OTHERS, STATE, OTHERS_STATE, PRESENCE, OTHERS_PRESENCE)
 
 
 def shown(name: str, *organisations: str) -> Caller:
@@ -226,10 +227,9 @@ async def test_operators_have_them_all(world: World, caller: Caller) -> None:
 
 
 async def test_a_host_has_its_own_part(world: World) -> None:
-    for read in (UNIT, OWN, STATE, PRESENCE):
+    for read in (TEXT, OWN, STATE, PRESENCE):
         assert world.names(HOST, read) == [read]
     assert world.names(HOST, OWN[: -len(b"a.service")], OWN + b"\xff") == [OWN]
-    assert world.names(HOST, FLEET_PREFIX + b"units/", FLEET_PREFIX + b"units0") == [UNIT]
     assert world.names(HOST, FLEET_PREFIX + b"hosts/" + MACHINE.encode()) == []
     ear = world.watch_all(HOST, OWN[: -len(b"a.service")], OWN + b"\xff")
     world.write(Put(OWN), Put(OTHERS))
@@ -241,7 +241,17 @@ async def test_a_host_has_its_own_part(world: World) -> None:
     assert world.good(HOST, "kv/deleterange", {"key": STATE})["deleted"] == "1"
 
 
-@pytest.mark.parametrize("key", [OTHERS, OTHERS_STATE, OTHERS_PRESENCE, FLEET_PREFIX + b"leader/1", PRESENCE + b"0"])
+async def test_a_host_lists_no_texts(world: World) -> None:
+    """It may ask for one whose hash it was told; those of units elsewhere may hold secrets."""
+    for end in (TEXT + b"\xff", FLEET_PREFIX + b"texts0"):
+        for start in (TEXT, FLEET_PREFIX + b"texts/"):
+            assert world.status(HOST, "kv/range", {"key": start, "range_end": end}) == 403
+            assert b"PermissionDenied" in b"".join(world.watch_all(HOST, start, end).said)
+
+
+@pytest.mark.parametrize(
+    "key", [UNIT, OTHERS, OTHERS_STATE, OTHERS_PRESENCE, FLEET_PREFIX + b"leader/1", PRESENCE + b"0"]
+)
 async def test_a_host_has_nothing_of_others(world: World, key: bytes) -> None:
     assert world.status(HOST, "kv/range", {"key": key}) == 403
     assert world.status(HOST, "kv/put", {"key": key}) == 403

@@ -1,6 +1,7 @@
 """What a host may do with the keys of units and machines (`core.kv.reserved`): its own part and no more.
 
-It reads what it is to run and the words of operators about it, and writes that it is there and how its units are.
+It reads what it is to run, the texts that this names, and the words of operators about it, and writes that it is there
+and how its units are. It cannot list texts: those of other hosts may hold secrets.
 """
 
 from functools import lru_cache
@@ -16,7 +17,6 @@ RELAYED = b"corenode-relayed"
 def of_host(machine: str) -> tuple[Permission, ...]:
     """The permissions of the host with that machine id."""
     return (
-        _below(Right.READ, keys.UNITS),
         _below(Right.READ, keys.TEXTS),
         Permission(Right.READ, keys.host(machine)),
         _below(Right.READ, keys.placements(machine)),
