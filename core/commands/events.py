@@ -47,7 +47,7 @@ def _print(event: "Happened", form: str) -> None:
     if form == output.JSON:
         output.json(event)
     elif event.kind:
-        click.echo(f"{event.revision}  {_sentence(event)}")
+        click.echo(f"{event.revision}  {output.printable(_sentence(event))}")
 
 
 def _sentence(event: "Happened") -> str:

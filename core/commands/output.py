@@ -66,5 +66,14 @@ def printable(text: str) -> str:
 
 
 def note(text: str) -> None:
-    """A message for people: on standard error."""
-    click.echo(text, err=True)
+    """A message for people: on standard error. It may quote what others stored."""
+    click.echo("\n".join(printable(line) for line in text.split("\n")), err=True)
+
+
+def log(piece: bytes) -> None:
+    """Part of a log: as it is, but on a terminal without what would control that."""
+    if sys.stdout.isatty():
+        text = piece.decode(errors="backslashreplace")
+        piece = "".join(c if c in "\n\t" else printable(c) for c in text).encode()
+    sys.stdout.buffer.write(piece)
+    sys.stdout.buffer.flush()

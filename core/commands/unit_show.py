@@ -1,6 +1,5 @@
 """`corenode unit list|files|cat|status|logs|explain`: the verbs that look."""
 
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -129,8 +128,7 @@ def logs(unit: str, machine: str, lines: int, follow: bool, connection: Connecti
         async with units.logs(name, machine, lines=lines, follow=follow) as stream:
             try:
                 async for piece in stream.pieces:
-                    sys.stdout.buffer.write(piece)
-                    sys.stdout.buffer.flush()
+                    output.log(piece)
             except ConnectionLostError:
                 where = f"corenode unit list says where {name} is now"
                 raise Failure(f"The log broke off: its host, or the node between, is gone. {where}.") from None

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from core.commands import unit_access
+from core.commands import output, unit_access
 from core.commands.connection import Connection
 from core.commands.failure import Failure
 from core.commands.unit_access import name_of
@@ -85,7 +85,8 @@ class Looks:
             if place:
                 print()
             machine, known, text = self._ask(partial(_status, name=name))
-            print(f"* {name} - {_description(text) or name}")
+            print(f"* {name} - {output.printable(_description(text)) or name}")
+            known = {key: output.printable(value) for key, value in known.items()}
             print(f"   Loaded: {known.get('LoadState', '')}\n   Active: {known.get('ActiveState', '')} "
                   f"({known.get('SubState', '')})\n  Machine: {machine}")  # fmt: skip
             if known.get("MainPID", "0") != "0":
@@ -102,8 +103,7 @@ class Looks:
         async def work(units: "Units") -> None:
             async with units.logs(name, lines=int(lines), follow=words.is_on("f", "follow")) as stream:
                 async for piece in stream.pieces:
-                    sys.stdout.buffer.write(piece)
-                    sys.stdout.buffer.flush()
+                    output.log(piece)
 
         self._ask(work)
         return 0
@@ -208,7 +208,7 @@ def _print(words: "Words", default: str, known: Iterable[str], rows: Iterable[di
     columns = words.flags.get("fields", default).split(",")
     try:
         for line in table(columns, tuple(known), rows, legend=not words.is_on("no-legend")):
-            print(line)
+            print("\t".join(map(output.printable, line.split("\t"))))
     except ValueError as error:
         raise Failure(f"{error}; there are {', '.join(known)}") from None
     return 0
