@@ -35,6 +35,6 @@ Cancelled, or told to stop: what is queued is still carried out, the lead handed
 returns. A disk that fails in any other way than for want of space ends the process: nothing is tried twice.
 
 Commits are made in line while the disk answers within IN_LINE_SECONDS (`pace`): a hop to a thread costs a lone
-writer some 0.25 ms. On slower disks they are made in a thread, and requests are read meanwhile. The state is always
-flushed in line, in slices: beside a busy interpreter each put of a flush would wait for the interpreter's lock.
+writer some 0.25 ms. On slower disks they are made in a thread, and requests are read meanwhile. The state is flushed
+by a thread of its own, which pauses after every few rows, so that the loop gets the interpreter's lock back.
 """
