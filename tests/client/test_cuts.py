@@ -142,13 +142,13 @@ async def test_locks_hold_though_connections_break(
                 try:
                     async with store.lock(base + b"lock", ttl=5) as claim:
                         inside += 1
-                        assert inside == 1
-                        rounds += 1
-                        with trio.move_on_after(0.02):
-                            await store.txn([claim.compare], [Put(base + b"x", b"%d" % rounds)])
-                        inside -= 1
-                except OutcomeUnknownError:
-                    inside = 0
+                        try:
+                            assert inside == 1
+                            rounds += 1
+                            with trio.move_on_after(0.02):
+                                await store.txn([claim.compare], [Put(base + b"x", b"%d" % rounds)])
+                        finally:
+                            inside -= 1  # before the lock is let go, whatever went wrong
                 except ClientError:
                     continue
 
