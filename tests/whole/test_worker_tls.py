@@ -61,7 +61,8 @@ def test_the_certificate_of_a_host_is_for_its_agent_and_not_for_whoever_comes_by
         workshop, machine = cluster.workshop, "0123456789abcdef" * 2
         own = workshop.issue(Role.HOST, machine)
         alice, trust = tmp_path / "certs" / "alice", cluster.env["CORENODE_CACERT"]
-        unit, state = FLEET_PREFIX + b"units/a.service", FLEET_PREFIX + b"states/%b/a.service" % machine.encode()
+        placed = FLEET_PREFIX + b"placements/%b/" % machine.encode()
+        unit, state = placed + b"a.service", FLEET_PREFIX + b"states/%b/a.service" % machine.encode()
         admin = Path(cluster.env["CORENODE_CERT"]), Path(cluster.env["CORENODE_KEY"])
 
         async def as_(pair: tuple[Path, Path], url: str, use: Callable[[Store], Awaitable[T]]) -> T:
@@ -69,8 +70,8 @@ def test_the_certificate_of_a_host_is_for_its_agent_and_not_for_whoever_comes_by
                 return await use(store)
 
         async def host(store: Store) -> None:
-            assert [kv.key for kv in (await store.range(prefix(FLEET_PREFIX + b"units/"))).kvs] == [unit]
-            async with store.lease(10) as lease, store.watch(prefix(FLEET_PREFIX + b"units/")) as watch:
+            assert [kv.key for kv in (await store.range(prefix(placed))).kvs] == [unit]
+            async with store.lease(10) as lease, store.watch(prefix(placed)) as watch:
                 await store.put(state, b"1", lease=lease.id)
                 with trio.fail_after(10):
                     await as_(admin, cluster.clients["n1"], lambda other: other.put(unit, b"2"))
