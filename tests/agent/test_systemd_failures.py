@@ -143,8 +143,7 @@ async def test_when_changes_are_not_taken_one_none_stands_for_the_rest(systemd: 
     await systemd.changed("a.service", "failed")
     heard = 0
     with trio.fail_after(10):
-        while executor.changes().statistics().current_buffer_used <= CHANGES:
-            await executor.properties("a.service")  # its answers come behind the signals
+        await executor.properties("a.service")  # its answer comes behind all the signals
         while (await executor.changes().receive()) is not None:
             heard += 1
     assert heard == CHANGES
