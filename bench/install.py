@@ -20,6 +20,7 @@ from uuid import UUID
 from core.images.build import Parts, Release, build, load
 from core.images.install import install
 from core.images.manifest import Manifest
+from core.partitions.boot.gpt import GptControl
 from core.partitions.device import Device
 from core.partitions.disk import Disk
 from core.partitions.slots import USR, Marks, marked
@@ -54,7 +55,8 @@ def installed(image: Path, disk: Path) -> None:
     """What a process of its own does, so that its memory can be told."""
     manifest, store = load(image)
     with Disk.open(disk, writable=True) as opened:
-        install(opened, 4, manifest, store)
+        boot = GptControl(opened)
+        install(opened, boot, boot.status()[1], manifest, store)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     print(usage.ru_maxrss)
 

@@ -1,7 +1,5 @@
 """`corenode slot`: the two slots of the operating system on a disk or a disk image."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,11 +8,11 @@ import msgspec
 
 from core.commands import output
 from core.commands.failure import Failure
+from core.commands.slot_disk import opened, opened_disk, used_partition
 from core.commands.slot_install import install
 
 if TYPE_CHECKING:
-    from core.partitions.disk import Disk
-    from core.partitions.table import Partition
+    from core.partitions.boot import Slot, SlotName
 
 disk_option = click.option(
     "--disk",
@@ -52,18 +50,14 @@ def status(disk: Path | None, output_: str) -> None:
     Example:
       corenode slot status --disk disk.img -o json
     """
-    from core.partitions.choice import choose
-
-    used = _used(disk)
-    with _opened(disk, writable=False) as opened:
-        choice = choose(opened.table)
-        following = None if choice is None else choice.number
-        shown = [_shown(name, slot, opened, used, following) for name, slot in _slots(opened).items()]
-        problems = opened.problems
+    used = used_partition(disk)
+    with opened(disk, writable=False) as (table, boot):
+        shown = [_shown(slot, slot.partition == used) for slot in boot.status()]
+        problems = table.problems
     if output_ == output.JSON:
         output.json({"slots": shown, "problems": problems})
         return
-    headings = ("SLOT", "PARTITION", "ID", "MIB", "PRIORITY", "TRIES", "GOOD", "NEXT", "IN USE")
+    headings = ("SLOT", "PARTITION", "ID", "MIB", "PRIORITY", "TRIES", "GOOD", "NEXT", "IN USE", "RELEASE")
     output.table(headings, [[_cell(value) for value in msgspec.structs.astuple(slot)] for slot in shown])
     for problem in problems:
         output.note(f"the table is damaged: {problem}; `corenode slot repair` mends it")
@@ -78,39 +72,29 @@ def rollback(disk: Path | None) -> None:
     Example:
       corenode slot rollback && systemctl reboot
     """
-    from core.partitions.choice import choose, prioritise
-    from core.partitions.slots import marks_of
-
-    with _opened(disk, writable=True) as opened:
-        choice = choose(opened.table)
-        slots = _slots(opened)
-        name = next((name for name, slot in slots.items() if choice is None or slot.number != choice.number), "A")
-        marks = marks_of(slots[name])
-        if not (marks.successful or marks.tries):
-            raise Failure(f"Slot {name} holds nothing that may start; there is no way back.")
-        opened.change(prioritise(opened.table, slots[name].number))
+    with opened(disk, writable=True) as (_, boot):
+        a, b = boot.status()
+        name = b.name if a.next else a.name
+        boot.prefer(name)
     output.note(f"slot {name} starts next")
 
 
 @command.command("mark-good")
 @disk_option
 @click.option("--slot", type=click.Choice(["A", "B"]), help="Which one.  [default: the one this host runs from]")
-def mark_good(disk: Path | None, slot: str | None) -> None:
+def mark_good(disk: Path | None, slot: "SlotName | None") -> None:
     """Let a slot start from now on without counting its tries. A host does so by itself when it is well.
 
     \b
     Example:
       corenode slot mark-good
     """
-    from core.partitions import choice
-
-    used = _used(disk)
-    with _opened(disk, writable=True) as opened:
-        slots = _slots(opened)
-        name = slot or next((name for name, each in slots.items() if each.number == used), None)
+    used = used_partition(disk)
+    with opened(disk, writable=True) as (_, boot):
+        name = slot or next((each.name for each in boot.status() if each.partition == used), None)
         if name is None:
             raise Failure("This host runs from neither slot; say which one you mean with --slot.")
-        opened.change(choice.mark_good(opened.table, slots[name].number))
+        boot.good(name)
     output.note(f"slot {name} is good")
 
 
@@ -123,49 +107,13 @@ def repair(disk: Path | None) -> None:
     Example:
       corenode slot repair --disk disk.img
     """
-    with _opened(disk, writable=True) as opened:
-        problems = opened.problems
-        opened.repair()
+    with opened_disk(disk, writable=True) as table:
+        problems = table.problems
+        table.repair()
     for problem in problems:
         output.note(f"mended: {problem}")
     if not problems:
         output.note("both copies of the table are whole")
-
-
-@contextmanager
-def _opened(path: Path | None, *, writable: bool) -> "Iterator[Disk]":
-    from core.partitions.device import DeviceError
-    from core.partitions.disk import Disk
-    from core.partitions.in_use import in_use
-    from core.partitions.table import TableError
-
-    try:
-        chosen = in_use().disk if path is None else path
-        with Disk.open(chosen, writable=writable) as disk:
-            yield disk
-    except DeviceError as error:
-        raise Failure(f"{error}.") from None
-    except TableError as error:
-        raise Failure(f"{path or 'The disk'} has no table that can be used: {error}.") from None
-
-
-def _used(path: Path | None) -> int | None:
-    """The number of the partition in use, None if it is on another disk or on none."""
-    from core.partitions.device import DeviceError
-    from core.partitions.in_use import in_use
-
-    try:
-        found = in_use()
-    except DeviceError:
-        return None
-    here = path is None or (path.exists() and found.disk.exists() and path.samefile(found.disk))
-    return found.number if here else None
-
-
-def _slots(disk: "Disk") -> "dict[str, Partition]":
-    from core.partitions.slots import slots_of
-
-    return dict(zip("AB", slots_of(disk.table), strict=True))
 
 
 class _Slot(msgspec.Struct, frozen=True):
@@ -178,24 +126,21 @@ class _Slot(msgspec.Struct, frozen=True):
     good: bool
     next: bool
     in_use: bool
+    release: str
 
 
-def _shown(name: str, slot: "Partition", disk: "Disk", used: int | None, following: int | None) -> _Slot:
-    from core.partitions.slots import marks_of
-
-    marks = marks_of(slot)
-    size = slot.sectors * disk.table.sector_size >> 20
-    number = slot.number
+def _shown(slot: "Slot", used: bool) -> _Slot:
     return _Slot(
-        name,
-        number,
+        slot.name,
+        slot.partition,
         str(slot.id),
-        size,
-        marks.priority,
-        marks.tries,
-        marks.successful,
-        number == following,
-        number == used,
+        slot.size >> 20,
+        slot.priority,
+        slot.tries,
+        slot.good,
+        slot.next,
+        used,
+        slot.title,
     )
 
 

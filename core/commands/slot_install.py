@@ -8,6 +8,7 @@ from core.commands import output
 from core.commands.failure import Failure
 from core.commands.image_build import compare, loaded
 from core.commands.progress import Progress
+from core.commands.slot_disk import opened, used_partition
 
 
 @click.command("install")
@@ -27,31 +28,19 @@ def install(directory: Path, path: Path, tries: int) -> None:
     Example:
       corenode slot install image --disk disk.img
     """
-    from core.images import install as installing
+    from core.images.install import install as carry_out
     from core.images.manifest import ImageError
-    from core.partitions.device import DeviceError
-    from core.partitions.disk import Disk
-    from core.partitions.table import TableError
+    from core.partitions.boot import passive
 
     manifest, store = loaded(directory)
     compare(manifest, store)
     try:
-        with Disk.open(path, writable=True) as disk:
-            number = installing.passive_slot(disk, _used(path))
+        with opened(path, writable=True) as (disk, boot):
+            slot = passive(boot.status(), used_partition(path))
             with Progress("installing") as bar:
-                installing.install(disk, number, manifest, store, tries=tries, progress=bar.advance)
-    except (DeviceError, ImageError, TableError) as error:
-        raise Failure(f"{manifest.version} was not installed: {error}. The other slot is as it was.") from None
-    output.note(f"{manifest.product} {manifest.version} is in partition {number} and starts next")
-
-
-def _used(path: Path) -> int | None:
-    """The partition this host runs from, None if it is on another disk or on none."""
-    from core.partitions.device import DeviceError
-    from core.partitions.in_use import in_use
-
-    try:
-        found = in_use()
-    except DeviceError:
-        return None
-    return found.number if found.disk.exists() and path.samefile(found.disk) else None
+                carry_out(disk, boot, slot, manifest, store, tries=tries, progress=bar.advance)
+    except (Failure, ImageError) as error:
+        raise Failure(
+            f"{manifest.version} was not installed: {str(error).rstrip('.')}. The other slot is as it was."
+        ) from None
+    output.note(f"{manifest.product} {manifest.version} is in partition {slot.partition} and starts next")

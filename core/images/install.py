@@ -1,61 +1,65 @@
 """An image into the slot that is not in use.
 
-The order is what makes it safe: the slot is made unbootable, durably; bytes are written, each chunk checked before;
-they are made durable, read back from the disk and compared; only then the slot may start. Whoever has more to do
-before the last step (a kernel, a boot entry) calls the steps one by one.
+The order is what makes it safe: the boot loader is told that the slot does not start, durably; bytes are written, each
+chunk checked before; they are made durable, read back from the disk and compared; only then the boot loader is told
+that it may start. Whoever has more to do in between calls the steps one by one.
 """
 
 import hashlib
+from collections.abc import Iterator
+
+import msgspec
 
 from core.images.build import Progress
 from core.images.manifest import Blob, ImageError, Manifest
 from core.images.store import Source
-from core.partitions import choice
+from core.partitions.boot import TRIES, BootControl, Slot, Start
 from core.partitions.device import Area
 from core.partitions.disk import Disk
-from core.partitions.slots import slots_of
 
-TRIES = 3
-"""Starts that a new slot has to prove itself."""
 _BLOCK = 1 << 20
 
 
 def install(
     disk: Disk,
-    number: int,
+    boot: BootControl,
+    slot: Slot,
     manifest: Manifest,
     source: Source,
     *,
     tries: int = TRIES,
     progress: Progress = lambda _: None,
 ) -> None:
-    """All steps. ImageError, DeviceError, TableError: the slot is unbootable, or as it was if nothing was written."""
-    with disk.opened(number) as area:
-        begin(disk, number, area, manifest)
+    """All steps. ImageError, DeviceError, BootError: no start of the slot, or as it was if nothing was written."""
+    start = start_of(manifest, source)
+    with disk.opened(slot.partition) as area:
+        begin(boot, slot, manifest, start)
         write(area, manifest.usr, source, progress)
         compare(area, manifest.usr, progress)
-    end(disk, number, tries)
+    boot.end(slot.name, start, tries)
 
 
-def passive_slot(disk: Disk, used: int | None) -> int:
-    """The slot to write to: the one that is neither in use nor starts next. `used`: its partition, None if no slot."""
-    numbers = [slot.number for slot in slots_of(disk.table)]
-    if used in numbers:
-        return next(number for number in numbers if number != used)
-    chosen = choice.choose(disk.table)
-    if chosen is None:
-        raise ImageError("neither slot of the disk may start; `corenode slot mark-good --slot` says which one is kept")
-    return next(number for number in numbers if number != chosen.number)
+def start_of(manifest: Manifest, source: Source) -> Start:
+    """What the boot loader needs to know of an image, and to be given."""
+    verity = manifest.verity
+    return Start(
+        f"{manifest.product} {manifest.version}",
+        None if manifest.kernel is None else _Pieces(manifest.kernel, source),
+        None if manifest.initrd is None else _Pieces(manifest.initrd, source),
+        manifest.cmdline,
+        "" if verity is None else verity.root_hash,
+        0 if verity is None else verity.hash_offset,
+    )
 
 
-def begin(disk: Disk, number: int, area: Area, manifest: Manifest) -> None:
-    """The slot no longer starts, durably. ImageError if the image does not fit, TableError if then nothing starts."""
-    if manifest.usr.size > area.size:
+def begin(boot: BootControl, slot: Slot, manifest: Manifest, start: Start) -> None:
+    """The slot no longer starts, durably. ImageError if the image does not fit, BootError if then nothing starts."""
+    if manifest.usr.size > slot.size:
         raise ImageError(
-            f"the image needs {manifest.usr.size} bytes, and the slot in partition {number} has {area.size}; "
+            f"the image needs {manifest.usr.size} bytes, and the slot in partition {slot.partition} has {slot.size}; "
             "make the image smaller, or the slots of the disk larger"
         )
-    disk.change(choice.begin_install(disk.table, number))
+    boot.begin(slot.name, start)
 
 
 def write(area: Area, blob: Blob, source: Source, progress: Progress = lambda _: None) -> None:
@@ -84,6 +88,20 @@ def compare(area: Area, blob: Blob, progress: Progress = lambda _: None) -> None
         )
 
 
-def end(disk: Disk, number: int, tries: int = TRIES) -> None:
-    """The slot starts next. For after `compare`, and after all else it needs to start is durable."""
-    disk.change(choice.end_install(disk.table, number, tries))
+class _Pieces(msgspec.Struct, frozen=True):
+    """A blob as what a boot loader reads."""
+
+    blob: Blob
+    source: Source
+
+    @property
+    def size(self) -> int:
+        return self.blob.size
+
+    @property
+    def sha256(self) -> str:
+        return self.blob.sha256
+
+    def pieces(self) -> Iterator[bytes]:
+        for chunk in self.blob.chunks:
+            yield self.source.read(chunk)

@@ -13,6 +13,8 @@ from core.images.install import install
 from core.images.manifest import ImageError, Manifest
 from core.images.reuse import Reuse, missing, reusable
 from core.images.store import ChunkStore, Source
+from core.partitions.boot import BootControl, Slot
+from core.partitions.boot.gpt import GptControl
 from core.partitions.choice import choose
 from core.partitions.disk import Disk
 from core.partitions.slots import marks_of
@@ -20,7 +22,7 @@ from core.partitions.table import TableError
 from tests.images.recorded import SYNC, Recorder, fresh_disk, image
 
 TORN_AT = 512
-Installer = Callable[[Disk, int, Manifest, Source], None]
+Installer = Callable[[Disk, BootControl, Slot, Manifest, Source], None]
 Log = list[tuple[int, bytes] | None]
 
 
@@ -72,13 +74,19 @@ def problem(state: bytes, before: bytes, manifest: Manifest) -> str | None:
     return None
 
 
+def into_b(disk: Disk, manifest: Manifest, source: Source) -> None:
+    boot = GptControl(disk)
+    install(disk, boot, boot.status()[1], manifest, source)
+
+
 def problems(home: Path, work: Installer) -> tuple[int, set[str], bytes]:
     """States that were looked at, what was wrong with any, and the disk at the end."""
     manifest, store = image(home)
     before = bytes(fresh_disk())
     device = Recorder(bytearray(before))
     with Disk(device) as disk:
-        work(disk, 4, manifest, store)
+        boot = GptControl(disk)
+        work(disk, boot, boot.status()[1], manifest, store)
     found = [problem(state, before, manifest) for state in states(before, device.log, random.Random(7))]
     return len(found), {each for each in found if each}, bytes(device.data)
 
@@ -101,7 +109,7 @@ def test_foreign_tools_find_a_table_after_each_cut_between_steps(tmp_path: Path)
     before = bytes(fresh_disk())
     device = Recorder(bytearray(before))
     with Disk(device) as disk:
-        install(disk, 4, manifest, store)
+        into_b(disk, manifest, store)
     path = tmp_path / "disk.img"
     state = bytearray(before)
     for step in device.log:
@@ -114,33 +122,32 @@ def test_foreign_tools_find_a_table_after_each_cut_between_steps(tmp_path: Path)
             state[step[0] : step[0] + len(step[1])] = step[1]
 
 
-def ended_first(disk: Disk, number: int, manifest: Manifest, store: Source) -> None:
-    with disk.opened(number) as area:
-        installing.begin(disk, number, area, manifest)
-        installing.end(disk, number)
+def ended_first(disk: Disk, boot: BootControl, slot: Slot, manifest: Manifest, store: Source) -> None:
+    start = installing.start_of(manifest, store)
+    with disk.opened(slot.partition) as area:
+        installing.begin(boot, slot, manifest, start)
+        boot.end(slot.name, start)
         installing.write(area, manifest.usr, store)
 
 
-def never_begun(disk: Disk, number: int, manifest: Manifest, store: Source) -> None:
-    with disk.opened(number) as area:
+def never_begun(disk: Disk, boot: BootControl, slot: Slot, manifest: Manifest, store: Source) -> None:
+    with disk.opened(slot.partition) as area:
         installing.write(area, manifest.usr, store)
-    installing.end(disk, number)
+    boot.end(slot.name, installing.start_of(manifest, store))
 
 
-def not_all_and_not_compared(disk: Disk, number: int, manifest: Manifest, store: Source) -> None:
-    with disk.opened(number) as area:
-        installing.begin(disk, number, area, manifest)
+def not_all_and_not_compared(disk: Disk, boot: BootControl, slot: Slot, manifest: Manifest, store: Source) -> None:
+    start = installing.start_of(manifest, store)
+    with disk.opened(slot.partition) as area:
+        installing.begin(boot, slot, manifest, start)
         for offset, chunk in list(manifest.usr.placed())[:-1]:
             area.write(offset, store.read(chunk))
         area.sync()
-    installing.end(disk, number)
+    boot.end(slot.name, start)
 
 
-def into_the_slot_in_use(disk: Disk, _: int, manifest: Manifest, store: Source) -> None:
-    with disk.opened(3) as area:
-        installing.begin(disk, 3, area, manifest)
-        installing.write(area, manifest.usr, store)
-    installing.end(disk, 3)
+def into_the_slot_in_use(disk: Disk, boot: BootControl, _: Slot, manifest: Manifest, store: Source) -> None:
+    install(disk, boot, boot.status()[0], manifest, store)
 
 
 @pytest.mark.parametrize("broken", [ended_first, never_begun, not_all_and_not_compared, into_the_slot_in_use])
@@ -156,7 +163,7 @@ def test_a_disk_that_forgets_is_found_out(tmp_path: Path) -> None:
     manifest, store = image(tmp_path)
     with Disk(Forgetful(fresh_disk())) as disk:
         with pytest.raises(ImageError, match="failing"):
-            install(disk, 4, manifest, store)
+            into_b(disk, manifest, store)
         choice = choose(disk.table)
         assert choice is not None
         assert choice.number == 3
@@ -175,4 +182,4 @@ def test_after_a_crash_only_the_rest_is_fetched(tmp_path: Path) -> None:
         fetched = ChunkStore(tmp_path / "fetched")
         for chunk in rest:
             assert fetched.add(store.read(chunk)) == chunk
-        install(disk, 4, manifest, Reuse(places, fetched))
+        into_b(disk, manifest, Reuse(places, fetched))

@@ -48,7 +48,19 @@ def test_back_and_forth(tmp_path: Path) -> None:
 
 def test_the_table_of_slots(tmp_path: Path) -> None:
     lines = slots(tmp_path, GOOD, Marks(3, 2, False)).run("status").stdout.decode().splitlines()
-    assert lines[0].split() == ["SLOT", "PARTITION", "ID", "MIB", "PRIORITY", "TRIES", "GOOD", "NEXT", "IN", "USE"]
+    assert lines[0].split() == [
+        "SLOT",
+        "PARTITION",
+        "ID",
+        "MIB",
+        "PRIORITY",
+        "TRIES",
+        "GOOD",
+        "NEXT",
+        "IN",
+        "USE",
+        "RELEASE",
+    ]
     assert [line.split()[:2] + line.split()[4:] for line in lines[1:]] == [
         ["A", "3", "2", "0", "yes", "no", "no"],
         ["B", "4", "3", "2", "no", "yes", "no"],

@@ -38,7 +38,8 @@ ROOMS = {
     "core.partitions.device": Room(1, "core.partitions", "msgspec"),
     "core.partitions.in_use": Room(1, "core.partitions.device", "msgspec"),
     "core.partitions.disk": Room(1, "core.partitions core.partitions.device"),
-    "core.images": Room(1, "core.partitions core.partitions.device core.partitions.disk", "msgspec zstandard"),
+    "core.partitions.boot": Room(1, "core.partitions core.partitions.disk", "msgspec"),
+    "core.images": Room(1, "core.partitions.boot core.partitions.device core.partitions.disk", "msgspec zstandard"),
     # 2 tasks
     "core.watch": Room(2, "core.kv", "trio sortedcontainers"),
     "core.node": Room(2, "core.raft core.kv core.store_lmdb core.watch", "trio msgspec"),
@@ -149,7 +150,8 @@ ROOMS = {
         4,
         "core.version core.join_token core.raft core.kv core.store_lmdb core.tls core.client core.settings core.config"
         " core.founding core.logs core.machine_id core.runtime_dir core.service core.daemon core.worker core.update"
-        " core.partitions core.partitions.device core.partitions.disk core.partitions.in_use core.sched core.trust"
+        " core.partitions core.partitions.boot core.partitions.device core.partitions.disk core.partitions.in_use"
+        " core.sched core.trust"
         " core.images",
         "click rich trio msgspec cryptography securesystemslib tuf",
     ),
@@ -163,6 +165,7 @@ ROOMS = {
 }
 
 SAME_FLOOR = {
+    ("core.images", "core.partitions.boot"): "a boot loader is told before and after a slot is written",
     ("core.images", "core.partitions.device"): "an image is written to a slot, which is part of a device",
     ("core.images", "core.partitions.disk"): "a slot is marked in the table of its disk before and after",
     ("core.node", "core.watch"): "the drive loop publishes what it has applied",
