@@ -1,7 +1,8 @@
 """Command lines (ExecStart= and its kin) and environments (Environment=) as systemd reads them."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from typing import TypeVar
 
 import msgspec
 
@@ -10,6 +11,10 @@ from core.sched import words
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\udc80-\udcff]")
 """Also what is no UTF-8."""
+SLICE = 500
+"""Words between two pauses: about a millisecond."""
+
+T = TypeVar("T")
 
 
 class CommandError(ValueError):
@@ -37,11 +42,16 @@ def _as_is(text: str) -> str:
 
 def commands(line: str, expand: Callable[[str], str] = _as_is) -> list[Command]:
     """The commands of one line, which ` ; ` separates. `expand` replaces specifiers, word by word. CommandError."""
+    return at_once(reading(line, expand))
+
+
+def reading(line: str, expand: Callable[[str], str] = _as_is) -> Generator[None, None, list[Command]]:
+    """The same in slices: a line may have thousands of words."""
     found = []
     at = 0
     while True:
         try:
-            command, at = _command(line, at, expand)
+            command, at = yield from _command(line, at, expand)
         except words.WordError as error:
             raise CommandError(str(error)) from None
         if command is not None:
@@ -50,31 +60,44 @@ def commands(line: str, expand: Callable[[str], str] = _as_is) -> list[Command]:
             return found
 
 
-def _command(line: str, at: int, expand: Callable[[str], str]) -> tuple[Command | None, int]:
+def at_once(slices: Generator[None, None, T]) -> T:
+    """What comes of work in slices, without a pause."""
+    while True:
+        try:
+            next(slices)
+        except StopIteration as end:
+            found: T = end.value
+            return found
+
+
+def _command(line: str, at: int, expand: Callable[[str], str]) -> Generator[None, None, tuple[Command | None, int]]:
     first, at = words.next_word(line, at)
     if first is None:
         return None, at
     path, marks = _marks(first)
     path = expand(path)
     if not path:
-        raise CommandError(f"a command is missing in {line!r}")
+        raise CommandError(f"a command is missing in {words.short(line)}")
     if not path.isprintable():
-        raise CommandError(f"the program's name {path!r} has control characters in it")
+        raise CommandError(f"the program's name {words.short(path)} has control characters in it")
     if path.endswith("/"):
         raise CommandError(f"{path} is a directory")
     arguments = [] if "@" in marks else [path]
     while at < len(line):
         if _stands_alone(line, at, ";"):
-            at = _skip(line, at + 1)
+            at = words.skip(line, at + 1)
             break
         if _stands_alone(line, at, "\\;"):
             arguments.append(";")
-            at = _skip(line, at + 2)
-            continue
-        word, at = words.next_word(line, at)
-        if word is None:
-            break
-        arguments.append(expand(word))
+            at = words.skip(line, at + 2)
+        else:
+            word, at = words.next_word(line, at)
+            if word is None:
+                break
+            arguments.append(expand(word))
+        if len(arguments) % SLICE == 0:
+            yield
+    yield
     if not arguments or not arguments[0]:
         raise CommandError(f"{path}: behind @ stands the name the program is told it has, and it is missing")
     privileges = "".join(mark for mark in marks if mark in "+!")
@@ -103,12 +126,6 @@ def _stands_alone(line: str, at: int, sign: str) -> bool:
     return line.startswith(sign, at) and (after == len(line) or line[after] in words.WHITE)
 
 
-def _skip(line: str, at: int) -> int:
-    while at < len(line) and line[at] in words.WHITE:
-        at += 1
-    return at
-
-
 def assignments(
     line: str, expand: Callable[[str], str] = _as_is, faults: list[str] | None = None
 ) -> list[tuple[str, str]]:
@@ -116,18 +133,33 @@ def assignments(
 
     What is no assignment is left out, as systemd leaves it out, and `faults` told why.
     """
-    try:
-        found = words.split(line, strict=True)
-    except words.WordError as error:
-        raise CommandError(str(error)) from None
-    pairs = []
-    for word in map(expand, found):
+    return at_once(reading_assignments(line, expand, faults))
+
+
+def reading_assignments(
+    line: str, expand: Callable[[str], str] = _as_is, faults: list[str] | None = None
+) -> Generator[None, None, list[tuple[str, str]]]:
+    """The same in slices."""
+    pairs: list[tuple[str, str]] = []
+    at = number = 0
+    while True:
+        try:
+            found, at = words.next_word(line, at, strict=True)
+        except words.WordError as error:
+            raise CommandError(str(error)) from None
+        if found is None:
+            return pairs
+        word = expand(found)
         name, equals, value = word.partition("=")
         if equals and _NAME.fullmatch(name) and is_value(value):
             pairs.append((name, value))
         elif faults is not None:
-            faults.append(f"{word!r} is left out: write it like NAME=value, in UTF-8 without control characters")
-    return pairs
+            faults.append(
+                f"{words.short(word)} is left out: write it like NAME=value, in UTF-8 without control characters"
+            )
+        number += 1
+        if number % SLICE == 0:
+            yield
 
 
 def is_value(value: str) -> bool:

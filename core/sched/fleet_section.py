@@ -20,6 +20,10 @@ from core.sched.specifiers import expand_names
 from core.sched.unit_text import Option, Remark, UnitText
 
 SECTION = "X-Fleet"
+LARGEST = 8 * 1024
+"""Letters in all values of the section together, specifiers replaced: the engine looks at them time and again."""
+MOST_WORDS = 100
+"""Names, patterns or conditions that one option may list."""
 MOST_REPLICAS = 10_000
 ONE_CPU = 1000
 """`Rules.cpus` counts thousandths."""
@@ -115,7 +119,11 @@ class _Reader:
         self._values: dict[str, list[str]] = {}
         self._line: dict[str, int] = {}
         self._name = name
+        size = 0
         for option in options:
+            size += len(option.value) + option.value.count("%") * len(name.text)
+            if size > LARGEST:
+                raise RulesError(f"line {option.line}: [{SECTION}] has at most {LARGEST:,} letters in its values")
             key = OLD_NAMES.get(option.name, option.name)
             self._line[key] = option.line
             if not option.value:
@@ -157,20 +165,26 @@ class _Reader:
         return RulesError(f"line {self._line[key]}: {key}=: {reason}")
 
     def _words(self, key: str) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(word for value in self._values.get(key, []) for word in value.split()))
+        found = tuple(dict.fromkeys(word for value in self._values.get(key, []) for word in value.split()))
+        if len(found) > MOST_WORDS:
+            raise self._fail(key, f"it lists {len(found):,}, and at most {MOST_WORDS} are possible")
+        return found
 
     def _patterns(self, key: str) -> tuple[str, ...]:
         patterns = self._words(key)
         for pattern in patterns:
             try:
-                globs.compiled(pattern)
+                globs.check(pattern)
             except globs.GlobError as error:
                 raise self._fail(key, error) from None
         return patterns
 
     def _each(self, key: str, parse: Callable[[str], T], error: type[ValueError]) -> tuple[T, ...]:
+        given = self._values.get(key, [])
+        if len(given) > MOST_WORDS:
+            raise self._fail(key, f"it is there {len(given):,} times, and at most {MOST_WORDS} are possible")
         try:
-            return tuple(parse(value) for value in self._values.get(key, []))
+            return tuple(parse(value) for value in given)
         except error as problem:
             raise self._fail(key, problem) from None
 

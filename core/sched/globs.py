@@ -3,6 +3,9 @@
 import re
 from functools import lru_cache
 
+LONGEST = 255
+MOST_STARS = 8
+
 _SPECIAL = re.compile(r"[*?\[\\]")
 
 
@@ -13,6 +16,24 @@ class GlobError(ValueError):
 @lru_cache(maxsize=65_536)
 def compiled(pattern: str) -> re.Pattern[str]:
     """A regular expression that matches the whole of what the pattern matches. GlobError."""
+    parts = _parts(pattern)
+    if len(parts) == 1:
+        return re.compile(parts[0])
+    # Each part between two stars is looked for once, from the left: no pattern takes more than quadratic time.
+    middle = "".join(f"(?>[^/]*?{part})" for part in parts[1:-1] if part)
+    return re.compile(f"{parts[0]}{middle}[^/]*{parts[-1]}")
+
+
+def check(pattern: str) -> None:
+    """GlobError if it is none, or one that takes long to look for."""
+    if len(pattern) > LONGEST:
+        raise GlobError(f"the pattern {pattern[:40]!r}… is longer than {LONGEST} letters, and so than any name")
+    if len(_parts(pattern)) > MOST_STARS + 1:
+        raise GlobError(f"the pattern {pattern!r} has more than {MOST_STARS} stars")
+
+
+def _parts(pattern: str) -> list[str]:
+    """What stands between the stars, each as a regular expression."""
     parts, at = [""], 0
     while at < len(pattern):
         letter = pattern[at]
@@ -28,11 +49,7 @@ def compiled(pattern: str) -> re.Pattern[str]:
             if letter == "\\":
                 letter, at = _escaped(pattern, at)
             parts[-1] += re.escape(letter)
-    if len(parts) == 1:
-        return re.compile(parts[0])
-    # Each part between two stars is looked for once, from the left: no pattern takes more than quadratic time.
-    middle = "".join(f"(?>[^/]*?{part})" for part in parts[1:-1] if part)
-    return re.compile(f"{parts[0]}{middle}[^/]*{parts[-1]}")
+    return parts
 
 
 def _escaped(pattern: str, at: int) -> tuple[str, int]:

@@ -1,6 +1,6 @@
 """Judging a unit before it is stored: what the API asks when somebody submits, changes or starts one."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 
 import msgspec
 
@@ -23,6 +23,10 @@ _SECTIONS = {
     "scope": "Scope",
     "busname": "BusName",
 }
+MOST_REMARKS = 100
+"""Of one unit: more nobody reads."""
+_SLICE = 500
+"""Options looked at between two pauses."""
 _FOR_ALL = ("Unit", "Install")
 _GONE = {
     "busname": "systemd has no bus names any more",
@@ -52,18 +56,32 @@ def check(name: str, data: bytes, known: Mapping[str, Iterable[str]] | None = No
 
     `known`: the MachineOf= of the units that are there, by name, so that circles are seen.
     """
+    found = commands.at_once(checking(name, data))
+    if known is not None:
+        check_circle(name, found.rules, known)
+    return found
+
+
+def check_circle(name: str, rules: Rules, known: Mapping[str, Iterable[str]]) -> None:
+    """Whether a unit would wait for units that wait for it. SubmissionError."""
+    found = circle(name, lambda other: rules.machine_of if other == name else known.get(other, ()))
+    if found:
+        raise SubmissionError(f"MachineOf=: {' waits for '.join(found)}, so that none of them could ever be first")
+
+
+def checking(name: str, data: bytes) -> Generator[None, None, Submission]:
+    """Read a unit in slices of some milliseconds. SubmissionError."""
     try:
         parsed = names.parse(name)
         text = unit_text.parse(data)
+        yield
         rules, remarks = fleet_section.read(text, parsed)
     except (names.UnitNameError, unit_text.UnitTextError, fleet_section.RulesError) as error:
         raise SubmissionError(str(error)) from None
-    if rules.machine_of and known is not None:
-        found = circle(name, lambda other: rules.machine_of if other == name else known.get(other, ()))
-        if found:
-            raise SubmissionError(f"MachineOf=: {' waits for '.join(found)}, so that none of them could ever be first")
-    remarks = [*text.remarks, *_section_remarks(parsed, text), *_command_remarks(parsed, text), *remarks]
-    return Submission(parsed, text, rules, tuple(sorted(remarks, key=lambda remark: remark.line)))
+    yield
+    of_commands = yield from _command_remarks(parsed, text)
+    remarks = [*text.remarks, *_section_remarks(parsed, text), *of_commands, *remarks]
+    return Submission(parsed, text, rules, tuple(sorted(remarks, key=lambda remark: remark.line)[:MOST_REMARKS]))
 
 
 def check_desired(name: UnitName, rules: Rules, desired: Desired, replicas: int | None) -> None:
@@ -95,19 +113,21 @@ def _section_remarks(name: UnitName, text: UnitText) -> list[Remark]:
     return found
 
 
-def _command_remarks(name: UnitName, text: UnitText) -> list[Remark]:
+def _command_remarks(name: UnitName, text: UnitText) -> Generator[None, None, list[Remark]]:
     """Command lines and environments that cannot be read: systemd ignores them, or does not load the unit."""
-    found = []
-    for option in text.options:
+    found: list[Remark] = []
+    for number, option in enumerate(text.options):
+        if number % _SLICE == 0:
+            yield
         if option.section != "Service" or name.type != "service":
             continue
         try:
             if option.name in _COMMANDS:
-                commands.commands(option.value)
+                yield from commands.reading(option.value)
             elif option.name == "Environment":
                 faults: list[str] = []
-                commands.assignments(option.value, faults=faults)
-                found += [Remark(option.line, f"Environment=: {fault}") for fault in faults]
+                yield from commands.reading_assignments(option.value, faults=faults)
+                found += [Remark(option.line, f"Environment=: {fault}") for fault in faults[:MOST_REMARKS]]
         except (commands.CommandError, words.WordError) as error:
             found.append(Remark(option.line, f"{option.name}=: {error}"))
     return found

@@ -8,10 +8,13 @@ import re
 
 import msgspec
 
-LARGEST = 256 * 1024
-"""Bytes of a unit's text."""
+LARGEST = 64 * 1024
+"""Bytes of a unit's text: units that people write have some hundreds, and this has room for a script in a command."""
+MOST_LINES = 4096
+"""It is read in one go, which takes some microseconds a line."""
 
-_END_OF_LINE = re.compile(rb"\r\n|\n\r|\n|\r")
+_END_OF_LINE = re.compile(r"\r\n|\n\r|\n|\r")
+_SECTION_NAME = re.compile(r"""[^\x00-\x1f\x7f"'\\]+""")
 _WHITE = " \t\n\r"
 _COMMENTS = ("#", ";")
 _BOM = "\ufeff"
@@ -67,8 +70,11 @@ class UnitText(msgspec.Struct, frozen=True, gc=False):
         """Every value of an option, in order; an empty one takes back those before it."""
         found: list[str] = []
         for option in self.options:
-            if option.section == section and option.name == name:
-                found = [*found, option.value] if option.value else []
+            if option.name == name and option.section == section:
+                if option.value:
+                    found.append(option.value)
+                else:
+                    found.clear()
         return found
 
     def last(self, section: str, name: str) -> str | None:
@@ -85,32 +91,38 @@ def parse(data: bytes) -> UnitText:
     """What a unit file says. UnitTextError if systemd would not take it, or it is no text, or too large."""
     if len(data) > LARGEST:
         raise UnitTextError(0, f"a unit's text has at most {LARGEST:,} bytes, and this has {len(data):,}")
+    lines = _END_OF_LINE.split(_text(data))
+    if len(lines) > MOST_LINES:
+        raise UnitTextError(0, f"a unit's text has at most {MOST_LINES:,} lines, and this has {len(lines):,}")
     reader = _Reader()
-    pending = ""
-    for number, raw in enumerate(_END_OF_LINE.split(data), 1):
-        line = _text(raw, number)
-        if number == 1:
-            line = line.removeprefix(_BOM)
-        reader.line = number
+    begun: list[str] = []
+    lines[0] = lines[0].removeprefix(_BOM)
+    for reader.line, line in enumerate(lines, 1):
         if line.lstrip(_WHITE).startswith(_COMMENTS):
             continue
-        line = pending + line
-        if _continues(line):
-            pending = line[:-1] + " "
+        if line.endswith("\\") and _continues(line):
+            begun += (line[:-1], " ")
             continue
-        pending = ""
+        if begun:
+            line = "".join((*begun, line))
+            begun.clear()
         reader.take(line.strip(_WHITE))
-    reader.take(pending.strip(_WHITE))
+    reader.take("".join(begun).strip(_WHITE))
     return UnitText(data, tuple(reader.options), tuple(reader.sections), tuple(reader.remarks))
 
 
-def _text(raw: bytes, number: int) -> str:
-    if b"\0" in raw:
-        raise UnitTextError(number, "a NUL byte, which no text has")
+def _text(data: bytes) -> str:
+    """The bytes decoded. UnitTextError with the place of the first that is of no text."""
+    nul = data.find(b"\0")
     try:
-        return raw.decode()
+        if nul < 0:
+            return data.decode()
+        data[:nul].decode()
     except UnicodeDecodeError as error:
-        raise UnitTextError(number, f"byte {raw[error.start]:#04x} at column {error.start + 1} is no UTF-8") from None
+        before = _END_OF_LINE.split(data[: error.start].decode())
+        column = len(before[-1].encode()) + 1
+        raise UnitTextError(len(before), f"byte {data[error.start]:#04x} at column {column} is no UTF-8") from None
+    raise UnitTextError(len(_END_OF_LINE.split(data[:nul].decode())), "a NUL byte, which no text has")
 
 
 def _continues(line: str) -> bool:
@@ -144,11 +156,7 @@ class _Reader:
 
     def _begin(self, line: str) -> None:
         name = line[1:-1]
-        if (
-            not line.endswith("]")
-            or not name
-            or not all(" " <= letter != "\x7f" and letter not in "\"'\\" for letter in name)
-        ):
+        if not line.endswith("]") or not _SECTION_NAME.fullmatch(name):
             raise UnitTextError(self.line, f"{line[:40]!r} is no section; write it like [Service]")
         self._section = name
         self.sections[name] = None

@@ -47,6 +47,12 @@ def check(lines: str, name: str = "a.service") -> submission.Submission:
         ("Health=http://127.0.0.1/\u00e9", "characters that no URL has"),
         (f"MemoryRequest={'9' * 5000}", "no size"),
         (f"CPURequest={'9' * 5000}%", "9"),
+        (f"X={'a' * 8193}", "at most 8,192 letters"),
+        (f"X={'%n' * 1000}", "at most 8,192 letters"),
+        (f"Conflicts={' '.join(map(str, range(101)))}", "at most 100"),
+        ("MachineMetadata=a\n" * 101, "at most 100"),
+        (f"Conflicts={'a' * 256}", "longer than 255"),
+        (f"Conflicts={'*a' * 9}", "more than 8 stars"),
     ],
 )
 def test_contradictions_are_refused_with_the_reason(lines: str, complaint: str) -> None:
@@ -57,9 +63,12 @@ def test_contradictions_are_refused_with_the_reason(lines: str, complaint: str) 
 @pytest.mark.parametrize(
     ("data", "complaint"),
     [
-        (b"a" * (256 * 1024 + 1), "at most 262,144 bytes"),
+        (b"a" * (64 * 1024 + 1), "at most 65,536 bytes"),
+        (b"\n" * 4096, "at most 4,096 lines"),
         (b"[Unit]\nDescription=a\0b\n", "line 2: a NUL byte"),
         (b"[Unit]\n\nDescription=\xff\n", "line 3: byte 0xff at column 13"),
+        (b"[Unit]\r\n\r\nDescription=\xc3\xa9\xc3\n\0", "line 3: byte 0xc3 at column 15"),
+        (b"[Unit]\n\r\0\xff", "line 2: a NUL byte"),
         (b"[Unit\n", "line 1: '.Unit' is no section"),
     ],
 )

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import msgspec
+import trio
 
 from core.api.fleet.answers import Refused
 from core.client import Compare, Delete, KeyValue, Operation, Put, Store
@@ -42,12 +43,24 @@ def name_of(text: str) -> UnitName:
         raise Refused(400, str(error)) from None
 
 
-def check(name: UnitName, data: bytes) -> Submission:
+async def check(name: UnitName, data: bytes) -> Submission:
     """What a text is for a unit of that name, alone. Refused 400, 413."""
     if len(data) > unit_text.LARGEST:
         raise Refused(413, f"a unit's text has at most {unit_text.LARGEST:,} bytes, and this has {len(data):,}")
     with refusing():
-        return submission.check(name.text, data)
+        return await _read(name.text, data)
+
+
+async def _read(name: str, data: bytes) -> Submission:
+    """Slice by slice. SubmissionError."""
+    slices = submission.checking(name, data)
+    while True:
+        try:
+            next(slices)
+        except StopIteration as end:
+            found: Submission = end.value
+            return found
+        await trio.lowlevel.checkpoint()
 
 
 @contextmanager
@@ -84,7 +97,7 @@ class Wanted:
         """Store a text under a name, and say what is wanted of it: None leaves that as it is, inactive for a new one.
         Without `replace` another text than that of the unit there is refused, and with `known` any change since the
         text of that hash."""
-        asked = check(name, data)
+        asked = await check(name, data)
         await self._check_circle(asked)
         digest = asked.text.digest
         for _ in range(TRIES):
@@ -109,7 +122,7 @@ class Wanted:
         async def change(old: UnitRecord) -> UnitRecord:
             new = msgspec.structs.replace(old, desired=desired)
             if name.is_template and desired != "inactive":
-                _check_desired(check(name, await self.text(old.text)), new)
+                _check_desired(await check(name, await self.text(old.text)), new)
             return new
 
         await self._change(name, change)
@@ -129,7 +142,7 @@ class Wanted:
 
         async def change(old: UnitRecord) -> UnitRecord:
             new = msgspec.structs.replace(old, replicas=replicas)
-            _check_desired(check(name, await self.text(old.text)), new)
+            _check_desired(await check(name, await self.text(old.text)), new)
             return new
 
         await self._change(name, change)
@@ -158,14 +171,14 @@ class Wanted:
             waiting += known[peer]
         if known:
             with refusing():
-                submission.check(asked.name.text, asked.text.data, known)
+                submission.check_circle(asked.name.text, asked.rules, known)
 
     async def _peers(self, name: str) -> tuple[str, ...]:
         try:
             parsed = names.parse(name)
             record = await self.unit(parsed)
             data = None if record is None else await self._store.get(keys.text(record.text))
-            return () if data is None else submission.check(name, data).rules.machine_of
+            return () if data is None else (await _read(name, data)).rules.machine_of
         except (names.UnitNameError, submission.SubmissionError):
             return ()
 
@@ -242,7 +255,7 @@ class Wanted:
 
     async def roll_out(self, name: UnitName, data: bytes, max_parallel: int) -> Rollout:
         """Begin to replace a unit's text step by step."""
-        asked = check(name, data)
+        asked = await check(name, data)
         await self._check_circle(asked)
         digest = asked.text.digest
         for _ in range(TRIES):

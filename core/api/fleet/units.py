@@ -93,7 +93,7 @@ class UnitsHandlers:
         If-Match only the text of that hash is. `?check=true` stores nothing and says what is wrong with it."""
         parsed = name_of(name)
         if flag(request, "check"):
-            return json_answer({"warnings": remarks_of(check(parsed, request.body))}, end=b"\n")
+            return json_answer({"warnings": remarks_of(await check(parsed, request.body))}, end=b"\n")
         text = parameter(request, "desired")
         desired = msgspec.convert({"desired": text}, _State).desired if text in _STATES else None
         if text and desired is None:
