@@ -117,6 +117,8 @@ def address(text: str) -> str:
 
 
 _KEY = re.compile(r"[A-Za-z0-9_.-]{1,200}")
+_VOUCHED = "operator."
+"""What a host says under such a key of itself does not count (`core.sched.view`)."""
 
 
 def metadata(text: str) -> tuple[tuple[str, str], ...]:
@@ -126,6 +128,8 @@ def metadata(text: str) -> tuple[tuple[str, str], ...]:
         key, _, value = part.partition("=")
         if not _KEY.fullmatch(key) or not value or not value.isprintable():
             raise ValueError(f"{part!r} is no metadata; write it like disk=ssd,zone=b")
+        if key.startswith(_VOUCHED):
+            raise ValueError(f"{key} is for operators to say, with fleetctl or PATCH /fleet/v1/machines")
         if found.setdefault(key, value) != value:
             raise ValueError(f"{key} is given twice, as {found[key]} and {value}")
     return tuple(found.items())

@@ -19,6 +19,9 @@ SLICE = 200
 PAGE_KEYS = 4000
 """Read at a time. A store counts for each page all that is left: many small ones would take the square of the whole."""
 
+MOST_STATES = 10_000
+"""Units one host may tell of; what it says beyond is passed over, so that none of them fills the engine's memory."""
+
 
 class Mirror:
     """`view` for the planner, and what it does not keep: revisions, headers, the generation."""
@@ -29,6 +32,8 @@ class Mirror:
         self._ahead: dict[bytes, int] = {}
         """Own writes the watch has not come to yet, by their revision."""
         self._moved = trio.Event()
+        self._told: dict[str, int] = {}
+        """How many units each host tells of."""
         self.view = View()
         self.mods: dict[bytes, int] = {}
         """The mod revision of every record."""
@@ -100,6 +105,7 @@ class Mirror:
 
     def _forget(self) -> None:
         self.view = View()
+        self._told.clear()
         self.mods.clear()
         self.headers.clear()
         self.generation = None
@@ -114,6 +120,8 @@ class Mirror:
             return
         if ahead:
             del self._ahead[key]
+        if place.kind is Kind.STATE and not self._counts(place.machine, key, kv):
+            return
         if kv is None:
             self.mods.pop(key, None)
         else:
@@ -129,6 +137,19 @@ class Mirror:
                 self.generation = None if kv is None else _story(kv)
             case _:
                 self.view.apply(key, None if kv is None else kv.value, revision)
+
+    def _counts(self, machine: str, key: bytes, kv: KeyValue | None) -> bool:
+        """Whether the state of a unit is one of those that are kept."""
+        told, known = self._told.get(machine, 0), key in self.mods
+        if kv is None:
+            self._told[machine] = told - known
+        elif not known and told >= MOST_STATES:
+            return False
+        else:
+            self._told[machine] = told + (not known)
+        if not self._told[machine]:
+            del self._told[machine]
+        return True
 
 
 def _story(kv: KeyValue) -> Generation | None:

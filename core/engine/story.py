@@ -4,9 +4,15 @@ The key `generation` names the story; each machine's header repeats it, and agen
 what they know. A store that was restored from a snapshot tells what was true once: its generation is raised, by whoever
 restored it or by the engine that notices. Before the headers follow, the engine waits until the agents that live have
 told what really runs, and takes that over.
+
+One host alone may lie. Its word that the store went back is heard, because it may be the only one that noticed; but if
+most of the others have not said so by the end of the wait, it is not heard again for a while, longer each time.
 """
 
+from collections.abc import Collection
+
 from core.sched import names
+from core.sched.obstacles import Obstacle, obstacle
 from core.sched.records import Generation, Header, Placement
 from core.sched.tasks import Move, Place
 from core.sched.view import View
@@ -16,6 +22,11 @@ FIRST = 1
 SETTLE_SECONDS = 60.0
 """How long agents have to tell what runs: they notice an older snapshot within two thirds of it, and the leases that
 were restored with it, and that nobody renews, have ended by then."""
+DOUBT_SECONDS = 60.0
+LONGEST_DOUBT_SECONDS = 3600.0
+"""How long a host is not heard that said, with few others, that the store went back: first, and at last."""
+FARTHEST = 1000
+"""Generations that a host can have seen beyond the store's: nobody restores one more often."""
 
 
 def strangers(view: View) -> list[str]:
@@ -47,15 +58,39 @@ def successor(now: Generation | None, cluster: str, least: int) -> Generation | 
     return Generation(now.cluster, least) if now.generation < least else None
 
 
-def least(view: View, now: Generation | None, cluster: str, seen: Generation | None, *, went_back: bool) -> int:
-    """The generation that has to be reached, so that agents follow: what they say, and what this process saw before the
-    store went back."""
+def least(
+    view: View,
+    now: Generation | None,
+    cluster: str,
+    seen: Generation | None,
+    *,
+    went_back: bool,
+    doubted: Collection[str] = (),
+) -> int:
+    """The generation that has to be reached, so that agents follow: what they say, but for the `doubted`, and what this
+    process saw before the store went back."""
     cluster = now.cluster if now else cluster
-    followed = [machine.follows for machine in view.machines.values() if machine.follows is not None]
-    needed = [each.generation for each in followed if each.cluster == cluster]
-    if seen is not None and seen.cluster == cluster:
+    seen = seen if seen is not None and seen.cluster == cluster else None
+    farthest = max(now.generation if now else 0, seen.generation if seen else 0) + FARTHEST
+    followed = [machine.follows for id_, machine in view.machines.items() if machine.follows and id_ not in doubted]
+    needed = [each.generation for each in followed if each.cluster == cluster and each.generation <= farthest]
+    if seen is not None:
         needed.append(seen.generation + 1 if went_back or now is None else seen.generation)
     return max(needed, default=0)
+
+
+def alone(view: View, generation: Generation) -> list[str]:
+    """The hosts that say they follow nothing older than a generation, if they are not most of those that are there."""
+    ahead = sorted(
+        id_
+        for id_, machine in view.machines.items()
+        if machine.follows is not None and machine.follows.generation >= generation.generation
+    )
+    return ahead if len(ahead) * 2 <= len(view.machines) else []
+
+
+_NOT = (Obstacle.OTHER_MACHINE, Obstacle.METADATA, Obstacle.CORDONED)
+"""What no host overcomes by saying that it runs a unit."""
 
 
 def behind(view: View, headers: dict[str, Header], generation: Generation) -> list[str]:
@@ -77,7 +112,15 @@ def adopted(view: View) -> list[Move | Place]:
     tasks: list[Move | Place] = []
     for name, machines in running.items():
         unit, places = view.board.units.get(name), view.board.places.get(name, {})
-        if unit is None or unit.rules.is_global or any(machine in places for machine in machines):
+        if (
+            unit is None
+            or unit.desired != "launched"
+            or unit.rules.is_global
+            or any(machine in places for machine in machines)
+        ):
+            continue
+        machines = [machine for machine in machines if obstacle(view.board, unit, view.board.slot(machine)) not in _NOT]
+        if not machines:
             continue
         why = "it was found running here"
         if places:

@@ -32,6 +32,8 @@ class Past(msgspec.Struct):
 
     revision: int = 0
     generation: Generation | None = None
+    doubted: dict[str, tuple[float, float]] = {}
+    """Hosts that are not heard on whether the store went back: until when, and after how many seconds of that."""
 
 
 class Term:
@@ -122,7 +124,8 @@ class Term:
 
     def _until(self, rollouts: int) -> float:
         """Seconds until something is due although nothing changes."""
-        times = [when for when in (self._mirror.view.next_due, rollouts) if when]
+        doubts = [until for until, _ in self._past.doubted.values() if until > self._now()]
+        times = [when for when in (self._mirror.view.next_due, rollouts, *doubts) if when]
         return max(min(times) - self._now(), 0.1) if times else math.inf
 
     # The story
@@ -130,7 +133,8 @@ class Term:
     async def _agree(self) -> None:
         """Return when it is known which story the placements tell, and agents may believe it."""
         mirror, past = self._mirror, self._past
-        went_back = mirror.revision < past.revision
+        saw_it = went_back = mirror.revision < past.revision
+        raised = False
         was_emptied = mirror.generation is None and await self._wait_for_founders()
         while True:
             self._due = trio.Event()
@@ -140,11 +144,13 @@ class Term:
             compare = Compare(keys.GENERATION, "mod", "=", mirror.mods.get(keys.GENERATION, 0))
             revision = await self._writer.write([compare], [Put(keys.GENERATION, encode(new))])
             await (mirror.reached(revision) if revision else self._due.wait())
-            went_back = False
+            went_back, raised = False, True
         past.generation, past.revision = mirror.generation, mirror.revision
         if mirror.generation is not None and story.is_older(mirror.headers, mirror.generation):
             self._hold("the store was restored from a snapshot; waiting for hosts to tell what runs on them")
             await trio.sleep(story.SETTLE_SECONDS)
+            if raised and not saw_it and not was_emptied:
+                self._doubt(story.alone(mirror.view, mirror.generation))
             was_emptied = True
         if was_emptied:
             await self._adopt()
@@ -174,8 +180,18 @@ class Term:
         return was_emptied
 
     def _least(self, *, went_back: bool) -> int:
-        mirror, past = self._mirror, self._past
-        return story.least(mirror.view, mirror.generation, self._cluster, past.generation, went_back=went_back)
+        mirror, past, now = self._mirror, self._past, self._now()
+        doubted = {machine for machine, (until, _) in past.doubted.items() if now < until}
+        return story.least(
+            mirror.view, mirror.generation, self._cluster, past.generation, went_back=went_back, doubted=doubted
+        )
+
+    def _doubt(self, machines: list[str]) -> None:
+        for machine in machines:
+            _, before = self._past.doubted.get(machine, (0.0, 0.0))
+            wait = min(max(2 * before, story.DOUBT_SECONDS), story.LONGEST_DOUBT_SECONDS)
+            self._past.doubted[machine] = self._now() + wait, wait
+            log.warning("%s said that the store went back, most hosts did not; not heard for %d s", machine, wait)
 
     def _hold(self, why: str) -> None:
         if self._figures.holding != why:

@@ -3,13 +3,15 @@
 Times are whole Unix seconds, 0 for none; sizes are bytes; a text is named by its SHA-256, hexadecimal.
 """
 
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
 Desired = Literal["inactive", "loaded", "launched"]
 Health = Literal["", "starting", "healthy", "unhealthy"]
 RolloutState = Literal["running", "paused", "done", "returning", "returned"]
+Whole = Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)]
+"""Of numbers that hosts write: what every reader of JSON can hold, and what can be reckoned with."""
 
 
 class RecordError(ValueError):
@@ -39,9 +41,9 @@ class Machine(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Where its agent answers: `https://…` or `unix:/…`."""
     boot_id: str = ""
     metadata: dict[str, str] = {}
-    cpus: float = 0.0
+    cpus: Annotated[float, msgspec.Meta(ge=0, le=1 << 20)] = 0.0
     """How many it has; 0: unknown, and not reckoned with."""
-    memory: int = 0
+    memory: Whole = 0
     """Bytes it has; 0: unknown, and not reckoned with."""
     version: str = ""
     session: str = ""
@@ -90,7 +92,7 @@ class Generation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Which story of which cluster this is. Restoring an old snapshot or founding anew begins another generation."""
 
     cluster: str
-    generation: int = 0
+    generation: Whole = 0
 
 
 Header = Generation
@@ -105,15 +107,15 @@ class UnitState(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     load: str = ""
     active: str = ""
     sub: str = ""
-    since: int = 0
+    since: Whole = 0
     """When `active`, `sub` or `health` changed last."""
     health: Health = ""
     """By the unit's `Health=`; empty if it has none."""
     why: str = ""
     """The last result in words: exit status, signal, answer of the health check."""
-    restarts: int = 0
+    restarts: Whole = 0
     """How often it was restarted since it was started."""
-    pid: int = 0
+    pid: Whole = 0
 
 
 class Rollout(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -144,6 +146,9 @@ _DECODERS = {
     for kind in (UnitRecord, Machine, HostRecord, Placement, Generation, UnitState, Rollout)
 }
 
+LONGEST = {Machine: 1 << 16, UnitState: 1 << 16}
+"""Bytes of what hosts write."""
+
 
 def encode(record: Record) -> bytes:
     return _ENCODER.encode(record)
@@ -151,8 +156,10 @@ def encode(record: Record) -> bytes:
 
 def decode(kind: type[R], data: bytes) -> R:
     """The record in `data`. RecordError if it is none of that kind."""
+    if len(data) > LONGEST.get(kind, len(data)):
+        raise RecordError(f"a {kind.__name__} record has at most {LONGEST[kind]} bytes, and this has {len(data)}")
     try:
         record: R = _DECODERS[kind].decode(data)  # type: ignore[assignment]
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RecordError(f"this is no {kind.__name__} record: {error}") from error
     return record

@@ -25,6 +25,8 @@ AUTO_RESTART = "auto-restart"
 """A unit that ended and is about to be restarted, in systemd's word."""
 CRASH_WINDOW = 600
 """Seconds within which restarts are counted together."""
+VOUCHED = "operator."
+"""Keys of metadata that begin so are those of operators: what a host itself says of them does not count."""
 _SLICE = 32
 """Units taken in at once."""
 
@@ -331,7 +333,8 @@ def is_failing(state: UnitState) -> bool:
 
 def effective_metadata(machine: Machine, host: HostRecord) -> dict[str, str]:
     """A machine's metadata with what operators put in its place."""
-    both: dict[str, str | None] = {**machine.metadata, **host.metadata}
+    own = {key: value for key, value in machine.metadata.items() if not key.startswith(VOUCHED)}
+    both: dict[str, str | None] = {**own, **host.metadata}
     return {key: value for key, value in both.items() if value}
 
 
