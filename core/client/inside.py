@@ -14,7 +14,7 @@ from core.client import errors, translation
 from core.client.inside_watch import InsideWatch, Watched
 from core.client.store import Store, Watch
 from core.client.transport import CALL_SECONDS
-from core.client.values import Keys, KeyValue, LeaseStatus, Operation, Range, RangeResult, Result, only_reads
+from core.client.values import Keys, KeyValue, LeaseStatus, Operation, Page, Range, RangeResult, Result, only_reads
 from core.kv import commands, outcomes
 from core.kv import errors as kv
 from core.kv.access import Span
@@ -51,7 +51,7 @@ class Damage(Protocol):
     def met(self, error: kv.DamagedError) -> None: ...
 
 
-class Page(Protocol):
+class Part(Protocol):
     """A part of a range."""
 
     @property
@@ -87,7 +87,7 @@ class Node(Watched, Protocol):
         """A key as of revision `at` (0: now); CompactedError, FutureRevisionError."""
         ...
 
-    def page(self, part: Span, at: int = 0, wanted: int = 1000) -> Page:
+    def page(self, part: Span, at: int = 0, wanted: int = 1000) -> Part:
         """A page of a range; CompactedError, FutureRevisionError."""
         ...
 
@@ -124,6 +124,25 @@ class InsideStore(Store):
             with self._reading():
                 return translation.result(operation, self._node.evaluate(command))
         return translation.result(operation, await self._propose(command))
+
+    async def page(self, keys: Keys, size: int, revision: int) -> Page:
+        """As `Store.page`, but that what follows is not counted."""
+        node = self._node
+        if not revision:
+            await self._confirm()
+        now = revision or node.revision
+        rest: Span | None = translation.span(keys)
+        found: list[KeyValue] = []
+        more = True
+        with self._reading():
+            while rest is not None and len(found) < size:
+                part = node.page(rest, revision, size - len(found))
+                found += [translation.key_value(record) for record in part.records]
+                rest = part.rest
+                more = rest is not None or part.count > len(part.records)  # it may look further than it shows
+                revision = now  # from now on it has to be said which revision is read
+                await trio.lowlevel.checkpoint()
+        return Page(now, tuple(found), keys.behind(found[-1].key) if more else None)
 
     async def compact(self, revision: int) -> None:
         await self._propose(commands.Compact(revision))

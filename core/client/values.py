@@ -169,6 +169,16 @@ class RangeResult(msgspec.Struct, frozen=True):
         return self.kvs[0] if self.kvs else None
 
 
+class Page(msgspec.Struct, frozen=True):
+    """A part of a range that is read piece by piece."""
+
+    revision: int
+    """The store's revision when the first part was read: all are as of it."""
+    kvs: tuple[KeyValue, ...]
+    rest: Keys | None
+    """What follows; None: nothing."""
+
+
 class PutResult(msgspec.Struct, frozen=True):
     """A value was stored."""
 

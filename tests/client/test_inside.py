@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from core.client import Put, Range, Store, connect, inside_watch, prefix
+from core.client import Keys, Put, Range, Store, connect, inside_watch, prefix
 from core.client.errors import (
     ClientError,
     NoSpaceError,
@@ -16,7 +16,9 @@ from core.client.errors import (
     UnavailableError,
 )
 from core.kv import commands
+from core.kv.access import Span
 from core.kv.errors import MissingRecordError
+from core.kv.reading import SCANNED, RangePage
 from core.node import errors as node
 from core.node.local import LocalStore
 from tests.node.disk import Disk, Machine
@@ -178,3 +180,30 @@ async def test_damage_to_the_disk_ends_nobody_who_uses_the_store(
             async with store.watch(b"a"):
                 pass
         assert member.damage.found
+
+
+async def test_pages_look_at_each_key_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(Disk())
+    local = LocalStore(machine.node)
+    looked: list[int] = []
+    page = local.page
+
+    def counted(part: Span, at: int = 0, wanted: int = 1000) -> RangePage:
+        found = page(part, at, wanted)
+        looked.append(found.count)
+        return found
+
+    monkeypatch.setattr(local, "page", counted)
+    async with running(machine), connect("local:", node=local) as store:
+        for start in range(0, 6000, 100):
+            await store.txn(then=[Put(b"p/%05d" % number) for number in range(start, start + 100)])
+        for size in (1, 100, 500, 6000, 7000):
+            looked.clear()
+            keys = prefix(b"p/") if size > 1 else Keys(b"p/", b"p/00010")
+            pages = [page.kvs async for page in store.pages(keys, size=size)]
+            found = [kv.key for kvs in pages for kv in kvs]
+            assert found == [b"p/%05d" % number for number in range(10 if size == 1 else 6000)]
+            assert [len(kvs) for kvs in pages[:-1]] == [size] * (len(pages) - 1)
+            # Beside what it shows, a page counts no more than the keeper of the keys does in one call.
+            assert sum(looked) <= len(found) + len(pages) * SCANNED
+        assert [page.kvs async for page in store.pages(prefix(b"none"))] == [()]
