@@ -153,8 +153,9 @@ def _frontend(
         *(view.figures, counters.figures, flat.figures_of(calls), units.figures, holds.figures),
         lambda: connection_figures(frontend),
     ]
+    # Bound methods: to call an object that has `__call__` leaves the interpreter's loop and enters it again.
     handler: Handler = Router(
-        Keys(store, gate, view.id, counters),
+        Keys(store, gate, view.id, counters).__call__,
         [
             *tree.routes(store, gate, view, counters, time.time),
             *calls,
@@ -163,13 +164,13 @@ def _frontend(
             *units.routes(),
         ],
         store.damage,
-    )
+    ).__call__
     handler = units.in_front_of(handler)
     if config.client_cert_auth:
-        handler = Door(handler)
+        handler = Door(handler).__call__
     names = [url.host for url in (*config.listen_client_urls, *config.advertise_client_urls)]
     browsers = Browsers(handler, names, config.cors)
-    frontend = Frontend(browsers, Limits(body_max=body_max(config)), admit=admission, opened=flat.OPENED)
+    frontend = Frontend(browsers.__call__, Limits(body_max=body_max(config)), admit=admission, opened=flat.OPENED)
     return frontend, browsers
 
 

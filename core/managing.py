@@ -46,7 +46,7 @@ class Managing:
 
     def in_front_of(self, handler: Handler) -> Handler:
         """The handler with the face of this host before it."""
-        return HostHandler(self.hosting.face, handler, self._require)
+        return HostHandler(self.hosting.face, handler, self._require).__call__
 
     async def run(self) -> None:
         """Serve until cancelled."""

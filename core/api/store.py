@@ -6,6 +6,8 @@ from typing import Protocol, Self
 
 from core.kv.commands import Command
 from core.kv.errors import DamagedError, DivergedError, KeyspaceError
+from core.kv.ledger import Numbers
+from core.kv.memo import Memo
 from core.kv.records import Event, Record
 from core.kv.tree import Page
 from core.node.damage import Damage
@@ -67,6 +69,16 @@ class Store(Protocol):
     @property
     def revision(self) -> int:
         """The last index that was applied here."""
+        ...
+
+    @property
+    def numbers(self) -> Numbers:
+        """Where the state has come to."""
+        ...
+
+    @property
+    def memo(self) -> Memo:
+        """What was made of files before, and still holds."""
         ...
 
     @property

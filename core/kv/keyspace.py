@@ -60,7 +60,7 @@ from core.kv.commands import (
 )
 from core.kv.errors import KeyspaceError, StaleAccessError
 from core.kv.hashing import Hashing
-from core.kv.ledger import Ledger
+from core.kv.ledger import Ledger, Numbers
 from core.kv.outcomes import (
     AccessDone,
     Accused,
@@ -194,6 +194,10 @@ class Keyspace:
         """Where a long batch is carried out, step by step, while all reads show the state before it."""
         self.access = Accounts(self._ledger)
         """Users and roles."""
+        self.memo = self._ledger.memo
+        """For whoever reads files again and again."""
+        self.numbers: Numbers = self._ledger
+        """`revision` and the index of `applied`, without a call for each."""
 
     @property
     def applied(self) -> tuple[int, int]:

@@ -7,11 +7,13 @@ Everything that changes a row goes through here, so that the tables agree with e
 
 import copy
 import struct
+from typing import Protocol
 
 import msgspec
 
 from core.kv import paths, records, rows
 from core.kv.errors import CompactedError, LimitError, MissingRecordError
+from core.kv.memo import Memo
 from core.kv.outcomes import Marked
 from core.kv.records import DIRECTORY, GONE, NOWHERE, POSITION, SPILLED, Action, Event, Record
 from core.kv.staged import Staged
@@ -43,6 +45,20 @@ class Switch:
         self.revision = 0
 
 
+class Numbers(Protocol):
+    """Where a ledger has come to, to look at: plain attributes, for what nearly every answer tells."""
+
+    @property
+    def revision(self) -> int:
+        """The last index consumed."""
+        ...
+
+    @property
+    def applied_index(self) -> int:
+        """The last log entry applied."""
+        ...
+
+
 class Ledger:
     """Owner of the rows. `time` is the cluster time of the batch that is being applied, in ns."""
 
@@ -55,11 +71,14 @@ class Ledger:
         """Certificates revoked since the ledger was made: whoever guards connections looks again when it moves."""
         self.accusations = 0
         """How often `core.kv.suspicion` changed since the ledger was made."""
+        self.memo = Memo()
+        """What readers made of live files."""
         self.open(transaction)
 
     def open(self, transaction: Transaction) -> None:
         """Begin from what the rows hold."""
         self.rows = transaction
+        self.memo.clear()
         self.applied_index = 0
         self.applied_term = 0
         self.revision = 1
@@ -96,6 +115,8 @@ class Ledger:
         rows, access = self.rows, self.access
         if isinstance(ahead.rows, Staged):
             ahead.rows.pour()
+            for key in ahead.rows.changed(Table.KEY):  # again: it was read as it was before, meanwhile
+                self.memo.changed(key)
         access.enabled, access.revision = ahead.access.enabled, ahead.access.revision
         vars(self).update(vars(ahead))
         self.rows, self.access = rows, access
@@ -314,6 +335,8 @@ class Ledger:
     def _store(self, table: Table, record: Record, row: bytes) -> None:
         self.rows.put(Table.REVISION, record.position, records.encode(record))
         self.rows.put(table, record.key, row)
+        if table is Table.KEY:
+            self.memo.changed(record.key)
         if self._group is not None:
             self._group.append((table, record))
 

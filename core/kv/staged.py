@@ -1,6 +1,6 @@
 """Writes that wait before the rows they will change, and the reads that see both as one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from sortedcontainers import SortedList
 
@@ -70,6 +70,10 @@ class Staged:
     def put_all(self, table: Table, rows: dict[bytes, bytes | None]) -> None:
         """Store and remove many."""
         self._tables[table].put_all(rows)
+
+    def changed(self, table: Table) -> Iterable[bytes]:
+        """The keys that were stored or removed in a table."""
+        return self._tables[table].rows
 
     def pour(self) -> None:
         """Make all writes in the other transaction: some 0.2 microseconds each."""

@@ -18,7 +18,7 @@ class Latency:
 
     def observe(self, duration_ns: int) -> None:
         """Count one."""
-        self.counts[bisect_left(BOUNDS_NS, duration_ns)] += 1
+        self.counts[bisect_left(BOUNDS_NS, duration_ns) if duration_ns > BOUNDS_NS[0] else 0] += 1
         self.total_ns += duration_ns
 
     def buckets(self) -> list[tuple[str, float]]:

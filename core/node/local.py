@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 from core.kv.errors import DivergedError
+from core.kv.memo import Memo
 from core.kv.tree import Page
 from core.node.node import Node
 from core.watch.path import PathWatcher
@@ -14,6 +15,7 @@ class LocalStore:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        self._raft = node.raft
         self.clock = node.clock
         self.damage = node.damage
         # Bound once: each of these is on the way of nearly every request.
@@ -34,6 +36,7 @@ class LocalStore:
         self.follow = node.hub.follow
         self.turn = node.hub.turn
         self.switch = node.keyspace.access.switch
+        self.numbers = node.keyspace.numbers
         node.fence.on_fenced = self._refuse
         self._refuse(node.fence.why)
 
@@ -42,6 +45,7 @@ class LocalStore:
         keyspace = self._node.keyspace
         refuse = partial(_diverged, why)
         self.node = refuse if why else keyspace.node
+        self.memo = Memo(0) if why else keyspace.memo
         self.record = refuse if why else keyspace.record
         self.key = refuse if why else keyspace.key
         self.page = refuse if why else keyspace.page
@@ -55,7 +59,7 @@ class LocalStore:
     @property
     def revision(self) -> int:
         """The last index applied."""
-        return self._node.revision
+        return self.numbers.revision
 
     @property
     def settled(self) -> bool:
@@ -65,7 +69,7 @@ class LocalStore:
     @property
     def raft_index(self) -> int:
         """The last log entry applied."""
-        return self._node.raft_index
+        return self.numbers.applied_index
 
     @property
     def swept(self) -> bool:
@@ -74,7 +78,7 @@ class LocalStore:
 
     @property
     def raft_term(self) -> int:
-        return self._node.raft_term
+        return self._raft.term
 
     def children(self, path: bytes, after: bytes = b"", limit: int = 1000, at: int | None = None) -> Page:
         """A page of what is directly in a directory; see `Keyspace.children`."""

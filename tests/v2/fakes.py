@@ -12,6 +12,7 @@ from core.api.store import Damage, Outcome, ProposalError
 from core.kv import paths
 from core.kv.commands import Command
 from core.kv.errors import CompactedError, TreeError
+from core.kv.memo import Memo
 from core.kv.records import DIRECTORY, GONE, NOWHERE, POSITION, Action, Event, Record
 from core.kv.tree import Page
 
@@ -92,7 +93,9 @@ class FakeStore:
         self.clock = FakeClock()
         self.damage = Damage()
         self.revision = revision
-        self.raft_index = 50
+        self.raft_index = self.applied_index = 50
+        self.numbers = self
+        self.memo = Memo()
         self.raft_term = 3
         self.nodes = {node.key: node for node in nodes}
         self.commands: list[Command] = []

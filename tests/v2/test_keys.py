@@ -214,3 +214,27 @@ def test_no_bytes_raise_and_each_request_is_answered_once(asked: Request) -> Non
     assert reply.answers == 1
     if reply.response is not None and b"json" in reply.response.headers:
         json.loads(reply.response.body)
+
+
+def test_a_file_that_was_read_is_answered_from_what_was_kept() -> None:
+    store = FakeStore(record(b"/a", b"v"))
+    first = ask(store, b"GET", b"/v2/keys/a").sent
+    store.nodes.clear()
+    assert ask(store, b"GET", b"/v2/keys/a").sent == first
+    assert ask(store, b"GET", b"/v2/keys//a?quorum=true").sent == first
+    store.memo.changed(b"/a")
+    assert ask(store, b"GET", b"/v2/keys/a").sent.status == 404
+
+
+def test_what_is_kept_is_found_by_what_a_path_means() -> None:
+    """`/a%20b` is a key too, and its path is `/a%2520b`."""
+    store = FakeStore(record(b"/a%20b", b"percent"), record(b"/a b", b"space"))
+    assert b"percent" in ask(store, b"GET", b"/v2/keys/a%2520b").sent.body
+    assert b"space" in ask(store, b"GET", b"/v2/keys/a%20b").sent.body
+    assert b"percent" in ask(store, b"GET", b"/v2/keys/a%2520b").sent.body
+
+
+def test_what_runs_out_is_not_kept() -> None:
+    store = FakeStore(record(b"/a", b"v", deadline=10**18))
+    ask(store, b"GET", b"/v2/keys/a")
+    assert store.memo.get(b"/a") is None

@@ -56,6 +56,7 @@ class World:
         self.host_key = keyspace.host_key
         self.node, self.children, self.record = keyspace.node, keyspace.children, keyspace.record
         self.deadline = keyspace.deadline
+        self.numbers, self.memo = keyspace.numbers, keyspace.memo
         self._log = itertools.count(1)
         context = Context(self.as_store(), self.gate, Header(self.as_store(), self), 1_572_864, trio.Lock())
         self.handlers = table(context, self, self)

@@ -21,6 +21,7 @@ RECEIVE_SIZE = 16384
 
 DOWN = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 GONE = select.EPOLLHUP | select.EPOLLERR
+IN = select.EPOLLIN
 OUT = select.EPOLLOUT
 
 TLS_HANDSHAKE = b"\x16"
@@ -75,6 +76,9 @@ class Connection:
     def on_event(self, mask: int) -> None:
         """Something happened to the socket."""
         state = self.state
+        if state is IDLE and mask & IN and not mask & DOWN:
+            self._receive()
+            return
         if mask & OUT and self.out is not None:
             self._flush()
             state = self.state
@@ -285,10 +289,14 @@ class Connection:
         body = response.body
         status = response.status
         if self.plain and status not in wire.BODILESS and not hub.draining:
-            data = b"%bContent-Length: %d\r\n%b\r\n%b" % (hub.heads[status], len(body), response.headers, body)
+            length = b"Content-Length: %d\r\n" % len(body)
+            data = b"".join((hub.heads[status], length, response.headers, b"\r\n", body))
         else:
             data = self._odd_response(response)
-        self.transmit(data)
+        if self._tls is None:
+            self._put(data)
+        else:
+            self.transmit(data)
         self._complete()
 
     def _odd_response(self, response: Response) -> bytes:

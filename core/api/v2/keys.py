@@ -16,7 +16,7 @@ from core.api.plain import method_not_allowed, plain
 from core.api.store import DamagedError, Outcome, ProposalError, Store
 from core.api.v2.counters import Counters, Operation
 from core.api.v2.errors import INVALID_FIELD, UNAUTHORIZED, Refusal, RequestError, refusal
-from core.api.v2.form import MAX_KEY, BadPathError, Parameters, key_of, parameters_of
+from core.api.v2.form import MAX_KEY, PREFIX, BadPathError, Parameters, key_of, parameters_of
 from core.api.v2.head import Head
 from core.api.v2.listing import Listing
 from core.api.v2.render import event_body, node_body, quiet_body
@@ -32,6 +32,8 @@ SYNCHRONOUS_SLICES = 2
 """Slices of a listing that are made at once; a longer one gets a task of its own."""
 _NAME = 21
 """Bytes that an in-order name adds to its directory."""
+_PREFIX_SIZE = len(PREFIX)
+_GETS = Operation.GETS
 _WORDY = frozenset((Action.SET, Action.CREATE, Action.UPDATE, Action.COMPARE_AND_SWAP))
 
 
@@ -51,15 +53,22 @@ class Keys:
 
     def __call__(self, request: Request, reply: Reply) -> None:
         """Answer one request; its path begins with `/v2/keys`."""
+        began = perf_counter_ns()
         method = request.method
+        restricted = self._switch.enabled
+        # A path that needs decoding is not kept, so what is found by its bytes alone is what they mean.
+        if method == b"GET" and not request.query and not restricted:
+            made = self._store.memo.get(request.path[_PREFIX_SIZE:])
+            if made is not None:
+                self._got(reply, made, began)
+                return
         if method not in METHODS:
             reply.send(method_not_allowed(METHODS))
             return
-        began = perf_counter_ns()
         try:
             key = key_of(request.path)
             parameters = parameters_of(request)
-            if self._switch.enabled:
+            if restricted:
                 self._admit(request, reply, key, parameters, began)
             elif method == b"GET" or method == b"HEAD":
                 self._read(request, reply, key, parameters, began, None)
@@ -179,7 +188,7 @@ class Keys:
             except DamagedError as damaged:
                 self._refuse(reply, damaged)
         else:
-            self._counters.failed[Operation.GETS] += 1
+            self._counters.failed[_GETS] += 1
             self._refuse(reply, error)
 
     def _wait(
@@ -193,19 +202,33 @@ class Keys:
         self, request: Request, reply: Reply, key: bytes, parameters: Parameters, began: int, claim: Claim | None
     ) -> None:
         store = self._store
+        made = store.memo.get(key)
+        if made is not None:
+            self._got(reply, made, began)
+            return
         try:
             record = None if key == paths.ROOT else store.node(key)
         except TreeError as error:
-            self._counters.failed[Operation.GETS] += 1
+            self._counters.failed[_GETS] += 1
             self._refuse(reply, error)
             return
-        self._counters.succeeded[Operation.GETS] += 1
-        if record is None or record.directory:
-            listing = Listing(self._store, record, recursive=parameters.recursive)
-            self._list(reply, listing, lambda: claim or self._claim(request, key, parameters, None))
-        else:
-            reply.send(Response(200, self._head.success(store.revision), node_body(store, record)))
+        if record is not None and not record.directory:
+            made = node_body(store, record)
+            if not record.deadline and not record.lease and b"%" not in key:
+                store.memo.keep(key, made)
+            self._got(reply, made, began)
+            return
+        self._counters.succeeded[_GETS] += 1
+        listing = Listing(self._store, record, recursive=parameters.recursive)
+        self._list(reply, listing, lambda: claim or self._claim(request, key, parameters, None))
         self._counters.reads.observe(perf_counter_ns() - began)
+
+    def _got(self, reply: Reply, body: bytes, began: int) -> None:
+        """Answer with a file as it is now."""
+        counters = self._counters
+        counters.succeeded[_GETS] += 1
+        reply.send(Response(200, self._head.now(), body))
+        counters.reads.observe(perf_counter_ns() - began)
 
     def _list(self, reply: Reply, listing: Listing, claim: Callable[[], Claim]) -> None:
         head = self._head.success(listing.index)
