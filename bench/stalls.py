@@ -127,6 +127,24 @@ def _delete_range(keys: int) -> Load:
     return Load(run, lambda caller: caller.fill("d/", keys))
 
 
+def _delete_watched(keys: int) -> Load:
+    """A watch of all of them, whose client reads what it is told."""
+    plain = _delete_range(keys)
+
+    def run(caller: Caller, member: Member) -> None:
+        watcher = http.client.HTTPConnection(HOST, member.plain_port, timeout=PATIENCE_SECONDS)
+        with contextlib.closing(watcher):
+            watcher.request("POST", "/v3/watch", json.dumps({"create_request": below("d/")}))
+            told = watcher.getresponse()
+            told.readline()
+            plain.run(caller, member)
+            left = keys
+            while left > 0:
+                left -= told.readline().count(b'"type":"DELETE"')
+
+    return Load(run, plain.prepare)
+
+
 def _delete_tree(caller: Caller, member: Member) -> None:
     caller.ask("DELETE", "/v2/keys/d?recursive=true")
 
@@ -201,6 +219,7 @@ def loads(keys: int) -> Mapping[str, Load]:
         "nothing, the start included": Load(lambda caller, member: time.sleep(BEFORE_SECONDS)),
         "range delete of 20,000 keys": _delete_range(20_000),
         f"range delete of {many} keys": _delete_range(keys),
+        "the same with a watch of them": _delete_watched(keys),
         "v2 delete of a tree of 20,000": Load(_delete_tree, lambda caller: caller.fill("/d/", 20_000)),
         "revoking a lease of 10,000 keys": Load(_revoke, _lease),
         "10,000 leases expire": Load(_expiry, _leases),

@@ -87,7 +87,7 @@ def command(operation: Put | Delete | Txn) -> commands.Put | commands.DeleteRang
                 operation.key, operation.value, operation.lease, operation.keep_value, operation.keep_lease
             )
         case Delete():
-            return commands.DeleteRange(*_ends(operation.keys))
+            return commands.DeleteRange(*_ends(operation.keys), operation.previous)
         case Txn():
             return commands.Txn(
                 tuple(_compare(each) for each in operation.compare),
@@ -133,8 +133,8 @@ def result(operation: Operation, outcome: Any) -> Result:
             replaced = outcome.previous if operation.previous else None
             return PutResult(outcome.revision, None if replaced is None else key_value(replaced))
         case Delete(), outcomes.DeleteDone():
-            deleted = tuple(key_value(each) for each in outcome.deleted) if operation.previous else ()
-            return DeleteResult(outcome.revision, len(outcome.deleted), deleted)
+            previous = tuple(key_value(each) for each in outcome.previous)
+            return DeleteResult(outcome.revision, outcome.deleted, previous)
         case Range(), outcomes.RangeDone():
             found = [key_value(record) for record in outcome.records]
             return narrowed(operation, found, outcome.count, outcome.revision)

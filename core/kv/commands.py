@@ -99,10 +99,12 @@ class Put(_Command, frozen=True, array_like=True, gc=False, tag=16):
 
 
 class DeleteRange(_Command, frozen=True, array_like=True, gc=False, tag=17):
-    """Delete key, or start <= key < end; end `\\0` means all from `key` on."""
+    """Delete key, or start <= key < end; end `\\0` means all from `key` on. `previous` is whether the outcome is to
+    show what was deleted."""
 
     key: bytes
     end: bytes | None = None
+    previous: bool = True
 
 
 class Range(_Command, frozen=True, array_like=True, gc=False, tag=18):

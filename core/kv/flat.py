@@ -5,6 +5,7 @@ of every range and refused to every write, but for those of `core.kv.reserved`.
 """
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterator
 from itertools import islice
 
@@ -22,7 +23,7 @@ from core.kv.ledger import SYSTEM_PREFIX, Ledger
 from core.kv.outcomes import DeleteDone, PutDone, RangeDone, TxnDone
 from core.kv.records import Action, Record
 from core.kv.reserved import clipped, is_hidden, is_reserved
-from core.kv.steps import CHANGES, Steps, finish, scan
+from core.kv.steps import Steps, finish, scan, taken
 from core.kv.transaction import Table
 
 DEEPEST_TXN = 128
@@ -48,11 +49,7 @@ def put(ledger: Ledger, command: Put) -> PutDone:
 
 def delete_range(ledger: Ledger, command: DeleteRange) -> Steps[DeleteDone]:
     """Delete keys; deleting nothing consumes no revision."""
-    first_event = len(ledger.events)
-    ledger.begin_group()
-    done = yield from _delete_range(ledger, command)
-    yield from ledger.end_group(first_event)
-    return done
+    return _delete_range(ledger, command)
 
 
 def range_(ledger: Ledger, command: Range) -> Steps[RangeDone]:
@@ -212,7 +209,7 @@ def _settled(
         case PutDone():
             return PutDone(last, done.previous)
         case DeleteDone():
-            return DeleteDone(last, done.deleted)
+            return DeleteDone(last, done.deleted, done.previous)
         case RangeDone():
             found = tuple(moved.get(record.position, record) for record in done.records)
             return RangeDone(last, found, done.count)
@@ -283,14 +280,15 @@ def _put(ledger: Ledger, command: Put) -> PutDone:
 
 
 def _delete_range(ledger: Ledger, command: DeleteRange) -> Steps[DeleteDone]:
-    deleted: list[Record] = []
+    found: deque[Record] = deque()
     for _, position in _positions(ledger, command.key, command.end, None):
-        record = ledger.existing(position)
-        deleted.append(record)
-        ledger.tell(ledger.remove(Table.KEY, record, ledger.revision + 1, 0, Action.DELETE), record)
-        if len(deleted) % CHANGES == 0:
+        found.append(ledger.existing(position))
+        if len(found) % READS == 0:
             yield
-    return DeleteDone(ledger.revision, tuple(deleted))
+    count = len(found)
+    previous = tuple(found) if command.previous else ()
+    yield from ledger.remove_all(taken(found), count, Action.DELETE)
+    return DeleteDone(ledger.revision, count, previous)
 
 
 def _positions(ledger: Ledger, key: bytes, end: bytes | None, at: int | None) -> Iterator[tuple[bytes, bytes]]:

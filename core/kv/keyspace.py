@@ -1,6 +1,6 @@
 """The state machine: batches of commands in, outcomes and events out; and the reads of both dialects."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from itertools import islice
 from types import GeneratorType
 from typing import Any
@@ -224,14 +224,14 @@ class Keyspace:
         """How many files, directories and leases expired since this object was made."""
         return self._ledger.expired
 
-    def apply(self, index: int, term: int, batch: Batch | None) -> tuple[list[Outcome], Sequence[Event]]:
+    def apply(self, index: int, term: int, batch: Batch | None) -> tuple[list[Outcome], list[Event]]:
         """Apply the log entry at `index`: what each command came to, and the visible changes in order.
 
         An entry already applied must not come again, and none may be left out: ValueError.
         """
         return finish(self.steps(index, term, batch))
 
-    def steps(self, index: int, term: int, batch: Batch | None) -> Steps[tuple[list[Outcome], Sequence[Event]]]:
+    def steps(self, index: int, term: int, batch: Batch | None) -> Steps[tuple[list[Outcome], list[Event]]]:
         """The same in steps of some milliseconds, if a command may take long. Between them all reads show the state
         before the batch, it alone is in the transaction, and nothing else may be applied; it may be given up only by
         `reload`, or for good."""

@@ -3,6 +3,7 @@
 Time is the cluster time of the batch. What is due is found in the EXPIRY table, earliest first.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from itertools import islice
 
@@ -15,7 +16,7 @@ from core.kv.ledger import EXPIRES_DIRECTORY, EXPIRES_LEASE, Ledger
 from core.kv.outcomes import Expired, LeaseDone
 from core.kv.records import Action, Record
 from core.kv.reserved import FLEET_END, FLEET_PREFIX
-from core.kv.steps import CHANGES, Steps, scan
+from core.kv.steps import CHANGES, Steps, scan, taken
 from core.kv.transaction import Table
 
 _SECOND = 1_000_000_000
@@ -139,15 +140,14 @@ def _check_reserved(ledger: Ledger, command: LeaseKeepAlive | LeaseRevoke) -> No
 
 
 def _end(ledger: Ledger, lease_id: int, lease: Lease, action: Action) -> Steps[None]:
-    first_event = len(ledger.events)
-    ledger.begin_group()
+    found: deque[Record] = deque()
     for number, key in enumerate(attached(ledger, lease_id), 1):
         if number % CHANGES == 0:
             yield
         record = ledger.live(Table.KEY, key)
         if record is not None:
-            yield from tree.take(ledger, record, action)
-    yield from ledger.end_group(first_event)
+            found.append(record)
+    yield from ledger.remove_all(taken(found), len(found), action)
     ledger.rows.delete(Table.LEASE, _id(lease_id))
     ledger.rows.delete(Table.EXPIRY, _expiry(lease.deadline, lease_id))
 

@@ -7,6 +7,8 @@ Everything that changes a row goes through here, so that the tables agree with e
 
 import copy
 import struct
+from collections import deque
+from collections.abc import Iterable
 from typing import Protocol
 
 import msgspec
@@ -23,6 +25,8 @@ from core.kv.transaction import Table, Transaction
 _APPLIED = b"applied"
 _APPLIED_ROW = struct.Struct(">QQQQQ12s")
 _KNOWN_DIRECTORIES = 4096
+_EVENTS = 1024
+"""Events looked at in one step."""
 
 SYSTEM_PREFIX = b"\0corenode/"
 """Where the system records live."""
@@ -114,9 +118,8 @@ class Ledger:
         """Come to where `ahead` is. This one must not have changed meanwhile."""
         rows, access = self.rows, self.access
         if isinstance(ahead.rows, Staged):
+            self.memo.changed_all(ahead.rows.changed(Table.KEY))  # again: it was read as it was before, meanwhile
             ahead.rows.pour()
-            for key in ahead.rows.changed(Table.KEY):  # again: it was read as it was before, meanwhile
-                self.memo.changed(key)
         access.enabled, access.revision = ahead.access.enabled, ahead.access.revision
         vars(self).update(vars(ahead))
         self.rows, self.access = rows, access
@@ -271,10 +274,13 @@ class Ledger:
             self._open_directories.clear()
         return record
 
-    def remove(self, table: Table, previous: Record, index: int, part: int, action: Action) -> Record:
-        """End a key or directory with a deletion at position (index, part)."""
+    def remove(
+        self, table: Table, previous: Record, index: int, part: int, action: Action, revision: int = 0
+    ) -> Record:
+        """End a key or directory with a deletion at position (index, part), of that v3 revision (0: `index`)."""
         key = previous.key
         position = POSITION.pack(index, part)
+        revision = revision or index
         row = self.rows.get(table, key) or rows.EMPTY
         record = Record(
             position,
@@ -282,7 +288,7 @@ class Ledger:
             b"",
             action,
             GONE | (previous.flags & DIRECTORY),
-            index,
+            revision,
             index,
             previous.created,
             0,
@@ -292,18 +298,28 @@ class Ledger:
             previous.position,
             self.time,
         )
-        self._store(table, record, rows.appended(row, position, index, gone=True))
+        self._store(table, record, rows.appended(row, position, revision, gone=True))
         if previous.deadline | previous.lease:
             self._unschedule(previous)
         if table is Table.DIRECTORY:
             self._open_directories.clear()
         return record
 
-    def tell(self, record: Record, previous: Record | None, parts: tuple[Event, ...] = ()) -> Event:
+    def remove_all(self, found: Iterable[Record], count: int, action: Action) -> Steps[None]:
+        """End `count` keys as one command, or as a part of the group that has begun."""
+        last = self.revision + count
+        for number, previous in enumerate(found, 1):
+            index = self.revision + 1
+            self.tell(self.remove(Table.KEY, previous, index, 0, action, last), previous)
+            if number % CHANGES == 0:
+                yield
+
+    def tell(self, record: Record, previous: Record | None, files: Iterable[Event] = ()) -> Event:
         """Count the change as visible: it consumes its index and goes to the watchers, with the files that ended."""
         self.revision = record.index
-        event = Event(record, previous, parts)
+        event = Event(record, previous)
         self.events.append(event)
+        self.events.extend(files)
         return event
 
     def begin_group(self) -> None:
@@ -313,11 +329,12 @@ class Ledger:
     def end_group(self, first_event: int) -> Steps[dict[bytes, Record]]:
         """Give every version written since `begin_group` the revision of the last change; `first_event` is where
         the group's events begin in `events`. The records this changed, by position."""
-        group, self._group = self._group or [], None
+        group, self._group = deque(self._group or ()), None
         last = self.revision
         moved: dict[bytes, Record] = {}
-        for number, (table, record) in enumerate(group, 1):
-            if number % CHANGES == 0:
+        while group:
+            table, record = group.popleft()
+            if len(group) % CHANGES == 0:
                 yield
             if record.revision == last:
                 continue
@@ -327,6 +344,8 @@ class Ledger:
             row = self.rows.get(table, record.key) or rows.EMPTY
             self.rows.put(table, record.key, rows.with_newest_revision(row, last))
         for place in range(first_event, len(self.events) if moved else 0):
+            if place % _EVENTS == 0:
+                yield
             event = self.events[place]
             if event.record.position in moved:
                 self.events[place] = Event(moved[event.record.position], event.previous)

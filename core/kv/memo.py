@@ -4,12 +4,16 @@ What is here was read from rows whose checksums were right, or written by this p
 row that was just read, and stays right if its row is damaged on the disk meanwhile.
 """
 
+from collections.abc import Collection
+
 from core.kv import paths
 
 LIMIT = 48 << 20
 """Bytes of memory that all of it may take, about: some 150,000 answers about small values."""
 LARGEST = 64 << 10
 """Bytes of one. To send a larger one takes far longer than to make it."""
+MANY = 4096
+"""Files; if more than so many change at once it is quicker to forget all."""
 _COST = 170
 """Bytes of memory that an entry, or a directory, takes beside its own."""
 
@@ -70,6 +74,14 @@ class Memo:
             self._size -= len(path) + len(made) + _COST
         if path in self._above:
             self.clear()
+
+    def changed_all(self, keys: Collection[bytes]) -> None:
+        """All these were."""
+        if len(keys) > MANY:
+            self.clear()
+            return
+        for path in keys:
+            self.changed(path)
 
     def clear(self) -> None:
         """Anything may have changed."""

@@ -1,9 +1,10 @@
 """The ordered maps of the state machine in memory: the twin of the store on disk, for tests and for trying out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from sortedcontainers import SortedDict
 
+from core.kv.changed import Rows
 from core.kv.transaction import Table
 
 
@@ -33,10 +34,11 @@ class MemoryStore:
         """Remove a row; removing what is not there is no error."""
         self._tables[table].pop(key, None)
 
-    def put_all(self, table: Table, rows: dict[bytes, bytes | None]) -> None:
-        """Store all these rows, and remove those of None."""
-        for key, value in rows.items():
-            if value is None:
-                self.delete(table, key)
-            else:
-                self.put(table, key, value)
+    def take_over(self, changed: Mapping[Table, Rows], size: int) -> None:
+        """Make all these changes, one after the other."""
+        for table, rows in changed.items():
+            for key, value in rows.rows.items():
+                if value is None:
+                    self.delete(table, key)
+                else:
+                    self.put(table, key, value)

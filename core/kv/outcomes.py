@@ -14,10 +14,11 @@ class PutDone(msgspec.Struct, frozen=True, gc=False):
 
 
 class DeleteDone(msgspec.Struct, frozen=True, gc=False):
-    """A v3 delete range; `deleted` are the versions it ended, by key."""
+    """A v3 delete range; `previous` are the versions it ended, by key, if they were asked for."""
 
     revision: int
-    deleted: tuple[Record, ...]
+    deleted: int
+    previous: tuple[Record, ...] = ()
 
 
 class RangeDone(msgspec.Struct, frozen=True, gc=False):

@@ -93,14 +93,18 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     def refresh(self) -> bool:
         return bool(self.flags & REFRESH)
 
+    @property
+    def silent(self) -> bool:
+        """Whether it is a part of another change, of which v2 is not told."""
+        return any(self.position[8:])
+
 
 class Event(msgspec.Struct, frozen=True, gc=False):
-    """One visible change: the new version and the one it replaced. `record.index` is its v2 index."""
+    """One change: the new version and the one it replaced. `record.index` is its v2 index. Behind a directory that
+    ended stand the files that ended with it: silent, so no changes of their own in v2, but v3 sees each."""
 
     record: Record
     previous: Record | None
-    parts: "tuple[Event, ...]" = ()
-    """Files that ended with it and are no changes of their own in v2; v3 sees each."""
 
 
 _FIXED = struct.Struct(">BBQQQQQQqQBI")

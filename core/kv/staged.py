@@ -1,42 +1,9 @@
-"""Writes that wait before the rows they will change, and the reads that see both as one."""
+"""Writes that wait before the rows they will change, until all of them are made at once."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
-from sortedcontainers import SortedList
-
+from core.kv.changed import Rows, merged
 from core.kv.transaction import Table, Transaction
-
-
-class Rows:
-    """Changed rows of one table; None for a deletion."""
-
-    __slots__ = ("fresh", "ordered", "rows")
-
-    def __init__(self) -> None:
-        self.rows: dict[bytes, bytes | None] = {}
-        self.fresh: list[bytes] = []
-        """Keys not in `ordered` yet. Most tables are written far more often than scanned."""
-        self.ordered: SortedList[bytes] = SortedList()
-
-    def keys(self, start: bytes, end: bytes | None, *, reverse: bool) -> Iterator[bytes]:
-        """The keys of a range, in order."""
-        if self.fresh:
-            self.ordered.update(self.fresh)
-            self.fresh.clear()
-        found: Iterator[bytes] = self.ordered.irange(start, end, inclusive=(True, False), reverse=reverse)
-        return found
-
-    def put(self, key: bytes, value: bytes | None) -> None:
-        """Change one row."""
-        if key not in self.rows:
-            self.fresh.append(key)
-        self.rows[key] = value
-
-    def put_all(self, rows: dict[bytes, bytes | None]) -> None:
-        """Change many."""
-        known = self.rows
-        self.fresh.extend([key for key in rows if key not in known])
-        known.update(rows)
 
 
 class Staged:
@@ -45,6 +12,7 @@ class Staged:
     def __init__(self, base: Transaction) -> None:
         self._base = base
         self._tables = {table: Rows() for table in Table}
+        self._size = 0
 
     def get(self, table: Table, key: bytes) -> bytes | None:
         """The value at `key`, or None."""
@@ -62,44 +30,25 @@ class Staged:
     def put(self, table: Table, key: bytes, value: bytes) -> None:
         """Store a row."""
         self._tables[table].put(key, value)
+        self._size += len(key) + len(value)
 
     def delete(self, table: Table, key: bytes) -> None:
         """Remove a row; removing what is not there is no error."""
         self._tables[table].put(key, None)
+        self._size += len(key)
 
-    def put_all(self, table: Table, rows: dict[bytes, bytes | None]) -> None:
-        """Store and remove many."""
-        self._tables[table].put_all(rows)
+    def take_over(self, changed: Mapping[Table, Rows], size: int) -> None:
+        """Make many changes at once."""
+        for table, rows in changed.items():
+            self._tables[table].put_all(rows.rows)
+        self._size += size
 
-    def changed(self, table: Table) -> Iterable[bytes]:
+    def changed(self, table: Table) -> Collection[bytes]:
         """The keys that were stored or removed in a table."""
         return self._tables[table].rows
 
     def pour(self) -> None:
-        """Make all writes in the other transaction: some 0.2 microseconds each."""
-        for table, here in self._tables.items():
-            if here.rows:
-                self._base.put_all(table, here.rows)
-
-
-def merged(
-    stored: Iterator[tuple[bytes, bytes]],
-    keys: Iterator[bytes],
-    rows: dict[bytes, bytes | None],
-    *,
-    reverse: bool,
-) -> Iterator[tuple[bytes, bytes]]:
-    """Stored rows and changed rows in one order; a changed row hides the stored one."""
-    row = next(stored, None)
-    for key in keys:
-        while row is not None and (row[0] > key if reverse else row[0] < key):
-            yield row
-            row = next(stored, None)
-        if row is not None and row[0] == key:
-            row = next(stored, None)
-        value = rows[key]
-        if value is not None:
-            yield key, value
-    if row is not None:
-        yield row
-        yield from stored
+        """Make all writes in the other transaction, and begin anew."""
+        changed, self._tables = self._tables, {table: Rows() for table in Table}
+        size, self._size = self._size, 0
+        self._base.take_over(changed, size)

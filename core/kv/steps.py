@@ -1,5 +1,6 @@
 """Commands of much work, carried out step by step: between two steps whoever applies them can do something else."""
 
+from collections import deque
 from collections.abc import Generator, Iterator
 from itertools import islice
 from typing import TypeVar
@@ -7,6 +8,7 @@ from typing import TypeVar
 from core.kv.transaction import Reader, Table
 
 _Outcome = TypeVar("_Outcome")
+_Item = TypeVar("_Item")
 
 Steps = Generator[None, None, _Outcome]
 """Work that yields after each step and returns its outcome at the end."""
@@ -38,3 +40,9 @@ def scan(rows: Reader, table: Table, start: bytes, end: bytes | None) -> Iterato
             return
         start = piece[-1][0] + b"\0"
         size = min(2 * size, _MOST_ROWS)
+
+
+def taken(queue: deque[_Item]) -> Iterator[_Item]:
+    """What is in a queue, each let go of as it is taken: all of many at the end would take a while."""
+    while queue:
+        yield queue.popleft()

@@ -4,9 +4,11 @@ The state machine never knows whether it runs over LMDB (`core.store_lmdb`) or o
 (`core.kv.memory`); one conformance suite in `tests/` holds both to this page.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Protocol
+
+from core.kv.changed import Rows
 
 
 class Table(StrEnum):
@@ -60,6 +62,7 @@ class Transaction(Reader, Protocol):
         """Remove the row; removing what is not there is no error."""
         ...
 
-    def put_all(self, table: Table, rows: dict[bytes, bytes | None]) -> None:
-        """Store all these rows, and remove those of None."""
+    def take_over(self, changed: Mapping[Table, Rows], size: int) -> None:
+        """Make all these changes, of about `size` bytes, at once; however many they are, that takes no time to speak
+        of. The caller touches them no more."""
         ...

@@ -144,7 +144,7 @@ def take(ledger: Ledger, previous: Record, action: Action) -> Steps[Event]:
             ended = ledger.remove(below, found, index, part, action)
             if not found.directory:
                 files.append(Event(ended, found))
-    return ledger.tell(record, previous, tuple(files))
+    return ledger.tell(record, previous, files)
 
 
 def is_empty(ledger: Ledger, directory: bytes) -> bool:

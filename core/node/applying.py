@@ -1,5 +1,6 @@
 """Bringing committed entries into the keyspace, and telling whoever waits for them or watches."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -16,7 +17,7 @@ from core.node.forwarding import Forwarded
 from core.node.retention import Retention
 from core.raft import members
 from core.raft.messages import Entry, Kind
-from core.watch.hub import Hub
+from core.watch.hub import MANY, Hub
 
 
 class Applier:
@@ -72,7 +73,12 @@ class Applier:
         if batch is not None:
             self._clock.advance(batch.time)
         outcomes, events = yield from self._keyspace.steps(entry.index, entry.term, batch)
-        self._hub.publish(events)
+        if len(events) <= MANY:
+            self._hub.publish(events)
+        else:
+            many = deque(events)
+            events.clear()
+            yield from self._hub.publish_many(many)
         waiting = self._flight.land(entry.index, entry.term)
         if waiting:
             for done, outcome in zip(waiting, outcomes, strict=True):

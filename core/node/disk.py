@@ -32,6 +32,16 @@ class State(Transaction, Protocol):
         """What the waiting rows take, about."""
         ...
 
+    @property
+    def leaving_rows(self) -> int:
+        """How many of them the flush under way takes along."""
+        ...
+
+    @property
+    def leaving_bytes(self) -> int:
+        """What those take."""
+        ...
+
     def flush(self) -> None:
         """Make all of it durable in one commit."""
         ...

@@ -19,8 +19,8 @@ FLUSH_ROWS = 8192
 FLUSH_SECONDS = 0.5
 FLUSH_BYTES = 8 << 20
 """About how many bytes wait for a flush, where values are large."""
-BEHIND = 4
-"""How many times as much may be in memory before what is to be applied waits for the disk."""
+BEHIND = 2
+"""How many times as much may wait behind a flush that is under way, before what is to be applied waits for the disk."""
 
 
 class _Leaving(NamedTuple):
@@ -88,7 +88,8 @@ class Flusher:
 
     def _exceeds(self, times: int) -> bool:
         state = self._state
-        return state.dirty_rows >= times * FLUSH_ROWS or state.dirty_bytes >= times * FLUSH_BYTES
+        rows, size = state.dirty_rows - state.leaving_rows, state.dirty_bytes - state.leaving_bytes
+        return rows >= times * FLUSH_ROWS or size >= times * FLUSH_BYTES
 
     def _has_settled(self, leaving: _Leaving) -> bool:
         """Whether the flush that is under way has ended; then what follows from that is done."""

@@ -2,14 +2,14 @@
 
 import os
 import select
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 import lmdb
 
-from core.kv.staged import Rows, merged
+from core.kv.changed import Rows, merged
 from core.kv.transaction import Reader, Table
 from core.store_lmdb.environment import DATA, Writer, open_environment, open_tables
 from core.store_lmdb.errors import SnapshotError, translated
@@ -19,6 +19,12 @@ VIEWS = 8
 """Frozen views at a time. Each holds a reader slot of LMDB, and a flush that finds none would end the process."""
 _ROW_COST = 200
 """Bytes of memory that a waiting row takes beside its key and value."""
+_LAYER = 2048
+"""Rows that come at once and are added to those that wait: some 0.5 ms. More are put over them."""
+_MOST_MOVED = 50_000
+"""Rows that wait and are added to those of a flush that failed."""
+_FORGOTTEN = 8192
+"""Rows on the disk that are let go of at once: some 1 ms."""
 _AT_ONCE = 64
 """Rows that a flush writes before it lets others run: some 0.1 ms."""
 
@@ -40,13 +46,32 @@ class _Table:
     """One table: what waits in memory, what is on its way to the disk, and what is there. The first that knows a key
     is right about it."""
 
-    __slots__ = ("database", "layout", "leaving", "waiting")
+    __slots__ = ("database", "layout", "older", "waiting")
 
     def __init__(self, layout: Layout, database: "lmdb._Database") -> None:
         self.layout = layout
         self.database = database
         self.waiting = Rows()
-        self.leaving = Rows()
+        """Where writes go."""
+        self.older: list[Rows] = []
+        """What waited before, the newest first: below many rows that came at once, or leaving."""
+
+    def push(self, rows: Rows) -> None:
+        """Let writes go to these rows from now on."""
+        if self.waiting.rows:
+            self.older.insert(0, self.waiting)
+        self.waiting = rows
+
+    def pull(self) -> None:
+        """Undo a push, unless that would take long: then there is a layer more."""
+        if self.older and len(self.waiting.rows) <= _MOST_MOVED:
+            newer, self.waiting = self.waiting, self.older.pop(0)
+            for key, value in newer.rows.items():
+                self.waiting.put(key, value)
+
+
+_Leaving = dict[_Table, list[Rows]]
+"""What a flush writes, the oldest first."""
 
 
 class StateStore:
@@ -74,8 +99,14 @@ class StateStore:
             table: _Table(Layout(self.file, table.value, database), database)
             for table, database in zip(Table, databases, strict=True)
         }
-        self._bytes = self._leaving_bytes = 0
-        """What the waiting and the leaving rows take."""
+        self._bytes = 0
+        """Of keys and values that are not on the disk yet, those included that are leaving."""
+        self._leaving = 0
+        """How many of these a flush that is under way takes along."""
+        self.leaving_rows = self.leaving_bytes = 0
+        """What the flush under way takes along."""
+        self._spent: list[Rows] = []
+        """What is on the disk and to be let go of."""
         self._flush: _FlushBeside | None = None
         self._views = 0
 
@@ -85,9 +116,9 @@ class StateStore:
         rows = here.waiting.rows
         if key in rows:
             return rows[key]
-        rows = here.leaving.rows
-        if rows and key in rows:
-            return rows[key]
+        for older in here.older:
+            if key in older.rows:
+                return older.rows[key]
         return here.layout.get(self._reading, key)
 
     def scan(
@@ -96,7 +127,7 @@ class StateStore:
         """Rows with start <= key < end in byte order, or from the last backwards; good until a write or flush."""
         here = self._tables[table]
         found = (here.layout.scan_back if reverse else here.layout.scan)(self._reading, start, end)
-        for newer in (here.leaving, here.waiting):
+        for newer in (*reversed(here.older), here.waiting):
             if newer.rows:
                 found = merged(found, newer.keys(start, end, reverse=reverse), newer.rows, reverse=reverse)
         return found
@@ -111,20 +142,31 @@ class StateStore:
         self._tables[table].waiting.put(key, None)
         self._bytes += len(key)
 
-    def put_all(self, table: Table, rows: dict[bytes, bytes | None]) -> None:
-        """Store rows and remove those of None, in memory until the next flush."""
-        self._tables[table].waiting.put_all(rows)
-        self._bytes += sum(map(len, rows)) + sum([len(value) for value in rows.values() if value is not None])
+    def take_over(self, changed: Mapping[Table, Rows], size: int) -> None:
+        """Make many changes at once, in memory until the next flush. Few are added to what waits; many are put over it
+        as they are: so there are never many such layers, for a flush takes all of them along."""
+        many = sum([len(rows.rows) for rows in changed.values()]) > _LAYER
+        for table, rows in changed.items():
+            if not many:
+                self._tables[table].waiting.put_all(rows.rows)
+            elif rows.rows:
+                self._tables[table].push(rows)
+        self._bytes += size
 
     @property
     def dirty_rows(self) -> int:
         """Rows and deletions that are not on the disk yet."""
-        return sum([len(here.waiting.rows) + len(here.leaving.rows) for here in self._tables.values()])
+        count = 0
+        for here in self._tables.values():
+            count += len(here.waiting.rows)
+            for older in here.older:
+                count += len(older.rows)
+        return count
 
     @property
     def dirty_bytes(self) -> int:
         """About how many bytes of memory they take; a row written twice counts twice."""
-        return self._bytes + self._leaving_bytes + _ROW_COST * self.dirty_rows
+        return self._bytes + _ROW_COST * self.dirty_rows
 
     def flush(self) -> None:
         """Make every write so far durable; when this returns they are.
@@ -134,15 +176,15 @@ class StateStore:
         """
         if self._flush is not None:
             self.settle(wait=True)
-        if not any(here.waiting.rows for here in self._tables.values()):
+        if not any(here.waiting.rows or here.older for here in self._tables.values()):
             return
         self._reading.abort()  # or this commit could not reuse the pages that the last one freed
         try:
-            self._commit({here: here.waiting.rows for here in self._tables.values()}, pause=_do_not_pause)
+            self._commit(self._all_rows(), pause=_do_not_pause)
         finally:
             self._reading = self._begin()
         for here in self._tables.values():
-            here.waiting = Rows()
+            here.waiting, here.older = Rows(), []
         self._bytes = 0
 
     def begin_flush(self, start: Start) -> None:
@@ -150,11 +192,12 @@ class StateStore:
         `start` runs something in a thread. RuntimeError if one is under way."""
         if self._flush is not None:
             raise RuntimeError("two flushes at a time")
+        self._leaving = self._bytes
+        self.leaving_rows, self.leaving_bytes = self.dirty_rows, self.dirty_bytes
         for here in self._tables.values():
-            here.leaving, here.waiting = here.waiting, Rows()
-        self._leaving_bytes, self._bytes = self._bytes, 0
-        rows = {here: here.leaving.rows for here in self._tables.values()}
-        flush = _FlushBeside(lambda: self._commit(rows, pause=_let_others_run))
+            here.push(Rows())
+        leaving = self._all_rows()
+        flush = _FlushBeside(leaving, lambda: self._commit(leaving, pause=_let_others_run))
         try:
             flush.start(start)
         except BaseException:
@@ -166,10 +209,11 @@ class StateStore:
         """Whether no flush is under way (any more); with `wait` that is waited for.
 
         When one has ended, this is where its errors are raised: after DiskFullError what it was to write waits again.
+        What it wrote is let go of in the calls that follow, some of it in each.
         """
         under_way = self._flush
         if under_way is None:
-            return True
+            return self._let_go(wait=wait)
         if not (wait or under_way.ended):
             return False
         self._flush = None
@@ -180,27 +224,41 @@ class StateStore:
             raise
         self._reading.abort()
         self._reading = self._begin()
-        for here in self._tables.values():
-            here.leaving = Rows()
-        self._leaving_bytes = 0
-        return True
+        for here, gone in under_way.leaving.items():
+            del here.older[len(here.older) - len(gone) :]
+            self._spent += gone
+        self._bytes -= self._leaving
+        self.leaving_rows = self.leaving_bytes = 0
+        return self._let_go(wait=wait)
+
+    def _let_go(self, *, wait: bool) -> bool:
+        """Whether nothing is left in memory of what is on the disk."""
+        if wait:
+            self._spent.clear()
+        elif self._spent and not self._spent[-1].forget(_FORGOTTEN):
+            self._spent.pop()
+        return not self._spent
 
     def _take_back(self) -> None:
         """What was leaving waits again, but for what was written anew meanwhile."""
         for here in self._tables.values():
-            newer, here.waiting, here.leaving = here.waiting, here.leaving, Rows()
-            for key, value in newer.rows.items():
-                here.waiting.put(key, value)
-        self._bytes += self._leaving_bytes
-        self._leaving_bytes = 0
+            here.pull()
+        self.leaving_rows = self.leaving_bytes = 0
 
-    def _commit(self, rows: "dict[_Table, dict[bytes, bytes | None]]", pause: Callable[[], None]) -> None:
+    def _all_rows(self) -> _Leaving:
+        """What is not on the disk yet."""
+        return {
+            here: [rows for rows in (*reversed(here.older), here.waiting) if rows.rows]
+            for here in self._tables.values()
+        }
+
+    def _commit(self, leaving: _Leaving, pause: Callable[[], None]) -> None:
         """Write rows in one commit. Rests on nothing that another thread changes meanwhile."""
         with self._writer.commit() as transaction:
-            for here, changed in rows.items():
-                if changed:
+            for here, layers in leaving.items():
+                for changed in layers:
                     with transaction.cursor(here.database) as cursor:
-                        _write(cursor, changed, pause)
+                        _write(cursor, changed.rows, pause)
 
     def _begin(self) -> "lmdb.Transaction[bytes]":
         with translated(self.file, "read"):
@@ -272,7 +330,8 @@ class _Frozen:
 class _FlushBeside:
     """A flush in a thread of its own."""
 
-    def __init__(self, commit: Callable[[], None]) -> None:
+    def __init__(self, leaving: _Leaving, commit: Callable[[], None]) -> None:
+        self.leaving = leaving
         self._commit = commit
         self._error: BaseException | None = None
         self._thread: Running | None = None

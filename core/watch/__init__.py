@@ -1,9 +1,11 @@
 """Watches: every change to whoever waits for it, in order, none twice, none left out.
 
 `Hub.publish` is called by the node in the same synchronous step that applies the changes; opening a watch is
-synchronous with it, so nothing falls between history and live. Watches are of a path and its index (`path`, v2) or of
-a key or range of keys and their revision (`key`, v3; the changes of one revision come together). Both are
-`watcher.Watcher`, which is in one of two states:
+synchronous with it, so nothing falls between history and live. Very many changes are published in steps
+(`Hub.publish_many`) before anything else is applied: a watch opened meanwhile begins behind all of them.
+
+Watches are of a path and its index (`path`, v2) or of a key or range of keys and their revision (`key`, v3; the
+changes of one revision come together). Both are `watcher.Watcher`, which is in one of two states:
 
 - live: matching events are put into its buffer as they happen, up to a weight of BUFFER;
 - behind: it reads history from the number it has come to, in slices, and becomes live in the same step in which it

@@ -1,5 +1,6 @@
 """The registry of watches and the fan-out of events to them."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 import trio
@@ -10,6 +11,7 @@ from core.kv.errors import CompactedError
 from core.kv.ledger import SYSTEM_PREFIX
 from core.kv.records import Event, Record
 from core.kv.reserved import clipped, is_reserved
+from core.kv.steps import Steps, taken
 from core.watch.index import Group, RangeIndex
 from core.watch.key import KeyWatch, KeyWatcher
 from core.watch.path import PathWatcher, cleared
@@ -18,10 +20,14 @@ from core.watch.watcher import BUFFER, History, Watcher, weight_of
 CROWD = 500
 """Watches of one range that are offered an event in the step that applies it, if `run` runs. To offer it to a larger
 crowd takes rounds of the loop, so many watches in each."""
+MANY = 1000
+"""Events that are published at once, at most: of so many, that nobody watches, some 0.2 ms."""
+_OFFERS = 256
+"""Offers of one step, and events that nobody watches count as one each, too."""
 
 
 class _Waiting:
-    """What is still to be offered to a crowd: whole revisions, in order."""
+    """What is still to be offered to a group: whole revisions, in order."""
 
     __slots__ = ("first", "missed", "offers", "weight")
 
@@ -39,6 +45,14 @@ class _Waiting:
             self.offers.clear()
         elif not self.missed:
             self.offers.append((event, weight))
+
+    def join(self, later: "_Waiting") -> None:
+        """Add what came later."""
+        if later.missed:
+            self.missed = True
+            self.offers.clear()
+        for event, weight in later.offers:
+            self.add(event, weight)
 
     def serve(self, watcher: KeyWatcher) -> None:
         if self.missed:
@@ -63,6 +77,8 @@ class Hub:
         self._runs = False
         self._crowds: dict[Group[KeyWatcher], _Waiting] = {}
         """What is still to be offered."""
+        self._publishing = False
+        """Whether many events are being published, in steps."""
         self._serving: Group[KeyWatcher] | None = None
         """The crowd that is just being served: some have what the others get in a moment."""
         self._crowd_came = trio.Event()
@@ -121,17 +137,46 @@ class Hub:
 
     def publish(self, events: Sequence[Event]) -> None:
         """Offer new events, in order, to the watchers they concern."""
-        for event in events:
-            record = event.record
-            if self._paths and not record.refresh and paths.is_clean(record.key):
-                weight = weight_of(event)
-                for watcher in self._concerned(record):
-                    watcher.offer(event, weight)
-            if self._keys:
-                if not record.directory:
-                    self._offer(event)
-                for part in event.parts:
-                    self._offer(part)
+        if self._paths or self._keys:
+            for event in events:
+                self._offer_path(event)
+                for group in self._groups(event.record):
+                    self._offer(group, event)
+        self._note()
+
+    def publish_many(self, events: deque[Event]) -> Steps[None]:
+        """The same in steps, of events that are let go of on the way. Between them watches may come, go and read, but
+        nothing else may be published. A watch of keys is given all that concerns it at once, at the end: so it never
+        sees a part of a revision."""
+        self._publishing = True
+        waiting: dict[Group[KeyWatcher], _Waiting] = {}
+        work = 0
+        for event in taken(events):
+            work += 1 + self._offer_path(event)
+            for group in self._groups(event.record):
+                work += 1
+                if group not in waiting:
+                    waiting[group] = _Waiting(event)
+                waiting[group].add(event, weight_of(event))
+            if work >= _OFFERS:
+                work = 0
+                yield
+        for group, offers in waiting.items():
+            if self._is_crowd(group):
+                self._crowds.setdefault(group, _Waiting(offers.first)).join(offers)
+                self._crowd_came.set()
+                continue
+            for watcher in list(group.members):
+                work += 1 + len(offers.offers)
+                offers.serve(watcher)
+            if work >= _OFFERS:
+                work = 0
+                yield
+        self._publishing = False
+        self._note()
+
+    def _note(self) -> None:
+        """All that happened was published."""
         self._published = self.history.revision
         if self.settled:
             self._seen = self._published
@@ -139,7 +184,7 @@ class Hub:
     @property
     def settled(self) -> bool:
         """Whether everything that was published was offered to everybody."""
-        return not self._crowds and self._serving is None
+        return not self._crowds and self._serving is None and not self._publishing
 
     async def run(self) -> None:
         """Serve crowds, in turns. Without it they are served in the step that applies an event, however long it takes.
@@ -166,33 +211,51 @@ class Hub:
         """The keyspace was replaced by a later state of it (`history` None: in place), without the events between.
         Every watch reads on from where it was, or finds that this is compacted away."""
         self.history = history or self.history
+        self._publishing = False
         for watcher in list(self._everybody()):
             watcher.reset(self.history, self._seen)
-        self._published = self.history.revision
-        if self.settled:
-            self._seen = self._published
+        self._note()
 
     def _everybody(self) -> Iterator[Watcher]:
         for watchers in self._paths.values():
             yield from watchers
         yield from self._keys.members()
 
-    def _offer(self, event: Event) -> None:
-        key = event.record.key
-        system = key.startswith(SYSTEM_PREFIX)
-        if not system or is_reserved(key):
-            weight = weight_of(event)
+    def _offer_path(self, event: Event) -> int:
+        """Offer an event to the watches of paths; to how many."""
+        record = event.record
+        if not self._paths or record.refresh or record.silent or not paths.is_clean(record.key):
+            return 0
+        weight = weight_of(event)
+        concerned = self._concerned(record)
+        for watcher in concerned:
+            watcher.offer(event, weight)
+        return len(concerned)
+
+    def _groups(self, record: Record) -> Iterator[Group[KeyWatcher]]:
+        """Those who watch a key that v3 sees."""
+        key = record.key
+        if not self._keys or record.directory:
+            return
+        if not key.startswith(SYSTEM_PREFIX):
+            yield from self._keys.find(key)
+        elif is_reserved(key):
             for group in self._keys.find(key):
-                if system and not is_reserved(group.start):
-                    continue
-                if group in self._crowds or group is self._serving or (self._runs and len(group.members) > CROWD):
-                    if group not in self._crowds:
-                        self._crowds[group] = _Waiting(event)
-                    self._crowds[group].add(event, weight)
-                    self._crowd_came.set()
-                else:
-                    for watcher in group.members:
-                        watcher.offer(event, weight)
+                if is_reserved(group.start):
+                    yield group
+
+    def _is_crowd(self, group: Group[KeyWatcher]) -> bool:
+        """Whether a group has to wait for its turn: it is large, or still has to be offered what came before."""
+        return group in self._crowds or group is self._serving or (self._runs and len(group.members) > CROWD)
+
+    def _offer(self, group: Group[KeyWatcher], event: Event) -> None:
+        weight = weight_of(event)
+        if self._is_crowd(group):
+            self._crowds.setdefault(group, _Waiting(event)).add(event, weight)
+            self._crowd_came.set()
+        else:
+            for watcher in group.members:
+                watcher.offer(event, weight)
 
     def _forget_path(self, watcher: PathWatcher) -> None:
         """Take a watcher out; it gets nothing any more."""

@@ -91,7 +91,7 @@ class PathWatcher(Watcher):
 
     def _wants(self, record: Record) -> bool:
         path = record.key
-        if record.refresh or any(record.position[8:]) or not paths.is_clean(path):
+        if record.refresh or record.silent or not paths.is_clean(path):
             return False
         if path == self.path:
             return True

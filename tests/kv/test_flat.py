@@ -164,7 +164,7 @@ class TestTxn:
         assert isinstance(deleted, DeleteDone)
         assert replaced.previous is not None
         assert shape(replaced.previous) == ("a", "1", 2, 2, 1)
-        assert [shape(record) for record in deleted.deleted] == [("b", "2", 3, 3, 1)]
+        assert [shape(record) for record in deleted.previous] == [("b", "2", 3, 3, 1)]
 
     def test_a_refused_operation_takes_back_the_whole(self, trial: Trial) -> None:
         trial.step(put("a"))

@@ -13,7 +13,7 @@ from core.kv.ledger import Ledger
 from core.kv.memory import MemoryStore
 from core.kv.outcomes import LeaseDone
 from core.kv.records import GONE, NOWHERE, Record
-from core.kv.steps import finish
+from core.kv.steps import Steps, finish
 from core.kv.transaction import Table
 from tests.kv.walk import walk
 
@@ -100,7 +100,12 @@ def prune_hides_the_floor(patch: pytest.MonkeyPatch) -> None:
 
 def half_a_group_shown(patch: pytest.MonkeyPatch) -> None:
     """The changes of a command keep revisions of their own."""
-    patch.setattr(Ledger, "end_group", lambda self, first_event: {})
+
+    def kept(self: Ledger, first_event: int) -> Steps[dict[bytes, Record]]:
+        yield
+        return {}
+
+    patch.setattr(Ledger, "end_group", kept)
 
 
 def parents_of_v3_forgotten(patch: pytest.MonkeyPatch) -> None:

@@ -86,7 +86,7 @@ def test_a_range_shows_the_world_it_begins_in(
     assert ([record.key for record in read.records], read.count) == (expected, len(expected))
     deleted = world.do(c.DeleteRange(key, end))
     assert isinstance(deleted, DeleteDone)
-    assert [record.key for record in deleted.deleted] == expected
+    assert [record.key for record in deleted.previous] == expected
 
 
 def test_they_have_history(world: World) -> None:

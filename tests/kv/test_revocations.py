@@ -52,6 +52,6 @@ def test_no_client_can_see_write_or_delete_the_record() -> None:
     read = keyspace.range(Range(b"\0", b"\0"))
     assert isinstance(put, ReservedKeyError)
     assert isinstance(deleted, DeleteDone)
-    assert deleted.deleted == ()
+    assert deleted.deleted == 0
     assert read.count == 0
     assert keyspace.is_revoked(7)

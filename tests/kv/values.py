@@ -78,7 +78,7 @@ def outcome(done: object) -> Value:
         case PutDone():
             return ("put", done.revision, version_or_none(done.previous))
         case DeleteDone():
-            return ("delete", done.revision, versions(done.deleted))
+            return ("delete", done.revision, versions(done.previous))
         case RangeDone():
             return ("range", done.revision, versions(done.records), done.count)
         case TxnDone():

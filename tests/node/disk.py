@@ -78,6 +78,7 @@ class DiskState(MemoryStore):
         self.dirty_rows = 0
         self.used = 0
         self.dirty_bytes = 0
+        self.leaving_rows = self.leaving_bytes = 0
         self.full = False
 
     def put(self, table: Table, key: bytes, value: bytes) -> None:

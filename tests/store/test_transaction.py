@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from core.kv.changed import Rows
 from core.kv.memory import MemoryStore
 from core.kv.staged import Staged
 from core.kv.transaction import Table, Transaction
@@ -161,7 +162,9 @@ def test_many_rows_at_once_are_as_one_by_one(opened: Opened) -> None:
     store.put(Table.KEY, b"a", b"1")
     store.put(Table.KEY, b"b", b"1")
     flush()
-    store.put_all(Table.KEY, {b"c": b"2", b"a": None, b"b": b"2", b"missing": None})
+    rows = Rows()
+    rows.put_all({b"c": b"2", b"a": None, b"b": b"2", b"missing": None})
+    store.take_over({Table.KEY: rows}, 10)
     assert list(store.scan(Table.KEY)) == [(b"b", b"2"), (b"c", b"2")]
     flush()
     assert list(store.scan(Table.KEY)) == [(b"b", b"2"), (b"c", b"2")]

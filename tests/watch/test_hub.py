@@ -33,7 +33,7 @@ def due(world: World, path: bytes, recursive: bool, start: int) -> list[tuple[in
     return [
         (event.record.index, event.record.key)
         for event in world.happened
-        if event.record.index >= start and concerns(event.record, path, recursive)
+        if event.record.index >= start and not event.record.silent and concerns(event.record, path, recursive)
     ]
 
 

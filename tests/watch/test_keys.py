@@ -25,6 +25,7 @@ from core.kv.commands import (
 from core.kv.errors import CompactedError
 from core.kv.records import Event
 from core.kv.transaction import Table
+from core.watch import hub as hub_module
 from core.watch import watcher as watcher_module
 from core.watch.key import KeyWatcher
 from core.watch.watcher import BUFFER
@@ -47,9 +48,8 @@ def told(event: Event) -> Told:
 def changes(world: World) -> Iterator[Event]:
     """Every change of a key that v3 can see."""
     for event in world.happened:
-        for each in (*(() if event.record.directory else (event,)), *event.parts):
-            if not each.record.key.startswith(b"\0corenode/"):
-                yield each
+        if not event.record.directory and not event.record.key.startswith(b"\0corenode/"):
+            yield event
 
 
 def due(
@@ -129,14 +129,28 @@ def test_every_watch_gets_exactly_what_concerns_it(seed: int, monkeypatch: pytes
     monkeypatch.setattr(watcher_module, "BUFFER", random.choice([1, 3, 100]))
     monkeypatch.setattr(watcher_module, "SLICE", random.choice([1, 2, 500]))
     monkeypatch.setattr(watcher_module, "ROWS", random.choice([0, 3, 64]))
+    monkeypatch.setattr(hub_module, "_OFFERS", random.choice([1, 4]))
     world = World()
     readers: list[Reader] = []
+
+    def opened() -> Reader:
+        start = random.choice([0, 1, random.randrange(1, world.keyspace.revision + 20)])
+        kinds = random.choice([(True, True), (True, True), (True, False), (False, True)])
+        return Reader(world, *random.choice(RANGES), start, puts=kinds[0], deletes=kinds[1])
+
+    def between() -> bool:
+        if random.random() < 0.05:
+            readers.append(opened())
+        for reader in readers:
+            if random.random() < 0.1:
+                reader.take()
+        return random.random() > 0.01
+
+    world.between = between if seed % 2 else None
     for step in range(300):
         world.do(*[draw(random) for _ in range(random.randrange(1, 4))], time=step + 1)
         if random.random() < 0.1:
-            start = random.choice([0, 1, random.randrange(1, world.keyspace.revision + 20)])
-            kinds = random.choice([(True, True), (True, True), (True, False), (False, True)])
-            readers.append(Reader(world, *random.choice(RANGES), start, puts=kinds[0], deletes=kinds[1]))
+            readers.append(opened())
         for reader in readers:
             if random.random() < 0.1:
                 reader.take()

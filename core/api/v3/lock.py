@@ -58,5 +58,5 @@ class _Locks:
             raise invalid("key is not provided")
         self._context.check_size(len(request.key))
         one.need(Right.WRITE, span(request.key, None))
-        done: DeleteDone = await one.propose(DeleteRange(request.key))
+        done: DeleteDone = await one.propose(DeleteRange(request.key, previous=False))
         await one.send(b'{"header":%b}' % self._header.at(done.revision))

@@ -24,7 +24,7 @@ def delete_of(request: DeleteRangeRequest) -> DeleteRange:
     """The command of a request. RpcError 3."""
     if not request.key:
         raise invalid("key is not provided")
-    return DeleteRange(request.key, request.range_end or None)
+    return DeleteRange(request.key, request.range_end or None, request.prev_kv)
 
 
 def put_fields(done: PutDone, *, prev_kv: bool) -> bytes:
@@ -38,5 +38,5 @@ def delete_fields(done: DeleteDone, *, prev_kv: bool) -> bytes:
     """What follows the header in the answer to a delete."""
     if not done.deleted:
         return b""
-    shown = b',"prev_kvs":[%b]' % key_values(done.deleted) if prev_kv else b""
-    return b',"deleted":"%d"%b' % (len(done.deleted), shown)
+    shown = b',"prev_kvs":[%b]' % key_values(done.previous) if prev_kv else b""
+    return b',"deleted":"%d"%b' % (done.deleted, shown)
