@@ -129,8 +129,10 @@ class _Reader:
             if not option.value:
                 self._values[key] = []
                 continue
+            # What a template asks of machines can only be judged with some instance's name in the place of %i.
+            named = name.of("1") if name.is_template and key == "MachineMetadata" else name
             self._values.setdefault(key, []).extend(
-                expand_names(value, name) for value in _quoted_list(option.value, key == "Health")
+                expand_names(value, named) for value in _quoted_list(option.value, key == "Health")
             )
 
     def rules(self) -> Rules:

@@ -106,7 +106,7 @@ def test_a_host_that_is_cut_off_keeps_its_units_and_in_the_end_each_runs_once(cl
 
 
 def test_the_daemon_goes_and_comes_and_units_do_not_notice(cluster: Cluster, units: Units) -> None:
-    """[Shutdown, ShutdownVsMonitor, ReconfigureServer]: stopped in order, killed, and started again each time."""
+    """[Shutdown, ShutdownVsMonitor]: stopped in order, killed, and started again each time."""
     host = cluster.hosts[1]
     cluster.configure(host, AGENT_TTL="60s")  # a start takes longer than the others' few seconds on a busy machine
     host.do("systemctl", "restart", "corenode")

@@ -175,3 +175,8 @@ def test_fleets_options_and_hash() -> None:
     again = fleet_options.serialise(options)
     assert again == "[Unit]\nDescription=a \\\n  b\nAfter=c\n\n[Service]\nExecStart=/bin/sleep 9\n"
     assert fleet_options.sha1(options) == fleet_options.sha1(fleet_options.options(again))
+
+
+def test_a_template_may_ask_of_machines_what_its_instances_are_called() -> None:
+    text = b"[Service]\nExecStart=/bin/true\n[X-Fleet]\nMachineMetadata=host=%i\nMachineMetadata=slot>=%i\n"
+    assert submission.check("web@.service", text).remarks == ()
