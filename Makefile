@@ -25,8 +25,10 @@ quick: $(READY) ## the fast tests, under a minute
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q -m 'not slow'
 
 SEEDS ?= 2000
-sim: $(READY) ## whole clusters in simulated time: SEEDS=n of them, or SEED=k alone with its trace
+WORLDS ?= 20
+sim: $(READY) ## whole clusters in simulated time: SEEDS=n of them and WORLDS=n with units, or SEED=k alone with its trace
 	@$(BIN)/python -m tests.raft.simulator $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+	@$(if $(SEED),true,$(BIN)/python -m tests.units.simulator --seeds $(WORLDS))
 
 MINUTES ?= 1
 chaos: $(READY) ## real nodes in network namespaces under faults: MINUTES=n, NODES=3 or 5, SEED=k

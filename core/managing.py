@@ -7,7 +7,7 @@ import trio
 from core.addresses import Url
 from core.api.access.gate import Gate
 from core.api.figures import Figure
-from core.api.fleet import Fleet, Forwarding, HostHandler
+from core.api.fleet import Fleet, Forwarding, HostHandler, Index
 from core.api.http import Handler
 from core.api.http.message import Reply, Request
 from core.api.router import Route
@@ -36,8 +36,9 @@ class Managing:
         self._gate = gate
         here = machine(config, own, config.advertised(bound))
         self.hosting = Hosting(config, store, here, executor_of(config, own))
-        forwarding = Forwarding(store, self.hosting.face, here.boot_id, self._credentials)
-        self._fleet = Fleet(store, gate, forwarding)
+        index = Index(store)
+        forwarding = Forwarding(store, index, self.hosting.face, here.boot_id, self._credentials)
+        self._fleet = Fleet(store, gate, index, forwarding)
         self._engine = None if config.disable_engine else Engine(store, config.name, cluster)
 
     def routes(self) -> list[Route]:

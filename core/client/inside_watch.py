@@ -105,8 +105,8 @@ class InsideWatch(Watch):
             if self._is_idle():
                 with trio.move_on_after(PROGRESS_SECONDS):
                     await self._parked.park()
-                if self._is_idle() and self._node.settled and self._node.revision > self.revision:
-                    self.revision = self._node.revision
+                if self.reached > self.revision:
+                    self.revision = self.reached
                     if self.progress:
                         return Batch(self.revision, ())
                 continue
@@ -114,6 +114,10 @@ class InsideWatch(Watch):
             if found:
                 self.revision = found[-1].record.revision
                 return Batch(self.revision, tuple(translation.event(each, previous=self._previous) for each in found))
+
+    @property
+    def reached(self) -> int:
+        return self._node.revision if self._is_idle() and self._node.settled else self.revision
 
     def _is_idle(self) -> bool:
         return not self._watcher.waiting

@@ -49,6 +49,12 @@ class Watch(ABC):
     revision: int
     """Everything up to and including it has been told."""
 
+    @property
+    def reached(self) -> int:
+        """The same, as exactly as can be known without waiting: a member in this process says how far it is itself
+        once nothing waits to be told."""
+        return self.revision
+
     def __aiter__(self) -> Self:
         return self
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from core.api.fleet.v1_units import hash_of
+from core.api.fleet.shapes import shape_of
 from core.api.http.message import Caller
 from core.client.errors import UnavailableError
 from core.sched import keys
@@ -214,7 +214,7 @@ async def test_states(fleet: World) -> None:
     ]
     assert found[1] == {
         "name": "b.service",
-        "hash": hash_of(HELLO),
+        "hash": shape_of(HELLO).sha1,
         "machineID": ONE,
         "systemdLoadState": "loaded",
         "systemdActiveState": "active",

@@ -9,7 +9,7 @@ import trio
 
 from core.api.access.gate import Gate
 from core.api.access.hashing import Hashing
-from core.api.fleet import Fleet, Forwarding, HostFace, Units
+from core.api.fleet import Fleet, Forwarding, HostFace, Index, Units
 from core.api.http.message import Caller, Request, Response
 from core.api.plain import not_found
 from core.api.router import Router
@@ -48,8 +48,9 @@ class World:
         self.store: Store = connect("local:", node=node)
         self.units: Units | None = None
         self.face = HostFace(ONE, lambda: self.units, (LookupError,))
-        self.forwarding = Forwarding(self.store, self.face, "boot", lambda: None)
-        self.fleet = Fleet(self.store, gate, self.forwarding)
+        index = Index(self.store)
+        self.forwarding = Forwarding(self.store, index, self.face, "boot", lambda: None)
+        self.fleet = Fleet(self.store, gate, index, self.forwarding)
         self.handler = Router(lambda _, reply: reply.send(not_found()), self.fleet.routes(), node.damage)
 
     async def ask(

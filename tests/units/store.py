@@ -411,6 +411,8 @@ class SimWatch(Watch):
                     self.revision = found[0]
                     return Batch(found[0], found[1])
             await self._either(changed, broken)
+            if broken.is_set() and self._lost:
+                self._lost("sim: the connection broke")
 
     def _next(self, cluster: Cluster) -> tuple[int, tuple[Event, ...]] | None:
         for place in range(len(cluster.history) - 1, -2, -1):

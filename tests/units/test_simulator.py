@@ -145,4 +145,5 @@ def test_an_agent_that_ends_its_units_when_it_has_no_store_is_found_out(monkeypa
             self._changed()
 
     monkeypatch.setattr(Orders, "_follow", panic)
-    assert run(12, Kinds())[0]  # it shows in few worlds: a round must begin before the placements are read again
+    what = ("watches", "shaky")
+    assert all(run(seed, Kinds(misfortunes=what, pace=5.0))[0] for seed in (1, 2, 3))

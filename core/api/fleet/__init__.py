@@ -16,12 +16,14 @@ Promises
 Refused: placing by request (`unit X to machine Y` is what `MachineID=` says), access by roles of keys, and fleet's open
 socket: whoever may not read the store's system records may not read these either.
 
-State. Nothing but the listing that was made last. A crash loses it; a task that is cancelled leaves a transaction done
-or not done. Queues: none; who comes when too much is under way gets 503.
+State. Which machines each unit is on (`index`), the shapes of texts that were shown last, some megabytes, and the
+listing that was made last; the records of all units while they are explained (`explaining`). A crash loses it; a task
+that is cancelled leaves a transaction done or not done. Queues: none; who comes when too much is under way gets 503.
 """
 
 from core.api.fleet.forwarding import Forwarding
 from core.api.fleet.host import HostFace, HostHandler, Units
+from core.api.fleet.index import Index
 from core.api.fleet.routes import Fleet
 
-__all__ = ["Fleet", "Forwarding", "HostFace", "HostHandler", "Units"]
+__all__ = ["Fleet", "Forwarding", "HostFace", "HostHandler", "Index", "Units"]

@@ -63,6 +63,11 @@ async def _read(name: str, data: bytes) -> Submission:
         await trio.lowlevel.checkpoint()
 
 
+def text_gone(digest: str) -> Refused:
+    """A unit's text that the store has lost."""
+    return Refused(500, f"the text {digest} is gone; submit the unit again")
+
+
 @contextmanager
 def refusing() -> Iterator[None]:
     """Refused 400 for what the rules refuse."""
@@ -88,7 +93,7 @@ class Wanted:
         """A text by its hash. Refused 500 if it is gone."""
         found = await self._store.get(keys.text(digest))
         if found is None:
-            raise Refused(500, f"the text {digest} is gone; submit the unit again")
+            raise text_gone(digest)
         return found
 
     async def submit(

@@ -6,6 +6,7 @@ from urllib.parse import quote
 from core.api.fleet.answers import Refused, flag, number, parameter
 from core.api.fleet.desired import name_of
 from core.api.fleet.host import LINES, MOST_LINES, PATH, HostFace
+from core.api.fleet.index import Index
 from core.api.fleet.tables import read
 from core.api.http.message import Outlet, Request
 from core.api.plain import TEXT
@@ -24,10 +25,16 @@ class Forwarding:
     """Asks the hosts."""
 
     def __init__(
-        self, store: Store, face: HostFace, boot_id: str, credentials: Callable[[], ClientCredentials | None]
+        self,
+        store: Store,
+        index: Index,
+        face: HostFace,
+        boot_id: str,
+        credentials: Callable[[], ClientCredentials | None],
     ) -> None:
         """`boot_id` is that of this host; `credentials` are shown to others: this member's own."""
         self._store = store
+        self._index = index
         self._face = face
         self._boot_id = boot_id
         self._credentials = credentials
@@ -62,7 +69,7 @@ class Forwarding:
 
     async def _machine(self, unit: str, wanted: str) -> Machine:
         """Where it is. Refused 404, 409."""
-        tables = await read(self._store, keys.PLACEMENTS, keys.STATES, keys.MACHINES, unit=unit)
+        tables = await self._index.read(unit)
         on = {*tables.placements.get(unit, ()), *tables.states.get(unit, ())}
         chosen = sorted(each for each in on if each.startswith(wanted))
         if not chosen:
@@ -70,7 +77,7 @@ class Forwarding:
             raise Refused(404, f"there is no {unit}{where}; `corenode unit explain {unit}` says why")
         if len(chosen) > 1:
             raise Refused(409, f"{unit} is on several machines; say with machine= which: {', '.join(chosen)}")
-        found = tables.machines.get(chosen[0])
+        found = (await read(self._store, keys.machine(chosen[0]))).machines.get(chosen[0])
         if found is None:
             raise Refused(503, f"{unit} is on {chosen[0]}, which does not answer the cluster")
         return found

@@ -1,7 +1,7 @@
 """What the store knows of units and machines, read at one revision."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TypeVar
 
 import msgspec
@@ -17,9 +17,10 @@ from core.sched.view import effective_metadata
 SLICE = 200
 """Records taken in between two rounds of the loop: about a millisecond."""
 
-_BY_MACHINE = (keys.PLACEMENTS, keys.STATES)
 AT_ONCE = 100
 """Single keys to a transaction of reading."""
+TEXTS_AT_ONCE = 20
+"""The same of texts, which may be large."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -73,10 +74,8 @@ class Tables(msgspec.Struct):
             _log.warning("a record cannot be read", extra={"key": repr(key[:200]), "why": str(error)})
 
 
-async def read(store: Store, *tables: bytes, unit: str = "") -> Tables:
-    """The tables below these prefixes (`core.sched.keys`), all as of one revision; with `unit` only what is placed and
-    told of that one. ClientError."""
-    ending = b"/" + unit.encode()
+async def read(store: Store, *tables: bytes) -> Tables:
+    """The tables below these prefixes (`core.sched.keys`), all as of one revision. ClientError."""
     while True:
         found = Tables()
         try:
@@ -85,8 +84,7 @@ async def read(store: Store, *tables: bytes, unit: str = "") -> Tables:
                 table = await store.range(prefix(each), revision=found.revision)
                 found.revision = found.revision or table.revision
                 for number, kv in enumerate(table.kvs, 1):
-                    if not unit or each not in _BY_MACHINE or kv.key.endswith(ending):
-                        found.add(kv.key, kv.value)
+                    found.add(kv.key, kv.value)
                     if number % SLICE == 0:
                         await trio.lowlevel.checkpoint()
         except CompactedError:
@@ -104,14 +102,12 @@ async def in_slices(items: Iterable[T], make: Callable[[T], R]) -> list[R]:
     return found
 
 
-async def texts(store: Store, wanted: Iterable[str]) -> dict[str, bytes]:
-    """Texts by their hashes; those that are gone are left out."""
-    found = {}
+async def texts(store: Store, wanted: Iterable[str]) -> AsyncIterator[tuple[str, bytes]]:
+    """Texts and their hashes, some read at a time; those that are gone are left out. ClientError."""
     rest = sorted(set(wanted))
     while rest:
-        some, rest = rest[:AT_ONCE], rest[AT_ONCE:]
+        some, rest = rest[:TEXTS_AT_ONCE], rest[TEXTS_AT_ONCE:]
         done = await store.txn(then=[Range(keys.text(each)) for each in some])
         for each, result in zip(some, done.responses, strict=True):
             if isinstance(result, RangeResult) and result.first is not None:
-                found[each] = result.first.value
-    return found
+                yield each, result.first.value

@@ -6,6 +6,7 @@ import msgspec
 
 from core.api.fleet.answers import Refused, flag, parameter, whole
 from core.api.fleet.desired import Wanted, check, name_of, remarks_of
+from core.api.fleet.index import Index
 from core.api.fleet.tables import Tables, in_slices, read
 from core.api.http.message import Request, Response
 from core.api.plain import JSON, json_answer
@@ -58,8 +59,9 @@ class _Scale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class UnitsHandlers:
     """What is served below `/corenode/fleet/units`."""
 
-    def __init__(self, store: Store, wanted: Wanted) -> None:
+    def __init__(self, store: Store, index: Index, wanted: Wanted) -> None:
         self._store = store
+        self._index = index
         self._wanted = wanted
 
     async def list_units(self, request: Request) -> Response:
@@ -72,8 +74,8 @@ class UnitsHandlers:
     async def get(self, name: str) -> Response:
         """One unit."""
         parsed = name_of(name)
-        mine = [keys.unit(name), *([] if parsed.template is None else [keys.unit(parsed.template)])]
-        tables = await read(self._store, *mine, keys.PLACEMENTS, keys.STATES, keys.rollout(name), unit=name)
+        template = [] if parsed.template is None else [keys.unit(parsed.template)]
+        tables = await self._index.read(name, keys.rollout(name), *template)
         if name not in tables.units and name not in tables.placements and name not in tables.states:
             raise Refused(404, f"there is no unit {name}")
         return json_answer(_shown(tables, name), end=b"\n")

@@ -1,24 +1,28 @@
 """`/units` and `/state` of fleet's API v1."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import msgspec
 
 from core.api.fleet.answers import Refused, parameter
-from core.api.fleet.desired import Wanted, name_of
+from core.api.fleet.desired import Wanted, name_of, text_gone
+from core.api.fleet.index import Index
 from core.api.fleet.listing import Listing, cut, page_of
-from core.api.fleet.tables import Tables, in_slices, read, texts
+from core.api.fleet.shapes import Shape, Shapes
+from core.api.fleet.tables import Tables, in_slices, read
 from core.api.http.message import Request, Response
 from core.api.plain import JSON, json_answer
 from core.client import Store
-from core.sched import fleet_options, fleet_section, keys, names, unit_text
+from core.sched import fleet_options, keys, names, unit_text
 from core.sched.fleet_options import FleetOption
 from core.sched.records import Desired, UnitRecord, UnitState
 
 _STATES: tuple[Desired, ...] = ("inactive", "loaded", "launched")
 _NOTHING = Response(204, b"", b"")
 _CREATED = Response(201, JSON, b"")
+_NO_SHAPE = Shape()
+LARGEST_BODY = 4 * unit_text.LARGEST
+"""Of a unit to be created: each line of its text is an object."""
 
 
 class Unit(msgspec.Struct, frozen=True, omit_defaults=True, rename={
@@ -69,9 +73,11 @@ class _Shown(msgspec.Struct, frozen=True):
 class UnitsV1:
     """The handlers."""
 
-    def __init__(self, store: Store, wanted: Wanted) -> None:
+    def __init__(self, store: Store, index: Index, wanted: Wanted) -> None:
         self._store = store
+        self._index = index
         self._wanted = wanted
+        self._shapes = Shapes(store)
         self._units: Listing[_Shown] = Listing(self._all_units)
         self._states: Listing[State] = Listing(self._all_states)
 
@@ -79,26 +85,32 @@ class UnitsV1:
         """A page of units."""
         page = page_of(request)
         part, token = cut(await self._units.items(page), page)
-        found = await texts(self._store, [each.record.text for each in part])
-        units = tuple([_unit(each, found.get(each.record.text, b"")) for each in part])
+        shapes = await self._shapes.of(each.record.text for each in part)
+        units = tuple([_unit(each, shapes.get(each.record.text, _NO_SHAPE)) for each in part])
         return json_answer(UnitPage(units, token))
 
     async def get(self, name: str) -> Response:
         """One unit; that of an instance which `Replicas=` keeps is made of its template's."""
         parsed = name_of(name)
-        tables = await read(self._store, keys.unit(name), keys.PLACEMENTS, keys.STATES, unit=name)
+        template = [] if parsed.template is None else [keys.unit(parsed.template)]
+        tables = await self._index.read(name, *template)
         record = tables.units.get(name)
-        if record is None and parsed.template is not None and name in tables.placements:
-            record = await self._wanted.unit(names.parse(parsed.template))
+        if record is None and name in tables.placements:
+            record = tables.units.get(parsed.template or "")
         if record is None:
             raise Refused(404, "unit does not exist")
-        return json_answer(_unit(_Shown(name, record, tables), await self._wanted.text(record.text)))
+        shape = (await self._shapes.of([record.text])).get(record.text)
+        if shape is None:
+            raise text_gone(record.text)
+        return json_answer(_unit(_Shown(name, record, tables), shape))
 
     async def put(self, request: Request, name: str) -> Response:
         """Create or change a unit."""
         kind = (request.header(b"content-type") or b"").partition(b";")[0].strip().lower()
         if kind != b"application/json":
             raise Refused(415, f"only content type application/json is accepted, not {kind[:100].decode('latin-1')!r}")
+        if len(request.body) > LARGEST_BODY:
+            raise Refused(413, f"a unit has at most {LARGEST_BODY:,} bytes here, and this has {len(request.body):,}")
         try:
             given = msgspec.json.decode(request.body, type=Unit)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -128,20 +140,24 @@ class UnitsV1:
         """A page of states, of one unit or machine if so asked."""
         page = page_of(request)
         unit, machine = parameter(request, "unitName"), parameter(request, "machineID")
-        all_ = await self._states.items(page)
-        chosen = [each for each in all_ if unit in ("", each.name) and machine in ("", each.machine_id)]
+        if unit:
+            all_ = await self._shown_states(await self._index.read(unit))
+        else:
+            all_ = await self._states.items(page)
+        chosen = [each for each in all_ if machine in ("", each.machine_id)]
         part, token = cut(chosen, page)
         return json_answer(StatePage(tuple(part), token))
 
     async def state(self, name: str) -> Response:
         """The first state of a unit."""
-        found = await self._shown_states(await read(self._store, keys.STATES, unit=name))
+        found = await self._shown_states(await self._index.read(name_of(name).text))
         if not found:
             raise Refused(404, f"no state of {name} is known")
         return json_answer(found[0])
 
     async def _same(self, old: UnitRecord, options: Sequence[FleetOption]) -> bool:
-        return hash_of((await texts(self._store, [old.text])).get(old.text, b"")) == fleet_options.sha1(list(options))
+        shapes = await self._shapes.of([old.text])
+        return shapes.get(old.text, _NO_SHAPE).sha1 == fleet_options.sha1(list(options))
 
     async def _all_units(self) -> Sequence[_Shown]:
         tables = await read(self._store, keys.UNITS, keys.PLACEMENTS, keys.STATES)
@@ -152,12 +168,12 @@ class UnitsV1:
 
     async def _shown_states(self, tables: Tables) -> Sequence[State]:
         digests = {state.text for found in tables.states.values() for state in found.values() if state.text}
-        hashes = {digest: hash_of(data) for digest, data in (await texts(self._store, digests)).items()}
+        shapes = await self._shapes.of(digests)
 
         def of_unit(found: tuple[str, dict[str, UnitState]]) -> list[State]:
             name, by_machine = found
             return [
-                State(name, hashes.get(state.text, ""), machine, state.load, state.active, state.sub)
+                State(name, shapes.get(state.text, _NO_SHAPE).sha1, machine, state.load, state.active, state.sub)
                 for machine, state in sorted(by_machine.items())
             ]
 
@@ -184,36 +200,12 @@ def _text_of(options: Sequence[FleetOption]) -> bytes:
         raise Refused(400, "the options are no UTF-8") from None
 
 
-@lru_cache(maxsize=512)
-def options_of(data: bytes) -> tuple[FleetOption, ...]:
-    """The options of a text; none of what fleet could not have read."""
-    try:
-        return tuple(fleet_options.options(data.decode()))
-    except ValueError:
-        return ()
-
-
-@lru_cache(maxsize=4096)
-def hash_of(data: bytes) -> str:
-    """fleet's name of a text; empty if there is none."""
-    found = options_of(data)
-    return fleet_options.sha1(list(found)) if found else ""
-
-
-def _unit(shown: _Shown, data: bytes) -> Unit:
+def _unit(shown: _Shown, shape: Shape) -> Unit:
     name, record, tables = shown.name, shown.record, shown.tables
-    if _is_global(data) or names.parse(name).is_template:
-        return Unit(name, options_of(data), record.desired)
+    if shape.is_global or names.parse(name).is_template:
+        return Unit(name, shape.options, record.desired)
     machine, current = _where(tables, name)
-    return Unit(name, options_of(data), record.desired, current, machine)
-
-
-@lru_cache(maxsize=4096)
-def _is_global(data: bytes) -> bool:
-    try:
-        return fleet_section.is_global(unit_text.parse(data))
-    except unit_text.UnitTextError:
-        return False
+    return Unit(name, shape.options, record.desired, current, machine)
 
 
 def _where(tables: Tables, name: str) -> tuple[str, Desired]:
