@@ -61,5 +61,5 @@ def test_only_regular_files_of_some_size_are_read(tmp_path: Path) -> None:
     good.write_text("abc")
     assert read_regular(str(good), 3) == b"abc"
     for bad, most in ((good, 2), (tmp_path, 9), (Path("/dev/zero"), 9), (tmp_path / "none", 9)):
-        with pytest.raises(OSError, match="regular|more than|No such"):
+        with pytest.raises(OSError, match=r"regular|more than|No such"):
             read_regular(str(bad), most)
