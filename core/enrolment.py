@@ -18,6 +18,7 @@ from core.api.ops.joining import OPEN
 from core.api.plain import message
 from core.config import Config
 from core.credentials import AUTHORITY, Credentials
+from core.kv.hosts import Holder
 from core.kv.keyspace import Keyspace
 from core.kv.membership import Member as KnownMember
 from core.kv.tokens import Token
@@ -82,6 +83,9 @@ class Enrolment:
 
     def runs(self, machine: str) -> bool:
         return self._keyspace.key(keys.machine(machine)) is not None
+
+    def holder(self, machine: str) -> Holder | None:
+        return self._keyspace.access.holder(machine)
 
     @property
     def _keyspace(self) -> Keyspace:

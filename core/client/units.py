@@ -210,6 +210,13 @@ class Units:
         """Place units there again."""
         await self._call("POST", _path("machines", machine, "uncordon"))
 
+    async def forget(self, machine: str) -> None:
+        """Let go of its machine id, so that another host may have it."""
+        path = f"/corenode/hosts/{quote(machine, safe='')}"
+        answer = await self._transport.call("DELETE", path, seconds=self._seconds)
+        if answer.status != 200:
+            raise refusal(answer)
+
     async def drain(self, machine: str, why: str, seconds: int, at_once: int) -> None:
         """Move its units elsewhere, so many at a time, all that are left when the patience ends."""
         body = _json({"why": why, "seconds": seconds, "at_once": at_once})

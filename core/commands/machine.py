@@ -108,6 +108,24 @@ def uncordon(machine: str, connection: Connection) -> None:
 
 
 @command.command()
+@click.argument("machine", metavar="ID")
+@connection_options
+def forget(machine: str, connection: Connection) -> None:
+    """Let another host have a machine id: the one that had it is gone for good, or has a new key.
+
+    \b
+    Example:
+      corenode machine forget 4ebf23c6d1f94a0f9f5f0c7f4f0e9c11
+    """
+
+    async def work(units: "Units") -> None:
+        await units.forget(machine)
+        output.note(f"{machine}: the next host that names this id has it")
+
+    ask(connection, work)
+
+
+@command.command()
 @machine_argument
 @why_option
 @click.option("--deadline", type=click.IntRange(min=0), default=0, metavar="SECONDS",

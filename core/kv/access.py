@@ -73,6 +73,8 @@ class Identity(msgspec.Struct, frozen=True):
     """The machine id of the host it is, if it is one."""
     member: bool = False
     """It is a member of the cluster."""
+    key: bytes = b""
+    """SHA-256 of the public key in its certificate, if it is a host."""
 
 
 class Span(msgspec.Struct, frozen=True, gc=False):

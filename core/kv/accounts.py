@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
+from core.kv import hosts
 from core.kv.access import GUEST, ROOT, Permission, Right, Role, User, pattern_of, pattern_range, prefix_end
 from core.kv.commands import AuthSwitch, RoleChange, RoleCreate, RoleDelete, UserChange, UserCreate, UserDelete
 from core.kv.errors import AccessError, Why
@@ -54,6 +55,10 @@ class Accounts:
     def role(self, name: str) -> Role | None:
         """The role of that name; root is always there."""
         return _role(self._ledger, name)
+
+    def holder(self, machine: str) -> hosts.Holder | None:
+        """Whose a machine id is."""
+        return hosts.find(self._ledger, machine)
 
     def users(self) -> list[User]:
         """All users, by name."""

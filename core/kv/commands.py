@@ -300,6 +300,23 @@ class TokenRevoke(_Command, frozen=True, array_like=True, gc=False, tag=50):
     id: str
 
 
+class HostBind(_Command, frozen=True, array_like=True, gc=False, tag=60):
+    """A machine id belongs to a host from now on (`core.kv.hosts`)."""
+
+    machine: str
+    key: bytes
+    """SHA-256 of its public key; empty for a member."""
+    addresses: tuple[str, ...]
+    member: int = 0
+    """The member that says so of itself; 0: none."""
+
+
+class HostForget(_Command, frozen=True, array_like=True, gc=False, tag=61):
+    """A machine id belongs to nobody any more."""
+
+    machine: str
+
+
 Operation = Put | DeleteRange | Range | Txn
 Admissible = (
     Set
@@ -350,6 +367,8 @@ Command = (
     | TokenRevoke
     | CompareStates
     | Accuse
+    | HostBind
+    | HostForget
 )
 
 

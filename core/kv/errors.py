@@ -97,6 +97,16 @@ class TokenError(KeyspaceError):
         self.fault = fault
 
 
+class HostTakenError(KeyspaceError):
+    """A machine id belongs to another key."""
+
+    def __init__(self, machine: str) -> None:
+        super().__init__(
+            f"the machine id {machine} belongs to another host. If that one is gone for good, or got a new key, say so "
+            f"first: corenode machine forget {machine}"
+        )
+
+
 class Why(StrEnum):
     """Why users, roles and the switch are left as they are. `{}` is for the names of the AccessError, in order."""
 

@@ -9,6 +9,7 @@ from core.kv import (
     accounts,
     compaction,
     flat,
+    hosts,
     leases,
     membership,
     reading,
@@ -37,6 +38,8 @@ from core.kv.commands import (
     Delete,
     DeleteRange,
     Expire,
+    HostBind,
+    HostForget,
     LeaseGrant,
     LeaseKeepAlive,
     LeaseRevoke,
@@ -128,6 +131,8 @@ _OPERATIONS: dict[type, Any] = {
     TokenCreate: tokens.create,
     TokenUse: tokens.use,
     TokenRevoke: tokens.revoke,
+    HostBind: hosts.bind,
+    HostForget: hosts.forget,
 }
 
 
@@ -153,6 +158,8 @@ _BY_OFFICE = frozenset(
         Compact,
         CompareStates,
         Expire,
+        HostBind,
+        HostForget,
         Publish,
         Revoke,
         TokenCreate,
@@ -412,6 +419,10 @@ class Keyspace:
     def came_by_token(self, member: int) -> bool:
         """Whether a token that is still known let this member in."""
         return tokens.came_by_token(self._ledger, member)
+
+    def holders(self) -> list[hosts.Holder]:
+        """Whose machine ids are."""
+        return list(hosts.holders(self._ledger))
 
     @property
     def counted_members(self) -> bytes | None:

@@ -85,6 +85,12 @@ class Accused(msgspec.Struct, frozen=True, gc=False):
     members: tuple[int, ...]
 
 
+class HostDone(msgspec.Struct, frozen=True, gc=False):
+    """A machine id was bound or let go, or that was so before."""
+
+    revision: int
+
+
 class Expired(msgspec.Struct, frozen=True, gc=False):
     """How many files, directories and leases were due and removed."""
 

@@ -56,6 +56,12 @@ def key_digest(key: PublicKey) -> bytes:
     return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
 
 
+def public_key_digest(der: bytes) -> bytes:
+    """The same of the key in a certificate, of whatever kind. ValueError."""
+    key = x509.load_der_x509_certificate(der).public_key()
+    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
+
+
 def roots(text: str) -> list[x509.Certificate]:
     """The certificates in a PEM text, at least one. EnrolmentError."""
     try:

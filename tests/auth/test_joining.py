@@ -16,6 +16,7 @@ from core.api.ops.tokens import TokensHandler
 from core.api.store import NoLeaderError, ProposalError
 from core.join_token import JoinToken, make
 from core.kv.commands import ChangeMember, Command, TokenCreate
+from core.kv.hosts import Holder
 from core.kv.membership import Change, Member
 from core.kv.tokens import Token
 from core.tls.authority import create, load_chain
@@ -87,6 +88,9 @@ class Place:
 
     def runs(self, machine: str) -> bool:
         return machine in self.running
+
+    def holder(self, machine: str) -> Holder | None:
+        return self._store.records.keyspace.access.holder(machine)
 
 
 class Awaited(FakeReply):
@@ -270,7 +274,7 @@ def test_the_root_is_for_everybody(world: World) -> None:
     RootHandler(world.place)(request(b"GET", b"/corenode/root", caller=STRANGER), reply)
     assert reply.sent.body.startswith(b"-----BEGIN CERTIFICATE")
     assert {route.path for route in routes(world.store, open_gate(), world.place, world.signing)} == {
-        *(b"/corenode/root", b"/corenode/join", b"/corenode/tokens")
+        *(b"/corenode/root", b"/corenode/join", b"/corenode/tokens", b"/corenode/hosts")
     }
 
 

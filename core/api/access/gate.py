@@ -109,7 +109,7 @@ class Gate:
         # A host is no user, whatever its machine id is.
         user = self.accounts.user(known.user) if known.user and not known.host and self.switch.enabled else None
         office = Office.ADMIN if user is not None and ROOT in user.roles else known.office
-        return Identity(known.name, office, None if user is None else user.name, known.host, known.member)
+        return Identity(known.name, office, None if user is None else user.name, known.host, known.member, known.key)
 
     def _log_in(self, request: Request, header: bytes, name: bytes, done: Identified) -> None:
         credentials = _credentials(header)
@@ -203,7 +203,8 @@ class Gate:
         if identity.office >= Office.OPERATOR:
             return reserved.EVERYTHING
         if identity.host and request.header(RELAYED) is None:
-            return of_host(identity.host)
+            held = self.accounts.holder(identity.host)
+            return of_host(identity.host) if held is None or held.key == identity.key else ()
         return ()
 
     def _roles_of(self, name: str | None) -> Sequence[Role]:

@@ -4,6 +4,7 @@ import re
 from functools import lru_cache
 
 from core.kv.access import Identity, Office
+from core.tls.enrolment import public_key_digest
 from core.tls.identity import Role, identify
 
 _OFFICES = {Role.ADMIN: Office.ADMIN, Role.OPERATOR: Office.OPERATOR, Role.READER: Office.READER}
@@ -24,4 +25,5 @@ def of_certificate(der: bytes) -> Identity:
         return Identity("certificate ", user="")
     office = Office.NONE if found.role is None else _OFFICES.get(found.role, Office.NONE)
     host = found.name if found.role is Role.HOST and _MACHINE.fullmatch(found.name) else ""
-    return Identity(f"certificate {found.name}", office, found.name, host, found.role is Role.PEER)
+    key = public_key_digest(der) if host else b""
+    return Identity(f"certificate {found.name}", office, found.name, host, found.role is Role.PEER, key)

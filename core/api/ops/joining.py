@@ -26,6 +26,7 @@ from core.api.access import audit
 from core.api.access.gate import Gate
 from core.api.access.hashing import Hashing
 from core.api.http.message import Reply, Request, Response
+from core.api.ops import hosts
 from core.api.ops.guesses import Guesses
 from core.api.ops.tokens import NO_ROOT, PATH, Tokens, TokensHandler
 from core.api.plain import json_answer, message, method_not_allowed
@@ -41,9 +42,11 @@ from core.api.store import (
     Store,
 )
 from core.join_token import JoinToken
-from core.kv.commands import ChangeMember, Command, TokenUse
-from core.kv.errors import TokenError, TokenFault
+from core.kv.commands import ChangeMember, Command, HostBind, TokenUse
+from core.kv.errors import HostTakenError, TokenError, TokenFault
+from core.kv.hosts import MOST_ADDRESSES, Holder
 from core.kv.membership import Change, Member
+from core.kv.outcomes import HostDone
 from core.kv.tokens import MEMBER, ROLES, TokenDone, member_id
 from core.raft.members import Standing
 from core.tls.authority import Authority, AuthorityError
@@ -95,6 +98,10 @@ class Place(Tokens, Protocol):
         """Whether a host of that machine id is running."""
         ...
 
+    def holder(self, machine: str) -> Holder | None:
+        """Whose a machine id is."""
+        ...
+
 
 class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a host asks for."""
@@ -139,6 +146,7 @@ def routes(store: Store, gate: Gate, place: Place, signing: Hashing) -> list[Rou
         Route(ROOT, RootHandler(place)),
         Route(JOIN, JoinHandler(store, place, signing, time.monotonic)),
         Route(PATH, TokensHandler(store, gate, place, secrets.token_bytes), below=True),
+        Route(hosts.PATH, hosts.HostsHandler(store, gate), below=True),
     ]
 
 
@@ -224,6 +232,9 @@ class _Joining:
                 return
             self._member = member_id(self._holder)
             self._names = self._check()
+        except HostTakenError as error:
+            self._refuse(409, str(error))
+            return
         except (EnrolmentError, ValueError) as error:
             self._refuse(400, str(error))
             return
@@ -244,6 +255,9 @@ class _Joining:
                 f"a host of the machine id {asked.machine} is running; if this one is a copy of it, give it another id "
                 "with --machine-id"
             )
+        held = self._place.holder(asked.machine) if asked.role != MEMBER else None
+        if held is not None and held.key != self._holder:
+            raise HostTakenError(asked.machine)
         if asked.role == MEMBER and not asked.peer_urls:
             raise ValueError("a member needs URLs at which the others reach it; add --initial-advertise-peer-urls")
         if any(url.wildcard or url.port == 0 or "*" in url.host for url in urls):
@@ -283,7 +297,7 @@ class _Joining:
         elif not isinstance(outcome, TokenDone):
             self._refuse(members.status_of(outcome), str(outcome))
         elif self._asked.role != MEMBER:
-            self._issue()
+            self._propose(HostBind(self._asked.machine, self._holder, self._names[:MOST_ADDRESSES]), self._bound)
         else:
             urls = members.checked(self._asked.peer_urls)
             known = next((member for member in self._place.known() if member.id == self._member), None)
@@ -293,6 +307,13 @@ class _Joining:
                 self._propose(ChangeMember(self._member, None, "", urls), self._added)
             else:
                 self._issue()
+
+    def _bound(self, outcome: Outcome) -> None:
+        """The machine id is this host's."""
+        if isinstance(outcome, HostDone):
+            self._issue()
+        else:
+            self._refuse(409 if isinstance(outcome, HostTakenError) else members.status_of(outcome), str(outcome))
 
     def _added(self, outcome: Outcome) -> None:
         """The members know this host."""

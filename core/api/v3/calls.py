@@ -24,7 +24,7 @@ from core.api.v3.figures import Meter
 from core.api.v3.header import Header, ok
 from core.api.v3.store import Store
 from core.kv.access import Identity, Office, Permission, Right, Span, span
-from core.kv.commands import Admissible, Admitted, Command, Compact
+from core.kv.commands import Admissible, Admitted, Command, Compact, HostBind
 from core.kv.errors import DivergedError, KeyspaceError, StaleAccessError
 from core.kv.reserved import FLEET_END, is_reserved, opens
 
@@ -137,6 +137,16 @@ class Call:
             who = self.identity or self._context.gate.by_connection(self.request.caller)
             audit.refused(who.name, self.request, "reserved keys")
             raise reserved_denied()
+        if right is not Right.READ:
+            self._bind()
+
+    def _bind(self) -> None:
+        """The first key that writes in the name of a machine id has it from then on."""
+        context = self._context
+        who = self.identity or context.gate.by_connection(self.request.caller)
+        if who.host and context.gate.accounts.holder(who.host) is None:
+            address = self.request.caller.address.rpartition(":")[0]
+            context.store.propose(HostBind(who.host, who.key, (address,)), _bound)
 
     def permit_root(self) -> None:
         """RpcError unless whoever asks is an administrator, or access is not restricted."""
@@ -227,6 +237,10 @@ async def _send_slices(begun: bytes, pieces: Iterator[bytes], turn: trio.Lock, o
 
 
 T = TypeVar("T")
+
+
+def _bound(outcome: Outcome) -> None:
+    """If another key was first, what comes next is refused."""
 
 
 class _Handler(Generic[T]):

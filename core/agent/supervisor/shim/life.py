@@ -9,6 +9,7 @@ import time
 from core.agent.supervisor.shim import processes, results, signals
 from core.agent.supervisor.shim.environment import Environment
 from core.agent.supervisor.shim.job import load
+from core.agent.supervisor.shim.places import read_regular
 from core.agent.supervisor.shim.unit import UnableError, Unit
 
 TYPE_CHECKING = False
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 FOREVER = float("inf")
 STEP = 0.05
 """Seconds between looks at what gives no sign: a PID file, processes that fork while they are killed."""
+LONGEST_PID_FILE = 64
+"""Bytes."""
 LOOK = 0.25
 """Seconds between looks for processes that were forked after the others were asked to end."""
 
@@ -332,11 +335,10 @@ class Life:
 
 def _pid_in(path: str) -> int:
     try:
-        with open(path) as file:
-            text = file.read(64).strip()
+        text = read_regular(path, LONGEST_PID_FILE).strip()
     except OSError:
         return 0
-    return int(text) if text.isdecimal() else 0
+    return int(text) if text.isdigit() else 0
 
 
 def _remove_file(path: str) -> None:

@@ -4,7 +4,9 @@ A link is followed only where nobody but root and ourselves can have put it. Eve
 away, or written, to any place of the host.
 """
 
+import errno
 import os
+import stat
 
 
 def enter(path: str, *, make: bool = False) -> int:
@@ -51,6 +53,25 @@ def open_file(path: str, flags: int, mode: int) -> int:
             os.close(place)
     except OSError as error:
         raise OSError(error.errno, error.strerror, path) from None
+
+
+def read_regular(path: str, most: int) -> bytes:
+    """What is in a regular file, at most `most` bytes. OSError for anything else: a FIFO or a device could make us wait
+    for ever, and opening some does something."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", path)
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", path)
+        found = b""
+        while len(found) <= most and (piece := os.read(file, most + 1 - len(found))):
+            found += piece
+    finally:
+        os.close(file)
+    if len(found) > most:
+        raise OSError(errno.EFBIG, f"it has more than {most} bytes", path)
+    return found
 
 
 def _make(name: str, place: int) -> None:

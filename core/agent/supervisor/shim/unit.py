@@ -10,9 +10,14 @@ from core.agent.supervisor.shim.job import Command, Job
 from core.agent.supervisor.shim.log import Log
 from core.agent.supervisor.shim.loop import Event, Loop
 from core.agent.supervisor.shim.notify import Notices
+from core.agent.supervisor.shim.places import read_regular
 from core.agent.supervisor.shim.status import Status
 
 CHUNK = 1 << 16
+LONGEST_FILE = 1 << 20
+"""Bytes of a file of variables."""
+LONGEST_EXTENSION = 86_400
+"""Seconds for which a unit can ask at a time; it may ask again."""
 AGAIN = 1.0
 """Seconds until a change is announced again that had no room."""
 
@@ -260,7 +265,8 @@ class Unit:
         if words.get("WATCHDOG") == "trigger":
             self.stroked = float("-inf")
         if words.get("EXTEND_TIMEOUT_USEC", "").isdecimal():
-            self.start_until = time.monotonic() + int(words["EXTEND_TIMEOUT_USEC"]) / 1e6
+            asked = min(int(words["EXTEND_TIMEOUT_USEC"]), LONGEST_EXTENSION * 10**6)
+            self.start_until = time.monotonic() + asked / 1e6
         if "STATUS" in words:
             self._status.write(text=words["STATUS"])
         main = words.get("MAINPID", "")
@@ -292,8 +298,8 @@ def _users(pids: tuple[int, ...]) -> set[int]:
 
 def _environment_file(path: str, optional: bool) -> Environment:
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return parse_file(file.read())
+        text = read_regular(path, LONGEST_FILE).decode("utf-8", "surrogateescape")
+        return parse_file(text.replace("\r\n", "\n"))
     except OSError as error:
         if optional:
             return {}
