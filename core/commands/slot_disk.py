@@ -36,7 +36,7 @@ def opened(path: Path | None, *, writable: bool) -> "Iterator[tuple[Disk, BootCo
     """The disk and its boot loader. Failure as above, and for what a boot loader refuses to be told."""
     from core.partitions.boot.opening import boot_control
 
-    with opened_disk(path, writable=writable) as disk, boot_control(disk) as boot:
+    with opened_disk(path, writable=writable) as disk, boot_control(disk, writable=writable) as boot:
         yield disk, boot
 
 

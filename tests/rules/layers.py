@@ -38,7 +38,10 @@ ROOMS = {
     "core.partitions.device": Room(1, "core.partitions", "msgspec"),
     "core.partitions.in_use": Room(1, "core.partitions.device", "msgspec"),
     "core.partitions.disk": Room(1, "core.partitions core.partitions.device"),
-    "core.partitions.boot": Room(1, "core.partitions core.partitions.disk", "msgspec"),
+    "core.partitions.fat": Room(1, "core.partitions.device", "msgspec"),
+    "core.partitions.boot": Room(
+        1, "core.partitions core.partitions.device core.partitions.disk core.partitions.fat", "msgspec"
+    ),
     "core.images": Room(1, "core.partitions.boot core.partitions.device core.partitions.disk", "msgspec zstandard"),
     # 2 tasks
     "core.watch": Room(2, "core.kv", "trio sortedcontainers"),
