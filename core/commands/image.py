@@ -7,6 +7,7 @@ from core.commands import lazy
 VERBS = {
     "Make": {
         "build": lazy.Verb("core.commands.image_build:build", "Build an image from a folder or a file."),
+        "disk": lazy.Verb("core.commands.image_disk", "Make a bootable disk from an image."),
         "inspect": lazy.Verb("core.commands.image_build:inspect", "Show what an image is."),
         "check": lazy.Verb("core.commands.image_build:check", "Compare all of an image with its manifest."),
     },

@@ -42,7 +42,11 @@ ROOMS = {
     "core.partitions.boot": Room(
         1, "core.partitions core.partitions.device core.partitions.disk core.partitions.fat", "msgspec"
     ),
-    "core.images": Room(1, "core.partitions.boot core.partitions.device core.partitions.disk", "msgspec zstandard"),
+    "core.images": Room(
+        1,
+        "core.partitions core.partitions.boot core.partitions.device core.partitions.disk core.partitions.fat",
+        "msgspec zstandard",
+    ),
     # 2 tasks
     "core.watch": Room(2, "core.kv", "trio sortedcontainers"),
     "core.node": Room(2, "core.raft core.kv core.store_lmdb core.watch", "trio msgspec"),
@@ -169,6 +173,7 @@ ROOMS = {
 
 SAME_FLOOR = {
     ("core.images", "core.partitions.boot"): "a boot loader is told before and after a slot is written",
+    ("core.images", "core.partitions.fat"): "the boot partition of a new disk is filled",
     ("core.images", "core.partitions.device"): "an image is written to a slot, which is part of a device",
     ("core.images", "core.partitions.disk"): "a slot is marked in the table of its disk before and after",
     ("core.node", "core.watch"): "the drive loop publishes what it has applied",
