@@ -36,7 +36,7 @@ class Managing:
         self._gate = gate
         here = machine(config, own, config.advertised(bound))
         self.hosting = Hosting(config, store, here, executor_of(config, own))
-        forwarding = Forwarding(store, self.hosting.face, here.boot_id, self._credentials)
+        forwarding = Forwarding(store, self.hosting.face, here.boot_id, self.credentials)
         self._fleet = Fleet(store, gate, forwarding)
         self._engine = None if config.disable_engine else Engine(store, config.name, cluster)
 
@@ -64,7 +64,7 @@ class Managing:
     def _require(self, request: Request, reply: Reply, serve: Callable[[Reply], None]) -> None:
         self._gate.require(Office.OPERATOR, request, reply, serve)
 
-    def _credentials(self) -> ClientCredentials | None:
+    def credentials(self) -> ClientCredentials | None:
         """What other hosts are shown and trusted by."""
         config = self._config
         try:

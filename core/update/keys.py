@@ -6,6 +6,7 @@ offers/<machine id>    Offer: the conductor alone writes; the host reads its own
 reports/<machine id>   Report: the host writes its own; it stays while the host is away
 alive/<machine id>     empty, under a lease of the host's updater: it is there. Nothing is offered to a host that is not
 leader                 the name of the conductor's election
+images/...             what the cluster serves: records of `core.depot`
 """
 
 from enum import Enum
@@ -19,6 +20,7 @@ OFFERS = PREFIX + b"offers/"
 REPORTS = PREFIX + b"reports/"
 ALIVE = PREFIX + b"alive/"
 LEADER = PREFIX + b"leader"
+IMAGES = PREFIX + b"images/"
 
 
 class Kind(Enum):

@@ -58,7 +58,17 @@ ROOMS = {
     ),
     "core.api.fleet": Room(3, "core.kv core.api core.api.http core.api.access core.client core.sched", "trio msgspec"),
     "core.client": Room(
-        3, "core.addresses core.join_token core.kv core.sched core.tls core.node", "trio httpcore msgspec"
+        3, "core.addresses core.join_token core.kv core.sched core.tls core.node core.images", "trio httpcore msgspec"
+    ),
+    "core.depot": Room(
+        3,
+        "core.tls core.images core.trust core.client core.update.keys",
+        "trio msgspec zstandard securesystemslib tuf",
+    ),
+    "core.api.images": Room(
+        3,
+        "core.kv core.images core.trust core.api core.api.http core.api.access core.client core.depot",
+        "trio msgspec",
     ),
     "core.update": Room(3, "core.client", "msgspec"),
     "core.agent": Room(3, "core.sched core.client", "trio msgspec h11"),
@@ -89,6 +99,11 @@ ROOMS = {
         "core.addresses core.kv core.tls core.api core.api.http core.api.access core.api.fleet core.client core.config"
         " core.engine core.hosting core.machine_id core.service core.this_host",
         "trio",
+    ),
+    "core.imaging": Room(
+        4,
+        "core.api core.api.access core.api.images core.client core.config core.depot core.service",
+        "trio msgspec",
     ),
     "core.founding": Room(4, "core.addresses core.raft core.kv core.store_lmdb core.config", "msgspec"),
     "core.peering": Room(
@@ -123,7 +138,7 @@ ROOMS = {
     "core.views": Room(
         4,
         "core.version core.raft core.kv core.tls core.node core.peer core.api core.api.http core.api.v2 core.api.v3"
-        " core.api.ops core.config core.credentials core.member core.reshaping",
+        " core.api.ops core.client core.config core.credentials core.member core.reshaping",
         "trio",
     ),
     "core.process": Room(
@@ -135,7 +150,8 @@ ROOMS = {
         4,
         "core.version core.addresses core.store_lmdb core.node core.api core.api.http core.api.access core.api.v2"
         " core.api.v3 core.api.ops core.admission core.config core.credentials core.logs core.process core.service"
-        " core.slowness core.client core.enrolment core.managing core.peer core.joining core.salvage core.member"
+        " core.slowness core.client core.enrolment core.hosting core.imaging core.managing core.peer"
+        " core.joining core.salvage core.member"
         " core.views",
         "trio",
     ),
@@ -170,6 +186,10 @@ SAME_FLOOR = {
     ("core.node", "core.watch"): "the drive loop publishes what it has applied",
     ("core.trust", "core.tls"): "its files are written as those of the authority: durable, private from the first byte",
     ("core.update", "core.client"): "services never reach into the store, they speak its client",
+    ("core.depot", "core.client"): "services never reach into the store, they speak its client",
+    ("core.depot", "core.update.keys"): "what is served has its keys in the world of updates",
+    ("core.api.images", "core.client"): "services never reach into the store, they speak its client",
+    ("core.api.images", "core.depot"): "the doors of what the cluster serves",
     ("core.api.fleet", "core.client"): "services never reach into the store, they speak its client",
     ("core.engine", "core.client"): "services never reach into the store, they speak its client",
     ("core.agent", "core.client"): "services never reach into the store, they speak its client",
