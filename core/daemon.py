@@ -29,6 +29,7 @@ from core.api.access.hashing import Hashing
 from core.api.browsers import Browsers
 from core.api.figures import Source
 from core.api.http import Frontend, Handler, Limits, Listener
+from core.api.images.doors import BASE as IMAGES
 from core.api.ops import joining
 from core.api.ops import routes as operations
 from core.api.router import Router
@@ -173,7 +174,7 @@ def _frontend(
         ],
         store.damage,
     )
-    handler = units.in_front_of(handler)
+    handler = units.in_front_of(handler, (IMAGES + b"/",))
     if config.client_cert_auth:
         handler = Door(handler)
     names = [url.host for url in (*config.listen_client_urls, *config.advertise_client_urls)]

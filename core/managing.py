@@ -44,9 +44,9 @@ class Managing:
         """The paths of units and machines."""
         return self._fleet.routes()
 
-    def in_front_of(self, handler: Handler) -> Handler:
-        """The handler with the face of this host before it."""
-        return HostHandler(self.hosting.face, handler, self._require)
+    def in_front_of(self, handler: Handler, also: tuple[bytes, ...]) -> Handler:
+        """The handler with the face of this host before it; members may go to the paths that begin with `also`."""
+        return HostHandler(self.hosting.face, handler, self._require, also)
 
     async def run(self) -> None:
         """Serve until cancelled."""

@@ -33,6 +33,8 @@ ROOMS = {
     "core.sched": Room(0, libraries="msgspec sortedcontainers"),
     "core.update.keys": Room(0, libraries="msgspec"),
     "core.update.records": Room(0, libraries="msgspec"),
+    "core.update.versions": Room(0),
+    "core.update.plan": Room(0, "core.update.records core.update.versions", "msgspec"),
     # 1 drivers: plain synchronous code
     "core.store_lmdb": Room(1, "core.raft core.kv", "lmdb msgspec"),
     "core.tls": Room(1, libraries="cryptography"),
@@ -149,10 +151,9 @@ ROOMS = {
     "core.daemon": Room(
         4,
         "core.version core.addresses core.store_lmdb core.node core.api core.api.http core.api.access core.api.v2"
-        " core.api.v3 core.api.ops core.admission core.config core.credentials core.logs core.process core.service"
-        " core.slowness core.client core.enrolment core.hosting core.imaging core.managing core.peer"
-        " core.joining core.salvage core.member"
-        " core.views",
+        " core.api.v3 core.api.images core.api.ops core.admission core.config core.credentials core.logs"
+        " core.process core.service core.slowness core.client core.enrolment core.hosting core.imaging"
+        " core.managing core.peer core.joining core.salvage core.member core.views",
         "trio",
     ),
     "core.relay": Room(4, "core.api core.api.http core.api.access core.client", "trio msgspec"),
