@@ -1,4 +1,4 @@
-"""What a member does for images: it keeps them, opens their doors, publishes, and signs anew."""
+"""What a member does for images: it keeps them, opens their doors, signs anew, and stands for conductor."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -22,6 +22,8 @@ from core.depot.resigning import Resigner
 from core.depot.shelf import Shelf
 from core.depot.signing import KeyFiles, Keyring
 from core.service import StartError
+from core.update.conductor import Conductor
+from core.update.plan import Target
 
 DIRECTORY = "images"
 """In the data directory: chunks, and the cluster's keys."""
@@ -53,17 +55,27 @@ class Imaging:
         self._credentials = credentials
         self._keeper = Keeper(store, shelf, Images(others, credentials), member)
         self._resigner = Resigner(store, self._keeper, keyring, leads, self._ask_for_keys, _now)
+        self._conductor = Conductor(store, config.name, self.releases)
         self._doors = Doors(gate, self._keeper, keyring, Publisher(store, self._keeper, keyring, voters, _now))
 
     def routes(self) -> list[Route]:
         """The paths of images."""
         return self._doors.routes()
 
+    def releases(self) -> dict[tuple[str, str, str], Target]:
+        """What is served, for the conductor: the path of a manifest says what it is of, and its hash."""
+        found = {}
+        for path, blob in self._keeper.served.manifests.items():
+            _, product, version, architecture, _ = path.split("/")
+            found[product, version, architecture] = Target(blob.sha256, blob.size)
+        return found
+
     async def run(self) -> None:
         """Serve until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keeper.run)
             nursery.start_soon(self._resigner.run)
+            nursery.start_soon(self._conductor.run)
 
     async def _ask_for_keys(self) -> KeyFiles | None:
         """The keys of the first other member that gives any."""

@@ -72,7 +72,7 @@ ROOMS = {
         "core.kv core.images core.trust core.api core.api.http core.api.access core.client core.depot",
         "trio msgspec",
     ),
-    "core.update": Room(3, "core.client", "msgspec"),
+    "core.update": Room(3, "core.client core.update.keys core.update.plan core.update.records", "trio msgspec"),
     "core.agent": Room(3, "core.sched core.client", "trio msgspec h11"),
     "core.agent.supervisor": Room(3, "core.sched core.agent core.agent.supervisor.shim", "trio msgspec"),
     "core.agent.supervisor.shim": Room(3),  # one runs for each unit: it is kept small
@@ -104,7 +104,8 @@ ROOMS = {
     ),
     "core.imaging": Room(
         4,
-        "core.api core.api.access core.api.images core.client core.config core.depot core.service",
+        "core.api core.api.access core.api.images core.client core.config core.depot core.service core.update"
+        " core.update.plan",
         "trio msgspec",
     ),
     "core.founding": Room(4, "core.addresses core.raft core.kv core.store_lmdb core.config", "msgspec"),
