@@ -19,7 +19,7 @@ from core.depot.shelf import Shelf
 from core.depot.signing import Keyring, Signed, renewed
 from core.images.manifest import MANIFEST_MAX, Blob, ImageError
 from core.trust.client import root_chain
-from core.trust.metadata import LIMITS, ROOT, TARGETS, check_root, read
+from core.trust.metadata import LIMITS, ROOT, TARGETS, check_root, enough, progress, read
 from core.trust.releases import releases_in
 
 ATTEMPTS = 4
@@ -160,7 +160,9 @@ def prepared(shelf: Shelf, keyring: Keyring, served: Catalogue, wanted: Publicat
     if blob is None:
         raise RefusedPublicationError("there are no targets yet; upload the repository first, with its targets")
     data = shelf.whole(blob, LIMITS[TARGETS])
-    targets = read(Targets, data, "the targets").signed
+    metadata = read(Targets, data, "the targets")
+    enough(progress(metadata, [root]))
+    targets = metadata.signed
     fresh = served.targets is None or blob.sha256 != served.targets.sha256
     if fresh and targets.version <= served.targets_version:
         raise RefusedPublicationError(
