@@ -29,6 +29,7 @@ from core.api.access.hashing import Hashing
 from core.api.browsers import Browsers
 from core.api.figures import Source
 from core.api.http import Frontend, Handler, Limits, Listener
+from core.api.images.doors import BASE as IMAGES
 from core.api.ops import joining
 from core.api.ops import routes as operations
 from core.api.router import Router
@@ -40,6 +41,8 @@ from core.client import connect
 from core.config import Config
 from core.credentials import Credentials
 from core.enrolment import Door, Enrolment
+from core.hosting import guarded
+from core.imaging import Imaging
 from core.joining import JoinError, beginning
 from core.logs import set_level
 from core.managing import Managing
@@ -103,9 +106,13 @@ async def _serve(
     gate = Gate(member.keyspace.access, hashing, member.node.damage)
     enrolment = Enrolment(config, member)
     units = Managing(config, connect("local:", node=store), gate, bound, view.id)
+    images = Imaging(
+        *(config, connect("local:", node=store), gate, view.self_id, view.doors),
+        *(units.credentials, lambda: view.voters, lambda: member.node.leads),
+    )
     holds = slowness.Holds()
     trio.lowlevel.add_instrument(holds)
-    frontend, browsers = _frontend(config, store, view, admission, gate, enrolment, units, holds)
+    frontend, browsers = _frontend(config, store, view, admission, gate, enrolment, units, images, holds)
 
     def take(fresh: Config) -> None:
         set_level(fresh.log_level)
@@ -122,6 +129,7 @@ async def _serve(
             background.start_soon(admission.keep, frontend)
             background.start_soon(gate.claims.run)
             background.start_soon(units.run)
+            background.start_soon(guarded, "service of images", images.run)
             async with trio.open_nursery() as serving:
                 await serving.start(frontend.serve, listeners)
                 collect_seldom()
@@ -144,6 +152,7 @@ def _frontend(
     gate: Gate,
     enrolment: Enrolment,
     units: Managing,
+    images: Imaging,
     holds: slowness.Holds,
 ) -> tuple[Frontend, Browsers]:
     """The front end with everything it serves, and what stands between it and web pages."""
@@ -162,10 +171,11 @@ def _frontend(
             *operations.routes(store, gate, view, view, view, sources, VERSION),
             *joining.routes(store, gate, enrolment, enrolment.signing),
             *units.routes(),
+            *images.routes(),
         ],
         store.damage,
     ).__call__
-    handler = units.in_front_of(handler)
+    handler = units.in_front_of(handler, (IMAGES + b"/",))
     if config.client_cert_auth:
         handler = Door(handler).__call__
     names = [url.host for url in (*config.listen_client_urls, *config.advertise_client_urls)]

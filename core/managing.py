@@ -37,7 +37,7 @@ class Managing:
         here = machine(config, own, config.advertised(bound))
         self.hosting = Hosting(config, store, here, executor_of(config, own))
         index = Index(store)
-        forwarding = Forwarding(store, index, self.hosting.face, here.boot_id, self._credentials)
+        forwarding = Forwarding(store, index, self.hosting.face, here.boot_id, self.credentials)
         self._fleet = Fleet(store, gate, index, forwarding)
         self._engine = None if config.disable_engine else Engine(store, config.name, cluster)
 
@@ -45,9 +45,9 @@ class Managing:
         """The paths of units and machines."""
         return self._fleet.routes()
 
-    def in_front_of(self, handler: Handler) -> Handler:
-        """The handler with the face of this host before it."""
-        return HostHandler(self.hosting.face, handler, self._require).__call__
+    def in_front_of(self, handler: Handler, also: tuple[bytes, ...]) -> Handler:
+        """The handler with the face of this host before it; members may go to the paths that begin with `also`."""
+        return HostHandler(self.hosting.face, handler, self._require, also).__call__
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -65,7 +65,7 @@ class Managing:
     def _require(self, request: Request, reply: Reply, serve: Callable[[Reply], None]) -> None:
         self._gate.require(Office.OPERATOR, request, reply, serve)
 
-    def _credentials(self) -> ClientCredentials | None:
+    def credentials(self) -> ClientCredentials | None:
         """What other hosts are shown and trusted by."""
         config = self._config
         try:

@@ -15,6 +15,7 @@ from core.api.ops.operator import CommitTimes, Status
 from core.api.v2.cluster import Follower
 from core.api.v2.cluster import Member as ShownMember
 from core.api.v3.cluster import Changed
+from core.client.endpoints import Endpoint, parse
 from core.config import Config
 from core.credentials import Credentials
 from core.kv.membership import Member as KnownMember
@@ -103,6 +104,16 @@ class View:
     @property
     def learners(self) -> Sequence[str]:
         return [f"{member:x}" for member in self._member.node.raft.members.learners]
+
+    @property
+    def voters(self) -> Sequence[str]:
+        return [f"{member:x}" for member in self._member.node.raft.members.voters]
+
+    def doors(self) -> list[Endpoint]:
+        """Where the other members serve clients, over TLS."""
+        own = self._member.identity.member
+        urls = [url for member in self._member.keyspace.members() if member.id != own for url in member.client_urls]
+        return [parse(url) for url in urls if url.startswith("https:")]
 
     def add_member(self, peer_urls: Sequence[str], *, learner: bool, done: Changed) -> None:
         self._reshaping.add(peer_urls, learner=learner, done=done)

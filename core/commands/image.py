@@ -13,7 +13,9 @@ VERBS = {
     },
     "Trust": {
         "sign": lazy.Verb("core.commands.image_release:sign", "Sign a release, with as many keys as are here."),
-        "publish": lazy.Verb("core.commands.image_release:publish", "Put a signed release into a repository."),
+        "publish": lazy.Verb(
+            "core.commands.image_release:publish", "Let the cluster, or a repository, serve a release."
+        ),
         "verify": lazy.Verb("core.commands.image_release:verify", "Say whether a repository's release can be trusted."),
         "trust": lazy.Verb("core.commands.image_trust", "Make, show, change and renew what hosts trust."),
     },

@@ -9,13 +9,14 @@ import click
 
 from core.commands import output
 from core.commands.ca import read_passphrase
+from core.commands.connection import Connection, connection_options
 from core.commands.failure import Failure
+from core.commands.image_cluster import publish_to_cluster
 from core.commands.image_keys import (
     explained,
     image_argument,
     keys_option,
     now,
-    online_option,
     passphrase_option,
     repository_argument,
     say_progress,
@@ -78,15 +79,25 @@ def sign(image: Path, repo: Path, keys: Path, passphrase_file: Path | None) -> N
 
 @click.command()
 @image_argument
-@repository_argument
-@online_option
-def publish(image: Path, repository: Path, online: Path) -> None:
-    """Put the signed release in IMAGE-DIR into the repository in REPO-DIR, from where hosts get it.
+@click.argument("repository", metavar="[REPO-DIR]", required=False, type=click.Path(path_type=Path, exists=True))
+@click.option("--online", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR",
+              help="With REPO-DIR: directory with the keys of the cluster.")  # fmt: skip
+@connection_options
+def publish(image: Path, repository: Path | None, online: Path | None, connection: Connection) -> None:
+    """Let the cluster serve the signed release in IMAGE-DIR; it is done when a majority of the members has all of it.
+
+    With REPO-DIR it goes into that directory instead.
 
     \b
-    Example:
+    Examples:
+      corenode image publish image
       corenode image publish image repo --online online
     """
+    if repository is None:
+        publish_to_cluster(image, connection)
+        return
+    if online is None:
+        raise click.UsageError("REPO-DIR needs --online, the keys that sign for it.")
     from tuf.api.metadata import Targets
 
     from core.trust.metadata import enough, progress, read

@@ -9,6 +9,7 @@ import click
 from core.commands import output
 from core.commands.ca import read_passphrase
 from core.commands.failure import Failure
+from core.commands.image_cluster import upload
 from core.commands.image_keys import (
     explained,
     keys_option,
@@ -44,6 +45,7 @@ def command() -> None:
     Examples:
       corenode image trust init repo --keys keys --online online
       corenode image trust status repo
+      corenode image trust upload repo --online online
       corenode image trust rotate repo targets --keys keys --retire 3f9a0c1e --add 1
     """
 
@@ -321,6 +323,9 @@ def root(repository: Path, out: Path) -> None:
         version = root_chain(chain[0], chain[1:])
         put(out, chain[-1])
     output.note(f"version {version} of the root is in {out}")
+
+
+command.add_command(upload)
 
 
 def _make(directory: Path, role: str, count: int, passphrase: bytes | None) -> "list[CryptoSigner]":

@@ -86,7 +86,15 @@ def find(directory: Path) -> list[FoundKey]:
 
 def open_key(path: Path, passphrase: bytes | None) -> CryptoSigner:
     """A key ready to sign. PassphraseError, TrustError if the file cannot be used, OSError as the system says."""
-    held = _read(path)
+    return _opened(_read(path), str(path), passphrase)
+
+
+def parse(data: bytes, what: str) -> CryptoSigner:
+    """A key from the bytes of a file that is not sealed. TrustError."""
+    return _opened(_decoded(data[:_LARGEST], what), what, None)
+
+
+def _opened(held: KeyFile, path: str, passphrase: bytes | None) -> CryptoSigner:
     secret = held.private
     if held.sealed is not None:
         if passphrase is None:
@@ -119,7 +127,10 @@ def _read(path: Path) -> KeyFile:
     with path.open("rb") as stream:
         if stat.S_IMODE(os.fstat(stream.fileno()).st_mode) & 0o077:
             raise TrustError(f"other users can read {path}: chmod 600 {path}, and think about who may have read it")
-        data = stream.read(_LARGEST)
+        return _decoded(stream.read(_LARGEST), str(path))
+
+
+def _decoded(data: bytes, path: str) -> KeyFile:
     try:
         held = msgspec.json.decode(data, type=KeyFile)
     except msgspec.DecodeError as error:

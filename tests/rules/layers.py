@@ -31,6 +31,10 @@ ROOMS = {
     "core.kv": Room(0, libraries="msgspec sortedcontainers"),
     "core.partitions": Room(0, libraries="msgspec"),
     "core.sched": Room(0, libraries="msgspec sortedcontainers"),
+    "core.update.keys": Room(0, libraries="msgspec"),
+    "core.update.records": Room(0, libraries="msgspec"),
+    "core.update.versions": Room(0),
+    "core.update.plan": Room(0, "core.update.records core.update.versions", "msgspec"),
     # 1 drivers: plain synchronous code
     "core.store_lmdb": Room(1, "core.raft core.kv", "lmdb msgspec"),
     "core.tls": Room(1, libraries="cryptography"),
@@ -54,7 +58,7 @@ ROOMS = {
     # 3 services
     "core.api.http": Room(3, libraries="trio h11 msgspec"),
     "core.api": Room(3, "core.addresses core.raft core.kv core.node core.api.http", "msgspec"),
-    "core.api.access": Room(3, "core.kv core.tls core.sched core.api core.api.http", "trio msgspec"),
+    "core.api.access": Room(3, "core.kv core.tls core.sched core.update.keys core.api core.api.http", "trio msgspec"),
     "core.api.v2": Room(3, "core.raft core.kv core.node core.api core.api.http core.api.access", "trio msgspec"),
     "core.api.v3": Room(3, "core.kv core.node core.api core.api.http core.api.access core.api.v2", "trio msgspec"),
     "core.api.ops": Room(
@@ -64,9 +68,19 @@ ROOMS = {
     ),
     "core.api.fleet": Room(3, "core.kv core.api core.api.http core.api.access core.client core.sched", "trio msgspec"),
     "core.client": Room(
-        3, "core.addresses core.join_token core.kv core.sched core.tls core.node", "trio httpcore msgspec"
+        3, "core.addresses core.join_token core.kv core.sched core.tls core.node core.images", "trio httpcore msgspec"
     ),
-    "core.update": Room(3, "core.client", "msgspec"),
+    "core.depot": Room(
+        3,
+        "core.tls core.images core.trust core.client core.update.keys",
+        "trio msgspec zstandard securesystemslib tuf",
+    ),
+    "core.api.images": Room(
+        3,
+        "core.kv core.images core.trust core.api core.api.http core.api.access core.client core.depot",
+        "trio msgspec",
+    ),
+    "core.update": Room(3, "core.client core.update.keys core.update.plan core.update.records", "trio msgspec"),
     "core.agent": Room(3, "core.sched core.client", "trio msgspec h11"),
     "core.agent.supervisor": Room(3, "core.sched core.agent core.agent.supervisor.shim", "trio msgspec"),
     "core.agent.supervisor.shim": Room(3),  # one runs for each unit: it is kept small
@@ -95,6 +109,12 @@ ROOMS = {
         "core.addresses core.kv core.tls core.api core.api.http core.api.access core.api.fleet core.client core.config"
         " core.engine core.hosting core.machine_id core.service core.this_host",
         "trio",
+    ),
+    "core.imaging": Room(
+        4,
+        "core.api core.api.access core.api.images core.client core.config core.depot core.service core.update"
+        " core.update.plan",
+        "trio msgspec",
     ),
     "core.founding": Room(4, "core.addresses core.raft core.kv core.store_lmdb core.config", "msgspec"),
     "core.peering": Room(
@@ -129,7 +149,7 @@ ROOMS = {
     "core.views": Room(
         4,
         "core.version core.raft core.kv core.tls core.node core.peer core.api core.api.http core.api.v2 core.api.v3"
-        " core.api.ops core.config core.credentials core.member core.reshaping",
+        " core.api.ops core.client core.config core.credentials core.member core.reshaping",
         "trio",
     ),
     "core.process": Room(
@@ -140,9 +160,9 @@ ROOMS = {
     "core.daemon": Room(
         4,
         "core.version core.addresses core.store_lmdb core.node core.api core.api.http core.api.access core.api.v2"
-        " core.api.v3 core.api.ops core.admission core.config core.credentials core.logs core.process core.service"
-        " core.slowness core.client core.enrolment core.managing core.peer core.joining core.salvage core.member"
-        " core.views",
+        " core.api.v3 core.api.images core.api.ops core.admission core.config core.credentials core.logs"
+        " core.process core.service core.slowness core.client core.enrolment core.hosting core.imaging"
+        " core.managing core.peer core.joining core.salvage core.member core.views",
         "trio",
     ),
     "core.relay": Room(4, "core.api core.api.http core.api.access core.client", "trio msgspec"),
@@ -179,6 +199,10 @@ SAME_FLOOR = {
     ("core.node", "core.watch"): "the drive loop publishes what it has applied",
     ("core.trust", "core.tls"): "its files are written as those of the authority: durable, private from the first byte",
     ("core.update", "core.client"): "services never reach into the store, they speak its client",
+    ("core.depot", "core.client"): "services never reach into the store, they speak its client",
+    ("core.depot", "core.update.keys"): "what is served has its keys in the world of updates",
+    ("core.api.images", "core.client"): "services never reach into the store, they speak its client",
+    ("core.api.images", "core.depot"): "the doors of what the cluster serves",
     ("core.api.fleet", "core.client"): "services never reach into the store, they speak its client",
     ("core.engine", "core.client"): "services never reach into the store, they speak its client",
     ("core.agent", "core.client"): "services never reach into the store, they speak its client",

@@ -100,9 +100,15 @@ class HostHandler:
     """A handler in front of all others: it serves the path, and keeps members' certificates to it."""
 
     def __init__(
-        self, face: HostFace, rest: Handler, require: Callable[[Request, Reply, Callable[[Reply], None]], None]
+        self,
+        face: HostFace,
+        rest: Handler,
+        require: Callable[[Request, Reply, Callable[[Reply], None]], None],
+        also: tuple[bytes, ...] = (),
     ) -> None:
-        """`require` serves, or answers why not, where a certificate is not a member's."""
+        """`require` serves, or answers why not, where a certificate is not a member's. Members may go to the paths that
+        begin with one of `also`, where who they are is looked at again."""
+        self._also = also
         self._face = face
         self._rest = rest
         self._require = require
@@ -110,7 +116,7 @@ class HostHandler:
     def __call__(self, request: Request, reply: Reply) -> None:
         if request.path.startswith(PATH + b"/"):
             self._host(request, reply)
-        elif is_member(request.caller):
+        elif is_member(request.caller) and not request.path.startswith(self._also):
             audit.refused("a member", request, "its certificate is that of a peer")
             reply.send(message(403, f"its certificate is that of a peer, which opens nothing here but {PATH.decode()}"))
         else:

@@ -1,0 +1,102 @@
+"""What `corenode image` does with a cluster that serves images by itself."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from core.commands import output
+from core.commands.connection import Connection, connection_options
+from core.commands.failure import Failure
+from core.commands.image_keys import explained, online_option, repository_argument
+
+if TYPE_CHECKING:
+    from core.client.transport import Transport
+
+Chunks = dict[str, Callable[[], bytes]]
+
+
+@click.command()
+@repository_argument
+@online_option
+@connection_options
+def upload(repository: Path, online: Path, connection: Connection) -> None:
+    """Let the cluster serve the repository in REPO-DIR: roots, releases, and the keys it signs with by itself.
+
+    Done again, it brings a new root or new keys. The keys then rest on the members, readable by nobody else.
+
+    \b
+    Example:
+      corenode image trust upload repo --online online
+    """
+    from core.images.blobs import packed
+    from core.trust import keys
+    from core.trust.releases import releases_in
+    from core.trust.repository import Repository
+
+    with explained():
+        home = Repository(repository)
+        chunks: Chunks = {}
+
+        def blob(data: bytes) -> object:
+            made, there = packed(data)
+            chunks.update({name: partial(bytes, data_) for name, data_ in there.items()})
+            return made
+
+        newest = home.root().signed.version
+        targets = home.targets()
+        publication = {
+            "roots": [blob(home.root_bytes(version)) for version in range(1, newest + 1)],
+            "targets": blob(targets.to_bytes()),
+            "manifests": {
+                each.path: blob((repository / each.path).read_bytes()) for each in releases_in(targets.signed)
+            },
+        }
+        for place in sorted((repository / "chunks").glob("??/*.zst")):
+            chunks[place.name.removesuffix(".zst")] = place.read_bytes
+        held = [key.path.read_bytes() for key in keys.find(online)]
+    connection.run(lambda transport: send(transport, publication, chunks, held))
+
+
+def publish_to_cluster(image: Path, connection: Connection) -> None:
+    """Upload the signed release in a directory, and have it served."""
+    from core.commands.image_release import DRAFT
+    from core.images.blobs import packed
+    from core.trust.releases import LARGEST, release_of
+
+    with explained():
+        with (image / "manifest.json").open("rb") as stream:
+            data = stream.read(LARGEST + 1)
+        release = release_of(data)
+        draft = image / DRAFT
+        if not draft.exists():
+            raise Failure(f"{image} is not signed: corenode image sign {image} --repo REPO-DIR --keys DIR")
+        chunks: Chunks = {}
+        manifest, first = packed(data)
+        targets, second = packed(draft.read_bytes())
+        for name, bytes_ in (first | second).items():
+            chunks[name] = partial(bytes, bytes_)
+        for place in sorted((image / "chunks").glob("??/*.zst")):
+            chunks[place.name.removesuffix(".zst")] = place.read_bytes
+    publication = {"targets": targets, "manifests": {release.path: manifest}}
+    connection.run(lambda transport: send(transport, publication, chunks))
+
+
+async def send(transport: "Transport", publication: object, chunks: Chunks, keys: list[bytes] | None = None) -> None:
+    """Upload what is missing, and publish."""
+    from core.client.depot import Depot
+
+    depot = Depot(transport)
+    if keys:
+        await depot.hand_over(keys)
+    count = await depot.upload(chunks, lambda _: None)
+    output.note(f"{count} of {len(chunks)} chunks were not there yet")
+    async for step in depot.publish(publication):
+        if step.error:
+            raise Failure(f"{step.error[:1].upper()}{step.error[1:]}.")
+        if step.done:
+            output.note(f"published on {step.members} members (of {step.needed} that are needed)")
+        else:
+            output.note(f"{step.members} of {step.needed} members that are needed have it")

@@ -1,0 +1,105 @@
+"""Three members with TLS serve images: to a majority, to one that was away, and to hosts with certificates."""
+
+import json
+import os
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import trio
+
+from core.client.credentials import ClientCredentials
+from core.client.endpoints import parse
+from core.client.errors import ClientError
+from core.client.images import FileAbsentError, Images
+from core.images.manifest import decode
+from core.tls.identity import Role
+from core.trust.client import Trusted, Verified, manifest
+from core.trust.errors import NotFoundError
+from tests.ops.clusters import TlsCluster
+
+pytestmark = pytest.mark.slow
+MACHINE = "0123456789abcdef" * 2
+
+
+def good(cluster: TlsCluster, *words: str) -> str:
+    done = cluster.run(*words)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def status(cluster: TlsCluster, name: str) -> dict[str, object]:
+    pair = ["--cert", cluster.env["CORENODE_CERT"], "--key", cluster.env["CORENODE_KEY"]]
+    url = f"{cluster.clients[name]}/corenode/images/status"
+    command = ["curl", "--silent", "--max-time", "10", "--cacert", cluster.env["CORENODE_CACERT"], *pair, url]
+    out = subprocess.run(command, capture_output=True, timeout=30).stdout
+    found: dict[str, object] = json.loads(out or b"{}")
+    return found
+
+
+def held(cluster: TlsCluster, name: str) -> list[bool]:
+    """Whether each member has all that is served, as one of them knows it."""
+    found = status(cluster, name).get("held")
+    return list(found.values()) if isinstance(found, dict) else []
+
+
+def release(cluster: TlsCluster, version: str) -> str:
+    """Build, sign and publish an image; what publishing said."""
+    root = cluster.home / "root"
+    root.mkdir(exist_ok=True)
+    (root / version).write_bytes(os.urandom(400_000))
+    good(cluster, "image", "build", "root", "--out", version, "--version", version)
+    # Targets are signed on top of those that are served; the directory follows the cluster.
+    good(cluster, "image", "sign", version, "--repo", "repo", "--keys", "keys")
+    said = good(cluster, "image", "publish", version)
+    good(cluster, "image", "publish", version, "repo", "--online", "online")
+    return said
+
+
+async def update(
+    cluster: TlsCluster, trusted: Path, credentials: ClientCredentials, *names: str
+) -> tuple[Verified, int]:
+    """As a host: from the root of trust to the bytes of the newest release; how many there are."""
+    endpoints = [parse(cluster.clients[name]) for name in names]
+    async with Images(lambda: endpoints, lambda: credentials) as images:
+
+        def fetch(path: str, limit: int) -> bytes:
+            try:
+                return trio.from_thread.run(images.fetch, path, limit)
+            except FileAbsentError as error:
+                raise NotFoundError(str(error)) from None
+
+        root = (cluster.home / "repo/metadata/1.root.json").read_bytes()
+        found = await trio.to_thread.run_sync(lambda: Trusted(trusted, root).update(fetch, datetime.now(UTC)))
+        data = await trio.to_thread.run_sync(manifest, fetch, found.releases[-1])
+        image = decode(data)
+        return found, sum([len(await images.chunk(chunk)) for chunk in image.usr.chunks]) - image.usr.size
+
+
+def test_members_keep_what_is_published(tmp_path: Path) -> None:
+    with TlsCluster(tmp_path, "n1", "n2", "n3") as cluster:
+        init = ("image", "trust", "init", "repo", "--keys", "keys", "--online", "online", "--no-passphrase")
+        good(cluster, *init)
+        good(cluster, "image", "trust", "upload", "repo", "--online", "online")
+        cluster.kill("n3")
+        assert "published on 2 members" in release(cluster, "1.0.0")
+        cluster.start("n3")
+        cluster.until(lambda: held(cluster, "n3") == [True] * 3, "n3 caught up")
+        # The one that was away gives all of it to a host, alone, and a stranger nothing.
+        own = cluster.workshop.issue(Role.HOST, MACHINE)
+        stranger = cluster.workshop.issue(Role.CLIENT, "mallory")
+        trust = cluster.home / "trust.crt"
+        host = ClientCredentials(trust, own.certificate, own.key)
+        (tmp_path / "trusted").mkdir()
+        found, rest = trio.run(update, cluster, tmp_path / "trusted", host, "n3")
+        assert (found.targets, rest) == (2, 0)
+        (tmp_path / "strange").mkdir()
+        other = ClientCredentials(trust, stranger.certificate, stranger.key)
+        with pytest.raises(ClientError, match="HTTP 403"):
+            trio.run(update, cluster, tmp_path / "strange", other, "n1")
+        for path in (tmp_path / "data-n2/images/keys", tmp_path / "data-n3/images/keys"):
+            cluster.until(lambda path=path: len(list(path.iterdir())) == 2, "the keys came")  # type: ignore[misc]
+            assert {each.stat().st_mode & 0o777 for each in path.iterdir()} == {0o600}
+        found, rest = trio.run(update, cluster, tmp_path / "trusted", host, "n2", "n3")
+        assert (found.targets, rest) == (2, 0)
