@@ -14,7 +14,7 @@ from core.kv.errors import LeaseExistsError, LeaseNotFoundError, LimitError, Res
 from core.kv.ledger import EXPIRES_DIRECTORY, EXPIRES_LEASE, Ledger
 from core.kv.outcomes import Expired, LeaseDone
 from core.kv.records import Action, Record
-from core.kv.reserved import FLEET_END, FLEET_PREFIX
+from core.kv.reserved import WORLDS, world_end
 from core.kv.steps import CHANGES, Steps, scan
 from core.kv.transaction import Table
 
@@ -61,8 +61,10 @@ def host_key(ledger: Ledger, lease: int) -> bytes | None:
     if lease not in _IDS:
         return None
     name = _id(lease)
-    first = next(ledger.rows.scan(Table.ATTACHED, name + FLEET_PREFIX, name + FLEET_END), None)
-    return None if first is None else first[0][len(name) :]
+    for world in WORLDS:
+        for found, _ in ledger.rows.scan(Table.ATTACHED, name + world, name + world_end(world)):
+            return found[len(name) :]
+    return None
 
 
 def ids(ledger: Ledger, after: int, limit: int) -> list[int]:
@@ -135,7 +137,7 @@ def next_deadline(ledger: Ledger) -> int | None:
 def _check_reserved(ledger: Ledger, command: LeaseKeepAlive | LeaseRevoke) -> None:
     """ReservedKeyError if the lease is that of a host, and whoever asks may not touch it."""
     if not command.reserved and host_key(ledger, command.id) is not None:
-        raise ReservedKeyError("the lease holds keys below \\0corenode/fleet/")
+        raise ReservedKeyError("the lease holds keys below \\0corenode/")
 
 
 def _end(ledger: Ledger, lease_id: int, lease: Lease, action: Action) -> Steps[None]:

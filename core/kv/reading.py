@@ -6,7 +6,7 @@ from core.kv.access import Span
 from core.kv.errors import FutureRevisionError
 from core.kv.ledger import Ledger
 from core.kv.records import Record
-from core.kv.reserved import FLEET_END, clipped, is_hidden, is_reserved
+from core.kv.reserved import clipped, is_hidden, is_reserved, world_end
 from core.kv.transaction import Table
 
 SCANNED = 1000
@@ -50,7 +50,7 @@ def page(ledger: Ledger, part: Span, at: int, wanted: int, *, reverse: bool = Fa
     for name, row in ledger.rows.scan(Table.KEY, start, stop, reverse=reverse):
         if scanned >= SCANNED or size >= PAGE_BYTES:
             # What is left must not begin in another world than the whole.
-            begin = name if reserved or not is_reserved(name) else FLEET_END
+            begin = name if reserved or not is_reserved(name) else world_end(name)
             rest = Span(start, name + b"\0") if reverse else Span(begin, stop)
             return RangePage(tuple(found), count, rest)
         scanned += 1

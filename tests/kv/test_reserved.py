@@ -1,21 +1,24 @@
-"""The keys of units and machines in the state machine: a world of their own."""
+"""The reserved keys in the state machine: worlds of their own."""
 
 import pytest
 
 from core.kv import commands as c
-from core.kv.access import Span
+from core.kv.access import Span, prefix_end
 from core.kv.errors import LeaseNotFoundError, ReservedKeyError
 from core.kv.keyspace import Keyspace
 from core.kv.ledger import SYSTEM_PREFIX
 from core.kv.memory import MemoryStore
 from core.kv.outcomes import DeleteDone, RangeDone, TxnDone
 from core.kv.reading import SCANNED
-from core.kv.reserved import FLEET_END, FLEET_PREFIX
+from core.kv.reserved import FLEET_PREFIX, NOWHERE, UPDATE_PREFIX, WORLDS
 from core.kv.transaction import Table
 from core.sched import keys
+from core.update import keys as update_keys
 
 UNIT = FLEET_PREFIX + b"units/a.service"
 OTHER = FLEET_PREFIX + b"units/b.service"
+FLEET_END, UPDATE_END = map(prefix_end, (FLEET_PREFIX, UPDATE_PREFIX))
+CHANNEL = UPDATE_PREFIX + b"channels/stable"
 
 
 class World:
@@ -54,7 +57,7 @@ class World:
 @pytest.fixture
 def world() -> World:
     world = World()
-    for key in (b"\0a", UNIT, OTHER, b"/a", b"z"):
+    for key in (b"\0a", UNIT, OTHER, CHANNEL, b"/a", b"z"):
         world.do(c.Put(key, b"1"))
     return world
 
@@ -71,6 +74,12 @@ def world() -> World:
         (OTHER, b"zz", [OTHER]),
         (UNIT, None, [UNIT]),
         (FLEET_END, b"\0", [b"/a", b"z"]),
+        (FLEET_PREFIX, UPDATE_END, [UNIT, OTHER]),
+        (FLEET_END, UPDATE_END, []),
+        (UPDATE_PREFIX, UPDATE_END, [CHANNEL]),
+        (UPDATE_PREFIX, b"\0", [CHANNEL]),
+        (CHANNEL, None, [CHANNEL]),
+        (UPDATE_END, b"\0", [b"/a", b"z"]),
     ],
 )
 def test_a_range_shows_the_world_it_begins_in(
@@ -102,33 +111,36 @@ def test_they_have_history(world: World) -> None:
 
 def test_a_page_that_ends_among_them_does_not_go_on_there() -> None:
     world = World()
-    for number in range(SCANNED + 10):
-        world.do(c.Put(FLEET_PREFIX + b"states/%05d" % number))
+    for prefix in WORLDS:
+        for number in range(SCANNED + 10):
+            world.do(c.Put(prefix + b"states/%05d" % number))
     world.do(c.Put(b"/a"))
     assert world.names(b"\0", b"\0") == [b"/a"]
-    assert len(world.names(FLEET_PREFIX, FLEET_END)) == SCANNED + 10
+    for prefix in WORLDS:
+        assert len(world.names(prefix, prefix_end(prefix))) == SCANNED + 10
 
 
 def test_other_system_records_stay_closed(world: World) -> None:
-    for key in (SYSTEM_PREFIX + b"secret", FLEET_END, FLEET_PREFIX[:-1]):
+    for key in (SYSTEM_PREFIX + b"secret", NOWHERE, FLEET_END, FLEET_PREFIX[:-1], UPDATE_END, UPDATE_PREFIX[:-1]):
         assert isinstance(world.do(c.Put(key)), ReservedKeyError)
     world.store.put(Table.KEY, SYSTEM_PREFIX + b"zero", b"no row")
     assert world.names(FLEET_PREFIX, b"\0") == [UNIT, OTHER]
 
 
-def test_the_lease_of_a_host_is_not_for_others(world: World) -> None:
+@pytest.mark.parametrize("reserved", [UNIT, CHANNEL])
+def test_the_lease_of_a_host_is_not_for_others(world: World, reserved: bytes) -> None:
     world.do(c.LeaseGrant(7, 10))
     world.do(c.Put(b"/ordinary", b"", 7))
     assert not isinstance(world.do(c.LeaseKeepAlive(7)), Exception)
-    world.do(c.Put(UNIT, b"", 7))
+    world.do(c.Put(reserved, b"", 7))
     assert isinstance(world.do(c.LeaseKeepAlive(7)), ReservedKeyError)
     assert isinstance(world.do(c.LeaseRevoke(7)), ReservedKeyError)
     assert not isinstance(world.do(c.LeaseKeepAlive(7, reserved=True)), Exception)
     world.do(c.LeaseGrant(8, 10))
     assert not isinstance(world.do(c.LeaseRevoke(8)), Exception)
-    assert UNIT in world.names(FLEET_PREFIX, FLEET_END)
+    assert world.names(reserved, None) == [reserved]
     assert not isinstance(world.do(c.LeaseRevoke(7, reserved=True)), Exception)
-    assert UNIT not in world.names(FLEET_PREFIX, FLEET_END)
+    assert world.names(reserved, None) == []
     assert isinstance(world.do(c.LeaseRevoke(7)), LeaseNotFoundError)
 
 
@@ -141,6 +153,12 @@ def test_they_end_with_their_lease(world: World) -> None:
 
 def test_they_are_those_of_the_rules() -> None:
     assert keys.PREFIX == FLEET_PREFIX
+    assert update_keys.PREFIX == UPDATE_PREFIX
+
+
+def test_no_world_is_in_another() -> None:
+    assert sorted(WORLDS) == list(WORLDS)
+    assert not any(one.startswith(other) for one in WORLDS for other in WORLDS if one is not other)
 
 
 def test_v2_never_sees_them(world: World) -> None:

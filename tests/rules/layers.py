@@ -31,6 +31,8 @@ ROOMS = {
     "core.kv": Room(0, libraries="msgspec sortedcontainers"),
     "core.partitions": Room(0, libraries="msgspec"),
     "core.sched": Room(0, libraries="msgspec sortedcontainers"),
+    "core.update.keys": Room(0, libraries="msgspec"),
+    "core.update.records": Room(0, libraries="msgspec"),
     # 1 drivers: plain synchronous code
     "core.store_lmdb": Room(1, "core.raft core.kv", "lmdb msgspec"),
     "core.tls": Room(1, libraries="cryptography"),
@@ -47,7 +49,7 @@ ROOMS = {
     # 3 services
     "core.api.http": Room(3, libraries="trio h11 msgspec"),
     "core.api": Room(3, "core.addresses core.raft core.kv core.node core.api.http", "msgspec"),
-    "core.api.access": Room(3, "core.kv core.tls core.sched core.api core.api.http", "trio msgspec"),
+    "core.api.access": Room(3, "core.kv core.tls core.sched core.update.keys core.api core.api.http", "trio msgspec"),
     "core.api.v2": Room(3, "core.raft core.kv core.node core.api core.api.http core.api.access", "trio msgspec"),
     "core.api.v3": Room(3, "core.kv core.node core.api core.api.http core.api.access core.api.v2", "trio msgspec"),
     "core.api.ops": Room(

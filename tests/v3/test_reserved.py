@@ -1,4 +1,4 @@
-"""Who may do what with the keys of units and machines at the door of v3: each kind of caller, each kind of request."""
+"""Who may do what with the reserved keys at the door of v3: each kind of caller, each kind of request."""
 
 import json
 from typing import Any
@@ -7,9 +7,9 @@ import pytest
 
 from core.api.access.reserve import RELAYED
 from core.api.http.message import Caller, Request
-from core.kv.access import Permission, Right
+from core.kv.access import Permission, Right, prefix_end
 from core.kv.commands import Admitted, AuthSwitch, LeaseGrant, Put, RoleCreate, UserCreate
-from core.kv.reserved import FLEET_END, FLEET_PREFIX
+from core.kv.reserved import FLEET_PREFIX, UPDATE_PREFIX
 from tests.auth.support import certificate
 from tests.v2.fakes import ANYONE, LOCAL, FakeOutlet, FakeReply
 from tests.v3.client import _written, plain
@@ -24,6 +24,12 @@ STATE = FLEET_PREFIX + b"states/" + MACHINE.encode() + b"/a.service"
 OTHERS_STATE = FLEET_PREFIX + b"states/" + ELSE.encode() + b"/a.service"
 PRESENCE = FLEET_PREFIX + b"machines/" + MACHINE.encode()
 OTHERS_PRESENCE = FLEET_PREFIX + b"machines/" + ELSE.encode()
+FLEET_END, UPDATE_END = map(prefix_end, (FLEET_PREFIX, UPDATE_PREFIX))
+CHANNEL, GROUP = UPDATE_PREFIX + b"channels/stable", UPDATE_PREFIX + b"groups/default"
+OFFER, OTHERS_OFFER = (UPDATE_PREFIX + b"offers/" + each.encode() for each in (MACHINE, ELSE))
+REPORT, OTHERS_REPORT = (UPDATE_PREFIX + b"reports/" + each.encode() for each in (MACHINE, ELSE))
+ALIVE, OTHERS_ALIVE = (UPDATE_PREFIX + b"alive/" + each.encode() for each in (MACHINE, ELSE))
+UPDATES = (CHANNEL, GROUP, OFFER, OTHERS_OFFER, REPORT, OTHERS_REPORT, ALIVE, OTHERS_ALIVE)
 KEYS = (UNIT, TEXT, OWN, OTHERS, STATE, OTHERS_STATE, PRESENCE, OTHERS_PRESENCE)
 
 
@@ -47,7 +53,7 @@ STRANGER = pytest.mark.parametrize("caller", STRANGERS.values(), ids=STRANGERS)
 class World(Watched):
     def __init__(self) -> None:
         super().__init__()
-        for key in (b"/ordinary", *KEYS):
+        for key in (b"/ordinary", *KEYS, *UPDATES):
             self.do(Put(key, b"1"))
 
     def write(self, *commands: Put | LeaseGrant) -> None:
@@ -140,7 +146,8 @@ def test_to_strangers_they_are_not_there(world: World, caller: Caller) -> None:
     assert world.names(caller, b"\0", b"\0") == [b"/ordinary"]
     assert world.names(caller, FLEET_PREFIX, FLEET_END) == []
     assert world.names(caller, FLEET_PREFIX, b"\0") == []
-    assert world.names(caller, UNIT) == []
+    assert world.names(caller, UPDATE_PREFIX, UPDATE_END) == []
+    assert world.names(caller, UNIT) == world.names(caller, CHANNEL) == []
     every = {"key": FLEET_PREFIX, "range_end": FLEET_END}
     txn = {
         "compare": [{"key": UNIT, "target": "VERSION", "version": 0, "result": "EQUAL"}],
@@ -160,6 +167,7 @@ def test_strangers_write_none_of_them(world: World, caller: Caller) -> None:
     put, delete = {"key": UNIT, "value": b"2"}, {"key": FLEET_PREFIX, "range_end": FLEET_END}
     assert world.status(caller, "kv/put", put) == 403
     assert world.status(caller, "kv/put", {"key": FLEET_PREFIX + b"units/new"}) == 403
+    assert world.status(caller, "kv/put", {"key": CHANNEL}) == 403
     assert world.status(caller, "kv/deleterange", delete) == 403
     for inner in ({"request_put": put}, {"request_delete_range": delete}):
         assert world.status(caller, "kv/txn", {"success": [inner]}) == 403
@@ -212,6 +220,7 @@ async def test_strangers_do_not_queue_among_them(world: World, caller: Caller) -
 async def test_operators_have_them_all(world: World, caller: Caller) -> None:
     assert world.names(caller, b"\0", b"\0") == [b"/ordinary"]
     assert world.names(caller, FLEET_PREFIX, FLEET_END) == sorted(KEYS)
+    assert world.names(caller, UPDATE_PREFIX, UPDATE_END) == sorted(UPDATES)
     ear = world.watch_all(caller, FLEET_PREFIX, FLEET_END)
     world.good(caller, "kv/put", {"key": UNIT, "value": b"2", "prev_kv": True})
     compare = [{"key": UNIT, "target": "VERSION", "version": 2, "result": "EQUAL"}]
@@ -227,7 +236,7 @@ async def test_operators_have_them_all(world: World, caller: Caller) -> None:
 
 
 async def test_a_host_has_its_own_part(world: World) -> None:
-    for read in (TEXT, OWN, STATE, PRESENCE):
+    for read in (TEXT, OWN, STATE, PRESENCE, CHANNEL, GROUP, OFFER, REPORT, ALIVE):
         assert world.names(HOST, read) == [read]
     assert world.names(HOST, OWN[: -len(b"a.service")], OWN + b"\xff") == [OWN]
     assert world.names(HOST, FLEET_PREFIX + b"hosts/" + MACHINE.encode()) == []
@@ -237,7 +246,9 @@ async def test_a_host_has_its_own_part(world: World) -> None:
     absent = {"key": PRESENCE, "target": "VERSION", "version": 1, "result": "EQUAL"}
     txn = {"compare": [absent], "success": [{"request_put": {"key": PRESENCE, "prev_kv": True}}]}
     assert world.good(HOST, "kv/txn", txn)["succeeded"]
-    assert world.good(HOST, "kv/put", {"key": STATE})
+    for key in (STATE, REPORT, ALIVE):
+        assert world.good(HOST, "kv/put", {"key": key})
+    assert world.names(HOST, UPDATE_PREFIX + b"channels/", UPDATE_PREFIX + b"channels0") == [CHANNEL]
     assert world.good(HOST, "kv/deleterange", {"key": STATE})["deleted"] == "1"
 
 
@@ -250,7 +261,11 @@ async def test_a_host_lists_no_texts(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", [UNIT, OTHERS, OTHERS_STATE, OTHERS_PRESENCE, FLEET_PREFIX + b"leader/1", PRESENCE + b"0"]
+    "key",
+    [
+        *(UNIT, OTHERS, OTHERS_STATE, OTHERS_PRESENCE, FLEET_PREFIX + b"leader/1", PRESENCE + b"0"),
+        *(OTHERS_OFFER, OTHERS_REPORT, OTHERS_ALIVE, UPDATE_PREFIX + b"leader/1", REPORT + b"0"),
+    ],
 )
 async def test_a_host_has_nothing_of_others(world: World, key: bytes) -> None:
     assert world.status(HOST, "kv/range", {"key": key}) == 403
@@ -260,7 +275,9 @@ async def test_a_host_has_nothing_of_others(world: World, key: bytes) -> None:
     assert b"PermissionDenied" in b"".join(world.watch_all(HOST, key, b"").said)
 
 
-@pytest.mark.parametrize("key", [UNIT, OWN, FLEET_PREFIX + b"hosts/" + MACHINE.encode(), FLEET_PREFIX + b"texts/0"])
+@pytest.mark.parametrize(
+    "key", [UNIT, OWN, FLEET_PREFIX + b"hosts/" + MACHINE.encode(), FLEET_PREFIX + b"texts/0", CHANNEL, GROUP, OFFER]
+)
 def test_a_host_does_not_write_what_it_reads(world: World, key: bytes) -> None:
     assert world.status(HOST, "kv/put", {"key": key}) == 403
     assert world.status(HOST, "kv/deleterange", {"key": key}) == 403
@@ -270,6 +287,9 @@ def test_a_host_does_not_read_or_delete_beyond_its_part(world: World) -> None:
     for start in (FLEET_PREFIX, OWN, STATE, PRESENCE):
         assert world.status(HOST, "kv/range", {"key": start, "range_end": FLEET_END}) == 403
         assert world.status(HOST, "kv/deleterange", {"key": start, "range_end": b"\0"}) == 403
+    for start in (UPDATE_PREFIX, CHANNEL, OFFER, REPORT):
+        assert world.status(HOST, "kv/range", {"key": start, "range_end": UPDATE_END}) == 403
+        assert world.status(HOST, "kv/deleterange", {"key": start, "range_end": b"\0"}) == 403
     assert world.names(LOCAL, FLEET_PREFIX, FLEET_END) == sorted(KEYS)
 
 
@@ -277,19 +297,21 @@ def test_a_host_keeps_its_own_lease_and_ends_no_other(world: World) -> None:
     world.write(LeaseGrant(7, 60), LeaseGrant(8, 60))
     assert world.status(HOST, "kv/put", {"key": STATE, "lease": 7}) == 200
     assert world.status(HOST, "kv/put", {"key": PRESENCE, "lease": 7}) == 200
+    assert world.status(HOST, "kv/put", {"key": ALIVE, "lease": 7}) == 200
     world.write(Put(OTHERS_STATE, b"", 8))
     assert world.status(HOST, "lease/keepalive", {"ID": 7}) == 200
     assert world.status(HOST, "lease/keepalive", {"ID": 8}) == 403
-    assert len(world.good(HOST, "lease/timetolive", {"ID": 7, "keys": True})["keys"]) == 2
+    assert len(world.good(HOST, "lease/timetolive", {"ID": 7, "keys": True})["keys"]) == 3
     assert "keys" not in world.good(HOST, "lease/timetolive", {"ID": 8, "keys": True})
     assert world.status(HOST, "lease/revoke", {"ID": 8}) == 403
     assert world.status(HOST, "lease/revoke", {"ID": 7}) == 200
 
 
-def test_nothing_is_hung_on_the_lease_of_another_host(world: World) -> None:
+@pytest.mark.parametrize("others", [OTHERS_PRESENCE, OTHERS_ALIVE])
+def test_nothing_is_hung_on_the_lease_of_another_host(world: World, others: bytes) -> None:
     """Or else that host could not renew it any more, and would count as gone."""
     world.write(LeaseGrant(8, 60))
-    world.write(Put(OTHERS_PRESENCE, b"", 8))
+    world.write(Put(others, b"", 8))
     put = {"key": STATE, "lease": 8}
     assert world.status(HOST, "kv/put", put) == 403
     assert world.status(HOST, "kv/txn", {"success": [{"request_put": put}]}) == 403

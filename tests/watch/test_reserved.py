@@ -1,13 +1,16 @@
-"""Watches and the keys of units and machines: only a watch that begins below their prefix hears of them."""
+"""Watches and the keys of the system: only a watch that begins in their world hears of them."""
 
 import pytest
 
 from core.kv import commands as c
+from core.kv.access import prefix_end
 from core.kv.ledger import SYSTEM_PREFIX
-from core.kv.reserved import FLEET_END, FLEET_PREFIX
+from core.kv.reserved import FLEET_PREFIX, UPDATE_PREFIX
 from tests.watch.world import World
 
 UNIT = FLEET_PREFIX + b"units/a.service"
+GROUP = UPDATE_PREFIX + b"groups/default"
+FLEET_END, UPDATE_END = map(prefix_end, (FLEET_PREFIX, UPDATE_PREFIX))
 
 
 @pytest.mark.parametrize("live", [True, False])
@@ -20,7 +23,11 @@ UNIT = FLEET_PREFIX + b"units/a.service"
         (FLEET_PREFIX, FLEET_END, [UNIT, UNIT]),
         (FLEET_PREFIX, b"\0", [UNIT, UNIT]),
         (FLEET_PREFIX, b"zz", [UNIT, UNIT]),
+        (FLEET_PREFIX, UPDATE_END, [UNIT, UNIT]),
         (UNIT, None, [UNIT, UNIT]),
+        (UPDATE_PREFIX, UPDATE_END, [GROUP]),
+        (UPDATE_PREFIX, b"\0", [GROUP]),
+        (FLEET_END, b"\0", [b"/a"]),
     ],
 )
 def test_a_watch_hears_of_the_world_it_begins_in(
@@ -30,7 +37,7 @@ def test_a_watch_hears_of_the_world_it_begins_in(
     start = world.keyspace.revision + 1
     if live:
         watch = world.hub.watch_keys(key, end, lambda _: None)
-    for command in (c.Put(b"\0a"), c.Put(UNIT), c.Put(b"/a"), c.DeleteRange(UNIT)):
+    for command in (c.Put(b"\0a"), c.Put(UNIT), c.Put(GROUP), c.Put(b"/a"), c.DeleteRange(UNIT)):
         world.do(command)
     if not live:
         watch = world.hub.watch_keys(key, end, lambda _: None, start=start)
@@ -47,6 +54,7 @@ def test_v2_hears_nothing_of_them() -> None:
     world = World()
     with world.hub.watch(b"/", recursive=True) as watch:
         world.do(c.Put(UNIT))
+        world.do(c.Put(GROUP))
         assert not watch.waiting
         world.do(c.Put(b"/a"))
         assert watch.waiting

@@ -1,13 +1,15 @@
-"""What a host may do with the keys of units and machines (`core.kv.reserved`): its own part and no more.
+"""What a host may do with the reserved keys (`core.kv.reserved`): its own part and no more.
 
 It reads what it is to run, the texts that this names, and the words of operators about it, and writes that it is there
-and how its units are. It cannot list texts: those of other hosts may hold secrets.
+and how its units are. It cannot list texts: those of other hosts may hold secrets. Of updates it reads the channels and
+groups and what it is offered, and writes that it is there and how it fares.
 """
 
 from functools import lru_cache
 
 from core.kv.access import Permission, Right, prefix_end
 from core.sched import keys
+from core.update import keys as update_keys
 
 RELAYED = b"corenode-relayed"
 """A header by which a worker marks what it passes on for others: the worker's certificate vouches for none of them."""
@@ -22,6 +24,11 @@ def of_host(machine: str) -> tuple[Permission, ...]:
         _below(Right.READ, keys.placements(machine)),
         Permission(Right.READWRITE, keys.machine(machine)),
         _below(Right.READWRITE, keys.states(machine)),
+        _below(Right.READ, update_keys.CHANNELS),
+        _below(Right.READ, update_keys.GROUPS),
+        Permission(Right.READ, update_keys.offer(machine)),
+        Permission(Right.READWRITE, update_keys.report(machine)),
+        Permission(Right.READWRITE, update_keys.alive(machine)),
     )
 
 

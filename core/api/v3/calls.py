@@ -26,7 +26,7 @@ from core.api.v3.store import Store
 from core.kv.access import Identity, Office, Permission, Right, Span, span
 from core.kv.commands import Admissible, Admitted, Command, Compact
 from core.kv.errors import DivergedError, KeyspaceError, StaleAccessError
-from core.kv.reserved import FLEET_END, is_reserved, opens
+from core.kv.reserved import NOWHERE, is_reserved, opens
 
 NOT_ALLOWED = Response(405, TEXT, b"Method Not Allowed\n")
 SYNCHRONOUS_PIECES = 4
@@ -130,7 +130,7 @@ class Call:
     def shown(self, key: bytes) -> bytes:
         """The key that is looked at when somebody asks for one, alone or as the beginning of a range: of a reserved
         key, for whoever may do nothing with these, one that is never there."""
-        return FLEET_END if is_reserved(key) and not self.reserve else key
+        return NOWHERE if is_reserved(key) and not self.reserve else key
 
     def _permit_reserved(self, right: Right, part: Span) -> None:
         if not opens(self.reserve, right, part):
@@ -299,7 +299,7 @@ def denied(identity: Identity) -> RpcError:
 
 def reserved_denied() -> RpcError:
     """How whoever asks for reserved keys of others is answered."""
-    return etcd(Code.PERMISSION_DENIED, "permission denied: keys below \\0corenode/fleet/ are for operators and hosts")
+    return etcd(Code.PERMISSION_DENIED, "permission denied: keys below \\0corenode/ are for operators and hosts")
 
 
 def identified(context: Context, request: Request, reply: Reply, done: Callable[[Identity | None], None]) -> None:

@@ -15,7 +15,7 @@ from core.kv.access import Right
 from core.kv.commands import Compare, DeleteRange, Operation, Put, Range, Relation, Target, Txn
 from core.kv.flat import check_duplicates
 from core.kv.outcomes import DeleteDone, PutDone, RangeDone, TxnDone
-from core.kv.reserved import FLEET_END, is_reserved
+from core.kv.reserved import NOWHERE, is_reserved
 
 MAX_OPERATIONS = 128
 """Comparisons or operations of a branch; what is nested shares them."""
@@ -162,7 +162,7 @@ def _mentions_reserved(command: Txn) -> bool:
 
 def _without_reserved(command: Txn) -> Txn:
     """The same for whoever may do nothing with reserved keys: they are not there. It writes none of them."""
-    compare = [replace(each, key=FLEET_END, end=None) if is_reserved(each.key) else each for each in command.compare]
+    compare = [replace(each, key=NOWHERE, end=None) if is_reserved(each.key) else each for each in command.compare]
     return Txn(tuple(compare), tuple(map(_elsewhere, command.success)), tuple(map(_elsewhere, command.failure)))
 
 
@@ -170,7 +170,7 @@ def _elsewhere(operation: Operation) -> Operation:
     if isinstance(operation, Txn):
         return _without_reserved(operation)
     if isinstance(operation, Range) and is_reserved(operation.key):
-        return replace(operation, key=FLEET_END, end=None)
+        return replace(operation, key=NOWHERE, end=None)
     return operation
 
 

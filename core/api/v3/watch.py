@@ -30,7 +30,7 @@ from core.api.v3.watch_messages import FILTERS, NO_DELETE, NO_PUT, NOBODY, Watch
 from core.kv.access import Identity, Permission, Right, span
 from core.kv.errors import CompactedError, DivergedError
 from core.kv.records import Event
-from core.kv.reserved import FLEET_END, is_reserved, opens
+from core.kv.reserved import NOWHERE, is_reserved, opens
 
 MESSAGES = 32
 """Messages of the body served in one turn: about a millisecond."""
@@ -222,7 +222,7 @@ class WatchStream:
         watch_id = int64(create.watch_id)
         filters = [FILTERS.number(name) for name in create.filters]
         if is_reserved(key) and not self._reserve():
-            key, end = FLEET_END, None  # to whoever may do nothing with them they are not there
+            key, end = NOWHERE, None  # to whoever may do nothing with them they are not there
         if start < 0:
             self._refuse(_COMPACTED)
         elif not self._may(key, end):
