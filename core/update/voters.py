@@ -1,7 +1,7 @@
 """What a voting member needs beside its group's lock before it may reboot.
 
-It takes a place in the group `voters` as well, of which there is one for the whole cluster, in the same transaction; and
-that transaction holds only if enough of the other voters are there to decide without it.
+It takes a place in the group `voters` as well, of which there is one for the whole cluster. Both are one transaction,
+which holds only if enough of the other voters are there to decide without it.
 """
 
 from collections.abc import Callable, Sequence

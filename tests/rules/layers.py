@@ -61,7 +61,8 @@ ROOMS = {
     "core.client": Room(
         3, "core.addresses core.join_token core.kv core.sched core.tls core.node", "trio httpcore msgspec"
     ),
-    "core.update": Room(3, "core.client", "msgspec"),
+    "core.update": Room(3, "core.client core.sched", "msgspec"),
+    "core.update.host": Room(3, "core.partitions.boot core.tls core.update core.update.records", "trio msgspec"),
     "core.agent": Room(3, "core.sched core.client", "trio msgspec h11"),
     "core.agent.supervisor": Room(3, "core.sched core.agent core.agent.supervisor.shim", "trio msgspec"),
     "core.agent.supervisor.shim": Room(3),  # one runs for each unit: it is kept small
