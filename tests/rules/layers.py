@@ -58,6 +58,7 @@ ROOMS = {
         "trio msgspec prometheus_client",
     ),
     "core.api.fleet": Room(3, "core.kv core.api core.api.http core.api.access core.client core.sched", "trio msgspec"),
+    "core.api.fleetlock": Room(3, "core.kv core.api core.api.http core.api.access core.client core.update", "msgspec"),
     "core.client": Room(
         3, "core.addresses core.join_token core.kv core.sched core.tls core.node", "trio httpcore msgspec"
     ),
@@ -88,8 +89,8 @@ ROOMS = {
     ),
     "core.managing": Room(
         4,
-        "core.addresses core.kv core.tls core.api core.api.http core.api.access core.api.fleet core.client core.config"
-        " core.engine core.hosting core.machine_id core.service core.this_host",
+        "core.addresses core.kv core.tls core.api core.api.http core.api.access core.api.fleet core.api.fleetlock"
+        " core.client core.config core.engine core.hosting core.machine_id core.service core.this_host",
         "trio",
     ),
     "core.founding": Room(4, "core.addresses core.raft core.kv core.store_lmdb core.config", "msgspec"),
@@ -174,6 +175,8 @@ SAME_FLOOR = {
     ("core.node", "core.watch"): "the drive loop publishes what it has applied",
     ("core.trust", "core.tls"): "its files are written as those of the authority: durable, private from the first byte",
     ("core.update", "core.client"): "services never reach into the store, they speak its client",
+    ("core.api.fleetlock", "core.client"): "services never reach into the store, they speak its client",
+    ("core.api.fleetlock", "core.update"): "the lock behind those doors is the one of this cluster's own hosts",
     ("core.api.fleet", "core.client"): "services never reach into the store, they speak its client",
     ("core.engine", "core.client"): "services never reach into the store, they speak its client",
     ("core.agent", "core.client"): "services never reach into the store, they speak its client",
