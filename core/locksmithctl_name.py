@@ -100,7 +100,12 @@ class _Program:
                 return self._set_max(int(number))
             case "reboot", []:
                 return self._reboot()
-            case (("status" | "lock" | "unlock" | "set-max" | "reboot"), _):
+            case "send-need-reboot", []:
+                raise Failure(
+                    "send-need-reboot is not here: it told locksmithd by D-Bus that update_engine wants a restart, and "
+                    "neither runs on this host. Use reboot."
+                )
+            case (("status" | "lock" | "unlock" | "set-max" | "reboot" | "send-need-reboot"), _):
                 raise _UsageError(f"{command} does not take {' '.join(words) or 'no word'}")
         raise _UsageError(f"unknown command {command!r}")
 

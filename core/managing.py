@@ -8,6 +8,7 @@ from core.addresses import Url
 from core.api.access.gate import Gate
 from core.api.figures import Figure
 from core.api.fleet import Fleet, Forwarding, HostHandler, Index
+from core.api.fleetlock import FleetLock
 from core.api.http import Handler
 from core.api.http.message import Reply, Request
 from core.api.router import Route
@@ -39,11 +40,12 @@ class Managing:
         index = Index(store)
         forwarding = Forwarding(store, index, self.hosting.face, here.boot_id, self.credentials)
         self._fleet = Fleet(store, gate, index, forwarding)
+        self._fleetlock = FleetLock(store, gate)
         self._engine = None if config.disable_engine else Engine(store, config.name, cluster)
 
     def routes(self) -> list[Route]:
-        """The paths of units and machines."""
-        return self._fleet.routes()
+        """The paths of units and machines, and of their reboot lock."""
+        return [*self._fleet.routes(), *self._fleetlock.routes()]
 
     def in_front_of(self, handler: Handler, also: tuple[bytes, ...]) -> Handler:
         """The handler with the face of this host before it; members may go to the paths that begin with `also`."""

@@ -1,44 +1,22 @@
-"""The reboot lock of a group of hosts, in the store: locksmith's key and JSON, and beside it what locksmith lacks.
+"""The reboot lock of groups of hosts, in the store: locksmith's key and JSON, and beside it what locksmith lacks.
 
-<group>/semaphore      locksmith's record; its tools rewrite it whole
-<group>/held/<id>      since when a holder has it, and whether it must show that it is there
-<group>/alive/<id>     under a lease of the group's expiry, renewed whenever the holder takes the lock again
-<group>/expiry         seconds after which a holder that is away loses the lock; absent: never
+A host may need the locks of several groups at once, as a voter does: they are taken and let go together.
 """
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Literal
-from urllib.parse import quote_plus, unquote_plus
 
 import msgspec
 
 from core.client.errors import LeaseNotFoundError, OutcomeUnknownError
 from core.client.store import Store
-from core.client.values import Compare, Delete, KeyValue, Operation, Put, Range, RangeResult, prefix
-from core.update.semaphore import Semaphore, SemaphoreError
+from core.client.values import Compare, RangeResult
+from core.update.lock_keys import NAME_MAX, Change, Holder, Place, Read, RebootLockError
+from core.update.semaphore import SemaphoreError
 
-BASE = b"/coreos.com/updateengine/rebootlock"
+__all__ = ["Holder", "RebootLock", "RebootLockError", "Status"]
 ATTEMPTS = 16
 """How often a change is tried when others change the same lock at the same time."""
-NAME_MAX = 256
-
-
-class RebootLockError(Exception):
-    """The lock could not be changed; the text says why."""
-
-
-HolderState = Literal["", "alive", "expired"]
-
-
-class Holder(msgspec.Struct, frozen=True):
-    """Who holds the lock."""
-
-    id: str
-    since: int = 0
-    """Unix seconds by the clock of whoever took it; 0: taken by another program, which does not say."""
-    state: HolderState = ""
-    """Whether it showed itself within the group's expiry; empty if it need not."""
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -52,86 +30,50 @@ class Status(msgspec.Struct, frozen=True):
     """Seconds; 0: holders never expire."""
 
 
-class Held(msgspec.Struct, frozen=True):
-    """What is kept of a holder beside locksmith's record."""
-
-    since: int = 0
-    expires: bool = False
-    """Whether it must show that it is there."""
-
-
-class _Read(msgspec.Struct, frozen=True):
-    """A group's keys at one revision."""
-
-    semaphore: Semaphore
-    stored: KeyValue | None
-    held: dict[str, Held]
-    alive: dict[str, int]
-    """The leases of those who are there."""
-    expiry: int
-
-    def is_expired(self, name: str) -> bool:
-        """Whether a holder had to show that it is there, and did not."""
-        held = self.held.get(name)
-        return held is not None and held.expires and name not in self.alive
-
-    def holder(self, name: str) -> Holder:
-        held = self.held.get(name)
-        if held is None:
-            return Holder(name)
-        state: HolderState = ""
-        if held.expires:
-            state = "alive" if name in self.alive else "expired"
-        return Holder(name, held.since, state)
-
-
 class RebootLock:
-    """The lock of one group; the empty name is the group of all who name none."""
+    """The lock of a group; the empty name is the group of all who name none."""
 
-    def __init__(self, store: Store, group: str = "", clock: Callable[[], float] = time.time) -> None:
-        if len(group) > NAME_MAX:
+    def __init__(
+        self, store: Store, group: str = "", *, beside: Sequence[str] = (), clock: Callable[[], float] = time.time
+    ) -> None:
+        """`beside`: further groups whose locks are taken and let go with it, in the same transaction."""
+        groups = tuple(dict.fromkeys((group, *beside)))
+        if any(len(name) > NAME_MAX for name in groups):
             raise RebootLockError(f"the name of a group has at most {NAME_MAX} characters")
         self._store = store
-        self._group = group
+        self._places = tuple(Place(name) for name in groups)
         self._clock = clock
-        self._path = BASE + (b"/groups/" + quote_plus(group).encode() if group else b"")
-        self._key = self._path + b"/semaphore"
 
     async def status(self) -> Status:
-        """As it is now. RebootLockError if another program stored something else there."""
-        read = await self._read()
+        """Of the first group, as it is now. RebootLockError if another program stored something else there."""
+        read = (await self._read())[0]
         holders = tuple(read.holder(name) for name in read.semaphore.holders)
-        return Status(self._group, read.semaphore.semaphore, read.semaphore.max, holders, read.expiry)
+        return Status(read.place.group, read.semaphore.semaphore, read.semaphore.max, holders, read.expiry)
 
     async def acquire(self, holder: str, also: Sequence[Compare] = ()) -> tuple[str, ...]:
         """Take the lock, or show that one is there and holds it; returns the expired holders whose places were taken.
 
-        SemaphoreError if no place is free. `also` must hold in the same transaction; RebootLockError if it does not.
+        SemaphoreError if no place is free. `also` must hold in the transaction that takes what is not held yet;
+        RebootLockError if it does not.
         """
         _check_name(holder)
-        lease = 0
+        leases: dict[str, int] = {}
         for _ in range(ATTEMPTS):
-            read = await self._read()
-            if holder in read.semaphore.holders and await self._shown(read, holder):
+            wanting = [read for read in await self._read() if not await self._shown(read, holder)]
+            if not wanting:
                 return ()
-            gone = tuple(name for name in read.semaphore.holders if name != holder and read.is_expired(name))
-            semaphore = read.semaphore
-            for name in gone:
-                semaphore = semaphore.let_go(name)
-            semaphore = semaphore.taken(holder)
-            if read.expiry and not lease:
-                lease = (await self._store.grant(read.expiry)).id
-            known = read.held.get(holder) if holder in read.semaphore.holders else None
-            record = Held(known.since if known else int(self._clock()), bool(lease))
-            writes: list[Operation] = [
-                Put(self._key, semaphore.encode()),
-                Put(self._held(holder), msgspec.json.encode(record)),
-                Put(self._alive(holder), b"", lease) if lease else Delete(self._alive(holder)),
-                *(Delete(self._held(name)) for name in gone),
-            ]
-            expired = [Compare.absent(self._alive(name)) for name in gone]
-            if await self._changed([_as_read(self._key, read.stored), *expired, *also], writes):
-                return gone
+            changes = []
+            for read in wanting:
+                group = read.place.group
+                if read.expiry and group not in leases:
+                    leases[group] = (await self._store.grant(read.expiry)).id
+                lease = leases[group] if read.expiry else 0
+                try:
+                    changes.append(read.taking(holder, lease, int(self._clock())))
+                except SemaphoreError as error:
+                    raise self._named(error, group) from None
+            if await self._changed(changes, also):
+                return tuple(name for change in changes for name in change.gone)
             if also and not (await self._store.txn(also)).succeeded:
                 raise RebootLockError("what must be so beside the lock is not so")
         raise _contended()
@@ -140,12 +82,11 @@ class RebootLock:
         """Let the lock go. SemaphoreError if it is not held."""
         _check_name(holder)
         for attempt in range(ATTEMPTS):
-            read = await self._read()
-            if attempt and holder not in read.semaphore.holders:
+            reads = await self._read()
+            held = [read for read in reads if read.is_held(holder)]
+            if attempt and not held:
                 return  # a try before had its effect, though nobody said so
-            semaphore = read.semaphore.let_go(holder)
-            gone = Delete(self._held(holder)), Delete(self._alive(holder))
-            if await self._changed([_as_read(self._key, read.stored)], [Put(self._key, semaphore.encode()), *gone]):
+            if await self._changed([read.letting_go(holder) for read in held or reads]):
                 return
         raise _contended()
 
@@ -154,44 +95,30 @@ class RebootLock:
         if most < 0:
             raise RebootLockError("fewer than no hosts cannot hold it")
         for _ in range(ATTEMPTS):
-            read = await self._read()
-            resized = read.semaphore.resized(most)
-            if await self._changed([_as_read(self._key, read.stored)], [Put(self._key, resized.encode())]):
+            read = (await self._read())[0]
+            if await self._changed([read.resizing(most)]):
                 return read.semaphore.max
         raise _contended()
 
     async def set_expiry(self, seconds: int) -> None:
         """Let a holder lose the lock that was away for so long; 0: never. It binds those who take the lock after it."""
+        key = self._places[0].expiry
         if seconds:
-            await self._store.put(self._expiry, b"%d" % seconds)
+            await self._store.put(key, b"%d" % seconds)
         else:
-            await self._store.delete(self._expiry)
+            await self._store.delete(key)
 
-    async def _read(self) -> _Read:
-        reads = (self._key, self._expiry, prefix(self._path + b"/held/"), prefix(self._path + b"/alive/"))
-        answer = await self._store.txn((), tuple(Range(keys) for keys in reads))
-        stored, expiry, held, alive = (
-            response.kvs for response in answer.responses if isinstance(response, RangeResult)
-        )
-        try:
-            return _Read(
-                Semaphore.decode(stored[0].value) if stored else Semaphore(),
-                stored[0] if stored else None,
-                {_name(row.key): msgspec.json.decode(row.value, type=Held) for row in held},
-                {_name(row.key): row.lease for row in alive},
-                int(expiry[0].value) if expiry else 0,
-            )
-        except (SemaphoreError, ValueError) as error:
-            path = self._path.decode()
-            raise RebootLockError(
-                f"what stands below {path} cannot be read ({error}); another program wrote it"
-            ) from None
+    async def _read(self) -> list[Read]:
+        answer = await self._store.txn((), [each for place in self._places for each in place.ranges()])
+        rows = [response.kvs for response in answer.responses if isinstance(response, RangeResult)]
+        size = len(rows) // len(self._places)
+        return [place.read(rows[at * size : (at + 1) * size]) for at, place in enumerate(self._places)]
 
-    async def _shown(self, read: _Read, holder: str) -> bool:
+    async def _shown(self, read: Read, holder: str) -> bool:
         """Show that a holder is there, if it holds the lock as the group wants it now."""
-        lease = read.alive.get(holder)
-        if holder not in read.held or bool(lease) != bool(read.expiry):
+        if not read.is_shown(holder):
             return False
+        lease = read.leases.get(holder)
         if lease:
             try:
                 await self._store.keep_alive(lease)
@@ -199,30 +126,18 @@ class RebootLock:
                 return False
         return True
 
-    async def _changed(self, compares: Sequence[Compare], writes: Sequence[Operation]) -> bool:
+    async def _changed(self, changes: Sequence[Change], also: Sequence[Compare] = ()) -> bool:
         """Whether the transaction took place. If nobody knows, no: what comes next reads what became of it."""
+        compares = [compare for change in changes for compare in change.compares]
+        writes = [write for change in changes for write in change.writes]
         try:
-            return (await self._store.txn(compares, writes)).succeeded
+            return (await self._store.txn([*compares, *also], writes)).succeeded
         except (OutcomeUnknownError, LeaseNotFoundError):
             return False
 
-    def _held(self, holder: str) -> bytes:
-        return self._path + b"/held/" + quote_plus(holder).encode()
-
-    def _alive(self, holder: str) -> bytes:
-        return self._path + b"/alive/" + quote_plus(holder).encode()
-
-    @property
-    def _expiry(self) -> bytes:
-        return self._path + b"/expiry"
-
-
-def _name(key: bytes) -> str:
-    return unquote_plus(key.rpartition(b"/")[2].decode())
-
-
-def _as_read(key: bytes, found: KeyValue | None) -> Compare:
-    return Compare.absent(key) if found is None else Compare.unchanged(found)
+    def _named(self, error: SemaphoreError, group: str) -> SemaphoreError:
+        """Which lock it is, where there are several; locksmith's words where there is one."""
+        return error if len(self._places) == 1 else SemaphoreError(f"{error} in the group {group or 'default'}")
 
 
 def _check_name(holder: str) -> None:

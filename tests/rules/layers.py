@@ -67,6 +67,7 @@ ROOMS = {
         "trio msgspec prometheus_client",
     ),
     "core.api.fleet": Room(3, "core.kv core.api core.api.http core.api.access core.client core.sched", "trio msgspec"),
+    "core.api.fleetlock": Room(3, "core.kv core.api core.api.http core.api.access core.client core.update", "msgspec"),
     "core.client": Room(
         3, "core.addresses core.join_token core.kv core.sched core.tls core.node core.images", "trio httpcore msgspec"
     ),
@@ -80,7 +81,10 @@ ROOMS = {
         "core.kv core.images core.trust core.api core.api.http core.api.access core.client core.depot",
         "trio msgspec",
     ),
-    "core.update": Room(3, "core.client core.update.keys core.update.plan core.update.records", "trio msgspec"),
+    "core.update": Room(
+        3, "core.client core.sched core.update.keys core.update.plan core.update.records", "trio msgspec"
+    ),
+    "core.update.host": Room(3, "core.partitions.boot core.tls core.update core.update.records", "trio msgspec"),
     "core.agent": Room(3, "core.sched core.client", "trio msgspec h11"),
     "core.agent.supervisor": Room(3, "core.sched core.agent core.agent.supervisor.shim", "trio msgspec"),
     "core.agent.supervisor.shim": Room(3),  # one runs for each unit: it is kept small
@@ -106,8 +110,8 @@ ROOMS = {
     ),
     "core.managing": Room(
         4,
-        "core.addresses core.kv core.tls core.api core.api.http core.api.access core.api.fleet core.client core.config"
-        " core.engine core.hosting core.machine_id core.service core.this_host",
+        "core.addresses core.kv core.tls core.api core.api.http core.api.access core.api.fleet core.api.fleetlock"
+        " core.client core.config core.engine core.hosting core.machine_id core.service core.this_host",
         "trio",
     ),
     "core.imaging": Room(
@@ -203,6 +207,8 @@ SAME_FLOOR = {
     ("core.depot", "core.update.keys"): "what is served has its keys in the world of updates",
     ("core.api.images", "core.client"): "services never reach into the store, they speak its client",
     ("core.api.images", "core.depot"): "the doors of what the cluster serves",
+    ("core.api.fleetlock", "core.client"): "services never reach into the store, they speak its client",
+    ("core.api.fleetlock", "core.update"): "the lock behind those doors is the one of this cluster's own hosts",
     ("core.api.fleet", "core.client"): "services never reach into the store, they speak its client",
     ("core.engine", "core.client"): "services never reach into the store, they speak its client",
     ("core.agent", "core.client"): "services never reach into the store, they speak its client",

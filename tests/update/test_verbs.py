@@ -100,3 +100,9 @@ def test_flags_are_read_as_go_reads_them() -> None:
     for wrong, why in (("-x", "not defined"), ("-a", "needs an argument"), ("---a", "bad flag"), ("-b=2", "boolean")):
         with pytest.raises(FlagError, match=why):
             parse([wrong], flags)
+
+
+def test_what_locksmithctl_has_no_use_for_here_is_said(host: Host) -> None:
+    code, _, said = locksmithctl(host, "send-need-reboot")
+    assert code == 1
+    assert "it told locksmithd by D-Bus" in said
