@@ -199,13 +199,19 @@ class Term:
         self._figures.holding = why
 
     async def _adopt(self) -> None:
-        """Let placements follow what runs."""
+        """Let placements follow what runs. They do when this returns: once the headers vouch for them, agents stop what
+        has none."""
         view = self._mirror.view
-        for _ in view.take_in():
-            await trio.lowlevel.checkpoint()
-        for task in story.adopted(view):
-            view.assume(task)
-            await self._submit(task)
+        while True:
+            for _ in view.take_in():
+                await trio.lowlevel.checkpoint()
+            tasks = story.adopted(view)
+            if not tasks:
+                return
+            for task in tasks:
+                view.assume(task)
+                await self._submit(task)
+            await self._writer.settled()
 
     async def _write_headers(self) -> None:
         mirror = self._mirror

@@ -51,6 +51,13 @@ class Writer:
         await self._slots.acquire()
         spawn(self._carry_out, task)
 
+    async def settled(self) -> None:
+        """Return when no task is under way."""
+        for _ in range(IN_FLIGHT):
+            await self._slots.acquire()
+        for _ in range(IN_FLIGHT):
+            self._slots.release()
+
     async def write(self, compare: list[Compare], then: list[Operation]) -> int:
         """One transaction of the engine's; its revision, or 0 if a condition did not hold. NotLeadingError if the
         engine was deposed; ClientError. A lost answer has been looked into: the mirror knows, and it counts as 0."""
