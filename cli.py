@@ -37,6 +37,7 @@ VERBS = {
         "ca": lazy.Verb("core.commands.ca", "Make and look after the cluster's certificate authority."),
         "slot": lazy.Verb("core.commands.slot", "The two slots of the operating system, and which one starts."),
         "image": lazy.Verb("core.commands.image", "Build, sign, publish and verify images of the operating system."),
+        "update": lazy.Verb("core.commands.update", "Channels and groups of hosts that update themselves."),
         "lock": lazy.Verb("core.commands.lock", "The lock under which hosts reboot, a few at a time."),
         "snapshot": lazy.Verb("core.commands.snapshot", "Save, verify and restore the whole store."),
         "bench": lazy.Verb("core.commands.bench", "Load a running cluster: requests a second and how long they take."),

@@ -52,6 +52,7 @@ class Conductor:
         """Stand, lead, stand again; never returns. Cancelled, it resigns."""
         while True:
             try:
+                await self._wait_for_groups()
                 async with self._store.election(keys.LEADER).campaign(self._name, ttl=TTL) as lead:
                     await self._lead(lead.claim)
             except CompactedError:
@@ -61,6 +62,16 @@ class Conductor:
             except ClientError as error:
                 log.warning("updates cannot be conducted: %s", error)
             await trio.sleep(RETRY_SECONDS)
+
+    async def _wait_for_groups(self) -> None:
+        """Return when there is one. Before, there is nothing to conduct, and nothing is written to be elected for it."""
+        groups = prefix(keys.GROUPS)
+        found = await self._store.range(groups, limit=1, keys_only=True)
+        if found.kvs:
+            return
+        async with self._store.watch(groups, start=found.revision + 1) as watch:
+            async for _ in watch:
+                return
 
     async def _lead(self, claim: Claim) -> None:
         everything = prefix(keys.PREFIX)

@@ -162,12 +162,12 @@ def test_version() -> None:
     assert done.stdout.startswith("corenode, version ")
 
 
-AUTHORITY_FIRST = ("ca", "rotate")
-"""It looks for an authority before it looks at the connection."""
+FILES_FIRST = {("ca", "rotate"), ("image", "publish"), ("image", "trust", "upload")}
+"""They look for their files before they look at the connection."""
 CONNECTED = [
     path
     for path, verb in VERBS.items()
-    if path != AUTHORITY_FIRST and any("--endpoints" in option.opts for option in verb.params)
+    if path not in FILES_FIRST and any("--endpoints" in option.opts for option in verb.params)
 ]
 
 
@@ -188,6 +188,12 @@ def test_options_of_the_connection_may_stand_before_any_word(path: tuple[str, ..
             arguments += ["value"]
         if path[:2] == ("kv", "lease") or path in (("lock", "set-max"), ("lock", "set-expiry")):
             arguments = ["60"] * len(arguments)
+        if path == ("update", "channel", "set"):
+            arguments += ["--version", "1.0"]
+        if path[:2] == ("update", "group"):
+            arguments = ["web"] * len(arguments)
+        if path[:2] == ("update", "channel"):
+            arguments = ["beta" if each == "/a" else each for each in arguments]
         if path == ("unit", "scale"):
             arguments = ["web@.service", "2"]
         if path in (("unit", "verify"), ("unit", "rollout", "start")):

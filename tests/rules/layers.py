@@ -181,6 +181,7 @@ ROOMS = {
         4,
         "core.version core.join_token core.raft core.kv core.store_lmdb core.tls core.client core.settings core.config"
         " core.founding core.logs core.machine_id core.runtime_dir core.service core.daemon core.worker core.update"
+        " core.update.keys core.update.records"
         " core.partitions core.partitions.boot core.partitions.device core.partitions.disk core.partitions.in_use"
         " core.sched core.trust"
         " core.images",

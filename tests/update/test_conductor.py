@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import trio
 
-from core.client import Put, Store
+from core.client import Put, Store, prefix
 from core.client.inside import InsideStore
 from core.node.local import LocalStore
 from core.update import keys
@@ -37,6 +37,19 @@ async def until(store: Store, key: bytes, condition: Callable[[bytes | None], bo
             if condition(found):
                 return found
             await trio.sleep(0.01)
+
+
+async def test_where_there_is_no_group_nothing_is_written(store: Store, member: LocalStore) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Conductor(store, "n1", lambda: RELEASES).run)
+        before = member.revision
+        await trio.sleep(0.3)
+        assert member.revision == before
+        await store.put(keys.group("g"), encode(Group("stable")))
+        with trio.fail_after(20):
+            while not (await store.range(prefix(keys.LEADER), limit=1)).kvs:
+                await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
 
 
 async def test_it_offers_one_after_the_other_and_stops_by_itself(store: Store) -> None:
