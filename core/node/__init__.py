@@ -12,9 +12,9 @@ same thread, and sees whole batches. Snapshots go out and come in as tasks besid
 
 Order on the disk. An entry is durable in the log before it is applied; the state is flushed behind, never ahead. A
 crash before the log commit loses only what was not acknowledged; after it the entry is applied at the next start. A
-crash between log commit and flush costs a replay of at most FLUSH_ROWS rows (of a follower, four times as many) or
-FLUSH_SECONDS of work. A snapshot that comes in is whole, checked and durable before one log commit puts it in the place
-of the state.
+crash between log commit and flush costs a replay of FLUSH_SECONDS of work, or FLUSH_ROWS rows; while a flush is under
+way of what it takes along and at most twice as many rows behind it; and of the whole of an entry that has more. A
+snapshot that comes in is whole, checked and durable before one log commit puts it in the place of the state.
 
 Outcomes (decision 14). A refusal says that nothing was proposed. What was proposed, or handed to the leader, and is
 not applied when the lead changes has an unknown outcome, and that is what the request is told; nobody repeats it. A

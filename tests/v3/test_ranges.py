@@ -199,3 +199,14 @@ def test_ranges_are_what_a_model_says(
     assert [plain(kv["key"]) for kv in answer.get("kvs", [])] == shown
     assert int(answer.get("count", 0)) == count
     assert answer.get("more", False) == (len(found) > len(shown))
+
+
+async def test_a_large_delete_shows_what_it_ended_in_pieces() -> None:
+    world = filled()
+    outlet = FakeOutlet()
+    asked = {"key": b64(b"/k/"), "range_end": b64(b"/k0"), "prev_kv": True}
+    reply = world.ask("kv/deleterange", json.dumps(asked).encode())
+    assert reply.produce is not None, "sent at once"
+    answer = await body_of(reply, outlet)
+    assert answer["deleted"] == str(MANY)
+    assert [plain(each["key"]) for each in answer["prev_kvs"]] == NAMES

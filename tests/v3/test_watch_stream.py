@@ -394,3 +394,76 @@ async def test_the_older_names_of_the_path_take_open_bodies_too() -> None:
             await stream.say(create(b"a"))
             assert (await stream.next())["created"] is True
             await stream.close()
+
+
+def deleted_at_once(world: Watched, count: int, value: bytes = b"") -> None:
+    world.do(*[Put(b"k%05d" % number, value) for number in range(count)])
+    world.do(DeleteRange(b"k", b"l"))
+
+
+async def test_a_revision_of_many_events_is_one_line_made_in_several_turns() -> None:
+    world = Watched()
+    deleted_at_once(world, 5000)
+    last = world.revision
+    async with world.served() as port, await Stream.begin(port, "watch") as stream:
+        await stream.say(create(b"k", b"l", start_revision=last, watch_id=3))
+        assert (await stream.next())["created"] is True
+        told = await stream.next()
+    assert told["header"]["revision"] == str(last)
+    assert keys(told["events"]) == [b64(b"k%05d" % number) for number in range(5000)]
+    assert stream.chunks >= 10
+
+
+async def test_what_is_asked_in_the_middle_of_a_line_waits_for_its_end() -> None:
+    world = Watched()
+    deleted_at_once(world, 2000, bytes(10_000))
+    async with world.served() as port, await Stream.begin(port, "watch") as stream:
+        await stream.say(create(b"k", b"l", start_revision=world.revision, watch_id=3, prev_kv=True))
+        assert (await stream.next())["created"] is True
+        (watcher,) = world.hub._keys.members()
+        await until(lambda: watcher.live)  # all is read, and the client has not read it
+        for message in ({"cancel_request": {"watch_id": 3}}, create(b"a", watch_id=9)):
+            await stream.say(message)
+        assert world.hub.open == 1
+        assert len((await stream.next())["events"]) == 2000
+        assert (await stream.next())["canceled"] is True
+        assert (await stream.next())["created"] is True
+
+
+async def test_a_client_that_goes_in_the_middle_of_a_line_leaves_nothing() -> None:
+    world = Watched()
+    deleted_at_once(world, 2000, bytes(10_000))
+    async with world.served() as port:
+        stream = await Stream.begin(port, "watch")
+        await stream.say(create(b"k", b"l", start_revision=world.revision, prev_kv=True))
+        await stream.next()
+        (watcher,) = world.hub._keys.members()
+        await until(lambda: watcher.live)
+        await stream.close()
+        await until(lambda: not world.hub.open)
+
+
+async def test_a_line_is_made_no_faster_than_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """20 MB of events for a client that does not read: some slices are encoded, and then no more."""
+    encoded = 0
+    real: Callable[..., bytes] = watch_module._event
+
+    def counted(*given: Any, **named: Any) -> bytes:
+        nonlocal encoded
+        encoded += 1
+        return real(*given, **named)
+
+    monkeypatch.setattr(watch_module, "_event", counted)
+    world = Watched()
+    deleted_at_once(world, 2000, bytes(10_000))
+    async with world.served() as port, await Stream.begin(port, "watch") as stream:
+        await stream.say(create(b"k", b"l", start_revision=world.revision, prev_kv=True))
+        await stream.next()
+        (watcher,) = world.hub._keys.members()
+        await until(lambda: watcher.live)
+        before = -1
+        while encoded != before:
+            before = encoded
+            await trio.sleep(0.05)
+        assert 0 < encoded < 1500
+        assert len((await stream.next())["events"]) == 2000

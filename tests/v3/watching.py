@@ -90,6 +90,7 @@ class Stream:
         self.stream = stream
         self.status = 0
         self.head = b""
+        self.chunks = 0
         self._data = b""
 
     @classmethod
@@ -126,16 +127,21 @@ class Stream:
             await trio.aclose_forcefully(self.stream)
 
     async def line(self) -> Message | None:
-        """The next chunk, which must be one JSON object and a newline; None at the end of the answer."""
+        """The next chunk, or several that are one long line: one JSON object and a newline; None at the end of the
+        answer."""
         if not self.status:
             self.head = await self._until(b"\r\n\r\n")
             self.status = int(self.head.split(b" ", 2)[1])
-        while (piece := self._chunk()) is None:
-            await self._read()
-        if not piece:
-            return None
-        assert piece.endswith(b"\n") or self.status != 200, piece
-        found: Message = json.loads(piece)
+        pieces: list[bytes] = []
+        while not pieces or (self.status == 200 and not pieces[-1].endswith(b"\n")):
+            while (piece := self._chunk()) is None:
+                await self._read()
+            if not piece:
+                assert not pieces, "the answer ended within a line"
+                return None
+            self.chunks += 1
+            pieces.append(piece)
+        found: Message = json.loads(b"".join(pieces))
         return found
 
     def _chunk(self) -> bytes | None:

@@ -1,6 +1,7 @@
 """`/v3/kv/put`, `/v3/kv/deleterange` and `/v3/kv/compaction`, and the handlers of all of `/v3/kv/`."""
 
 from functools import partial
+from itertools import chain
 
 import trio
 
@@ -10,7 +11,7 @@ from core.api.v3.calls import Call, Context, Unary
 from core.api.v3.encoding import int64
 from core.api.v3.leasing import permit_lease
 from core.api.v3.messages import CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest
-from core.api.v3.operations import delete_fields, delete_of, put_fields, put_of
+from core.api.v3.operations import delete_of, delete_pieces, put_fields, put_of
 from core.api.v3.ranges import Ranges
 from core.api.v3.txn import Transactions
 from core.kv.access import Right
@@ -64,7 +65,8 @@ class _Keys:
         call.propose(command, partial(self._deleted, request.prev_kv, call))
 
     def _deleted(self, prev_kv: bool, call: Call, done: DeleteDone) -> None:
-        call.send(b'{"header":%b%b}' % (self._header.at(done.revision), delete_fields(done, prev_kv=prev_kv)))
+        pieces = chain(delete_pieces(done, prev_kv=prev_kv), (b"}",))
+        call.send_slices(b'{"header":%b' % self._header.at(done.revision), pieces)
 
     def compact(self, request: CompactionRequest, call: Call) -> None:
         """Forget history; a physical compaction is answered when its space is free."""

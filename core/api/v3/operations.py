@@ -1,11 +1,19 @@
 """Puts and deletes, alone or in a transaction: their commands, and what follows the header in their answers."""
 
+from collections.abc import Iterator
+
 from core.api.v3.encoding import int64
 from core.api.v3.errors import invalid
 from core.api.v3.messages import DeleteRangeRequest, PutRequest
 from core.api.v3.render import key_value, key_values
 from core.kv.commands import DeleteRange, Put
 from core.kv.outcomes import DeleteDone, PutDone
+from core.kv.records import Record
+
+SLICE = 500
+"""Records of a piece of an answer: about a millisecond."""
+SLICE_BYTES = 256 << 10
+"""Of the values of such a piece, and more if the last is larger."""
 
 
 def put_of(request: PutRequest) -> Put:
@@ -36,7 +44,28 @@ def put_fields(done: PutDone, *, prev_kv: bool) -> bytes:
 
 def delete_fields(done: DeleteDone, *, prev_kv: bool) -> bytes:
     """What follows the header in the answer to a delete."""
+    return b"".join(delete_pieces(done, prev_kv=prev_kv))
+
+
+def delete_pieces(done: DeleteDone, *, prev_kv: bool) -> Iterator[bytes]:
+    """The same in pieces, a slice of work each."""
     if not done.deleted:
-        return b""
-    shown = b',"prev_kvs":[%b]' % key_values(done.previous) if prev_kv else b""
-    return b',"deleted":"%d"%b' % (done.deleted, shown)
+        return
+    yield b',"deleted":"%d"' % done.deleted
+    if not prev_kv:
+        return
+    before = b',"prev_kvs":['
+    for records in _slices(done.previous):
+        yield before + key_values(records)
+        before = b","
+    yield b"]" if done.previous else before + b"]"
+
+
+def _slices(records: tuple[Record, ...]) -> Iterator[tuple[Record, ...]]:
+    """Not too many at once, nor too large ones."""
+    start = size = 0
+    for end, record in enumerate(records, 1):
+        size += len(record.value)
+        if end - start >= SLICE or size >= SLICE_BYTES or end == len(records):
+            yield records[start:end]
+            start, size = end, 0

@@ -3,6 +3,9 @@
 Everything happens in turns of the front end's loop (`core.api.http.conversation`): a turn serves some messages and some
 watches that have something to tell, sends what they say in one piece, and asks for another turn if there is more. While
 the client does not take what was sent nothing is read, neither messages nor events, so what it costs is bounded.
+
+A revision of very many events is one line of the stream that takes several turns (`core.api.v3.telling`). They are
+turns of nothing else: messages, also one that cancels the watch, wait for the end of the line.
 """
 
 import secrets
@@ -26,6 +29,7 @@ from core.api.v3.header import Header
 from core.api.v3.render import key_value
 from core.api.v3.splitter import Splitter
 from core.api.v3.store import KeyWatcher, Store
+from core.api.v3.telling import Telling
 from core.api.v3.watch_messages import FILTERS, NO_DELETE, NO_PUT, NOBODY, WatchCreateRequest, WatchRequest, reply
 from core.kv.access import Identity, Permission, Right, span
 from core.kv.errors import CompactedError, DivergedError
@@ -138,6 +142,8 @@ class WatchStream:
         self._held = 0
         self._queue: deque[_Watch] = deque()
         """Those that have something to tell."""
+        self._telling: Telling | None = None
+        """The line that is begun and not ended."""
         self._out: list[bytes] = []
         self._progress_asked = False
         self._progress_at: float | None = None
@@ -163,17 +169,21 @@ class WatchStream:
         if line is None:
             return
         try:
-            if not self.hungry:
-                self._serve_messages()
-            self._deliver()
-            self._tell_progress(line)
+            if self._telling is not None:
+                self._tell(self._telling)
+            else:
+                if not self.hungry:
+                    self._serve_messages()
+                self._deliver()
+            if self._telling is None:
+                self._tell_progress(line)
             if self.hungry and not (self._out or line.begun):
                 self._check_patience()
         except RpcError as error:
             self._fail(line, error)
             return
         self._send(line)
-        if not self.hungry or self._queue:
+        if self._telling is not None or not self.hungry or self._queue:
             line.wake()
 
     def _check_patience(self) -> None:
@@ -186,6 +196,7 @@ class WatchStream:
     def gone(self) -> None:
         """The connection is no longer ours."""
         self._line = None
+        self._telling = None
         for watch in self._watches.values():
             watch.close()
         self._watches.clear()
@@ -343,25 +354,21 @@ class WatchStream:
                 continue
             if events:
                 watch.told = True
-                size += self._tell(watch, events)
+                header = self._service.header.at(events[-1].record.revision)
+                encode = partial(self._service.event, previous=watch.previous)
+                size += self._tell(Telling(header, watch.id, events, encode, FRAGMENT if watch.fragment else None))
             if watcher.waiting:
                 watch.queued = True
                 self._queue.append(watch)
-            if not live or size > _LARGE:
+            if not live or size > _LARGE or self._telling is not None:
                 return
 
-    def _tell(self, watch: _Watch, events: Sequence[Event]) -> int:
-        """Send events as one message, or in fragments if the client takes them; how many bytes."""
-        header = self._service.header.at(events[-1].record.revision)
-        encoded = [self._service.event(event, previous=watch.previous) for event in events]
-        size = sum(map(len, encoded))
-        if watch.fragment and size > FRAGMENT:
-            parts = _fragments(encoded)
-            for part in parts[:-1]:
-                self._out.append(reply(header, watch.id, b',"fragment":true,"events":[%b]' % b",".join(part)))
-            encoded = parts[-1]
-        self._out.append(reply(header, watch.id, b',"events":[%b]' % b",".join(encoded)))
-        return size
+    def _tell(self, telling: Telling) -> int:
+        """Send the next of a line, in fragments if the client takes them; how many bytes."""
+        pieces = list(telling.more())
+        self._out += pieces
+        self._telling = None if telling.ended else telling
+        return sum(map(len, pieces))
 
     # How far it has come
 
@@ -415,16 +422,3 @@ class WatchStream:
 def _cost(key: bytes, end: bytes | None) -> int:
     """Bytes of memory a watch takes, about."""
     return _COST + len(key) + len(end or b"")
-
-
-def _fragments(encoded: Sequence[bytes]) -> list[list[bytes]]:
-    """Events in parts of FRAGMENT bytes at most, or of one event that is larger."""
-    parts: list[list[bytes]] = [[]]
-    size = 0
-    for event in encoded:
-        if parts[-1] and size + len(event) > FRAGMENT:
-            parts.append([])
-            size = 0
-        parts[-1].append(event)
-        size += len(event)
-    return parts

@@ -41,8 +41,17 @@ class WatchRequest(Message, forbid_unknown_fields=True, frozen=True, gc=False):
     progress_request: WatchProgressRequest | None = None
 
 
+END = b"}}\n"
+"""Of a line."""
+
+
+def beginning(header: bytes, watch_id: int) -> bytes:
+    """A line of the stream up to its further fields."""
+    if watch_id:
+        return b'{"result":{"header":%b,"watch_id":"%d"' % (header, watch_id)
+    return b'{"result":{"header":%b' % header
+
+
 def reply(header: bytes, watch_id: int, rest: bytes = b"") -> bytes:
     """A line of the stream; `rest` are further fields, each with a comma before it."""
-    if watch_id:
-        return b'{"result":{"header":%b,"watch_id":"%d"%b}}\n' % (header, watch_id, rest)
-    return b'{"result":{"header":%b%b}}\n' % (header, rest)
+    return b"%b%b%b" % (beginning(header, watch_id), rest, END)
