@@ -189,9 +189,11 @@ class Units:
         """Stop it and forget it."""
         await self._call("DELETE", _path("units", name))
 
-    async def roll_out(self, name: str, text: bytes, most: int) -> Rollout:
-        """Replace its text where it runs, at most so many at a time."""
-        answer = await self._call("POST", _path("rollouts", name) + _query(max_parallel=str(most)), text)
+    async def roll_out(self, name: str, text: bytes, most: int, well: int) -> Rollout:
+        """Replace its text where it runs, at most so many at a time; each counts once it was well for some seconds."""
+        answer = await self._call(
+            "POST", _path("rollouts", name) + _query(max_parallel=str(most), healthy_after=str(well)), text
+        )
         return _decoded(answer, Rollout)
 
     async def rollout(self, name: str) -> Rollout:

@@ -38,9 +38,11 @@ def rollout() -> None:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--max-parallel", type=click.IntRange(1, 10_000), default=1, show_default=True,
               help="Places that are changed at the same time.")  # fmt: skip
+@click.option("--healthy-after", type=click.IntRange(0, 86_400), default=10, show_default=True, metavar="SECONDS",
+              help="How long a place must be well before the next is changed.")  # fmt: skip
 @click.option("--no-block", is_flag=True, help="Do not wait for its end.")
 @connection_options
-def start(unit: str, file: Path, max_parallel: int, no_block: bool, connection: Connection) -> None:
+def start(unit: str, file: Path, max_parallel: int, healthy_after: int, no_block: bool, connection: Connection) -> None:
     """Begin, and wait for the end. Exit 1 if the old text came back.
 
     \b
@@ -52,7 +54,7 @@ def start(unit: str, file: Path, max_parallel: int, no_block: bool, connection: 
     async def work(units: "Units") -> "Rollout":
         import trio
 
-        now = await units.roll_out(name, text, max_parallel)
+        now = await units.roll_out(name, text, max_parallel, healthy_after)
         told = -1
         while not no_block and now.state not in _OVER:
             if len(now.done) != told:

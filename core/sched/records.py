@@ -12,6 +12,8 @@ Health = Literal["", "starting", "healthy", "unhealthy"]
 RolloutState = Literal["running", "paused", "done", "returning", "returned"]
 Whole = Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)]
 """Of numbers that hosts write: what every reader of JSON can hold, and what can be reckoned with."""
+HEALTHY_AFTER = 10
+"""Seconds that an instance must be well before it counts as done in a rollout, unless told otherwise."""
 
 
 class RecordError(ValueError):
@@ -131,7 +133,7 @@ class Rollout(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     started: int = 0
     stepped: int = 0
     """When its last step began."""
-    healthy_after: int = 10
+    healthy_after: int = HEALTHY_AFTER
     """Seconds an instance must be well before it counts as done."""
     deadline: int = 300
     """Seconds one step may take before the rollout counts as failed."""

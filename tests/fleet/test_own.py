@@ -189,8 +189,10 @@ async def test_a_rollout_is_begun_and_steered(fleet: World) -> None:
     assert (await fleet.refused("POST", at, HELLO))[0] == 409  # the text it has
     assert (await fleet.refused("POST", f"{OWN}/rollouts/b.service", OTHER))[0] == 404
     assert (await fleet.refused("POST", f"{at}?max_parallel=0", OTHER))[0] == 400
-    begun = await fleet.good("POST", f"{at}?max_parallel=3", OTHER)
+    assert (await fleet.refused("POST", f"{at}?healthy_after=-1", OTHER))[0] == 400
+    begun = await fleet.good("POST", f"{at}?max_parallel=3&healthy_after=7", OTHER)
     assert (begun["old"], begun["new"], begun["max_parallel"]) == (digest(HELLO), digest(OTHER), 3)
+    assert begun["healthy_after"] == 7
     assert await fleet.store.get(keys.text(digest(OTHER))) == OTHER
     assert await fleet.unit("a.service") == UnitRecord(digest(OTHER), "launched")
     assert (await fleet.refused("POST", at, ODD))[0] == 409  # one at a time

@@ -57,7 +57,7 @@ def test_a_new_text_rolls_over_all_hosts_one_at_a_time(cluster: Cluster, units: 
     submit(units.any_host(), "web.service", SLEEPS + fleet("Global=true"))
     units.runs("web.service", times=3)
     new = SLEEPS.replace("100000", "200000") + fleet("Global=true")
-    assert ask(units.any_host(), f"{OWN}/rollouts/web.service?max_parallel=1", "POST", new) is not None
+    assert ask(units.any_host(), f"{OWN}/rollouts/web.service?max_parallel=1&healthy_after=2", "POST", new) is not None
     least = 3
 
     def done() -> bool:

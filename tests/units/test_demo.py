@@ -57,6 +57,26 @@ class Demo:
         }
 
 
+def test_ctrl_c_ends_the_hosts_and_their_units(tmp_path: Path) -> None:
+    demo = Demo(tmp_path)
+    try:
+        demo.until("waited for three hosts", lambda: demo.present() == {"host1", "host2", "host3"})
+        (demo.home / "hello.service").write_bytes(HELLO)
+        assert demo.host.run("unit", "start", "hello.service").returncode == 0
+        demo.process.send_signal(signal.SIGINT)
+        _, said = demo.process.communicate(timeout=60)
+    finally:
+        demo.process.kill()
+    assert (demo.process.returncode, b"all hosts have ended" in said, b"Traceback" in said) == (0, True, False)
+    assert left_of(demo) == "", "a demo leaves nothing behind"
+
+
+def left_of(demo: Demo) -> str:
+    """The processes that still name its directory."""
+    mark = str(demo.home / "demo")
+    return subprocess.run(["pgrep", "-f", mark], capture_output=True, text=True, check=False).stdout
+
+
 @pytest.fixture
 def demo(tmp_path: Path) -> Iterator[Demo]:
     demo = Demo(tmp_path)
@@ -65,8 +85,7 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
     finally:
         demo.process.send_signal(signal.SIGTERM)
         demo.process.communicate(timeout=60)
-    left = subprocess.run(["pgrep", "-f", str(tmp_path / "demo")], capture_output=True, text=True, check=False).stdout
-    assert left == "", "a demo leaves nothing behind"
+    assert left_of(demo) == "", "a demo leaves nothing behind"
 
 
 def test_a_unit_survives_its_host(demo: Demo) -> None:

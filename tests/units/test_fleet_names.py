@@ -2,12 +2,17 @@
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from core.runtime_dir import read_node_file
 from tests.cli.programs import PROGRAM
 from tests.fleetctl_name.test_process import run
 from tests.units.test_demo import Demo
@@ -16,46 +21,72 @@ pytestmark = pytest.mark.slow
 HOSTS = {"host1", "host2", "host3"}
 SLEEPS = "[Service]\nExecStart=/bin/sleep 1000\n"
 OTHER = "[Service]\nExecStart=/bin/sleep 2000\n"
+FLEET = "/corenode/fleet"
 
 
 class Three(Demo):
-    """A demo's three hosts, and the words of fleetctl."""
+    """A demo's three hosts, and the words of fleetctl. What only looks asks a node itself: a process each is dear."""
 
     def fleetctl(self, *words: str) -> str:
         code, said, error = run(self.host, *words)
         assert code == 0, error
         return said
 
+    def ask(self, path: str, method: str = "GET", body: bytes | None = None) -> Any:
+        node = read_node_file(self.host.environment)
+        assert node is not None
+        connection = HTTPConnection("localhost", timeout=20)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        with closing(connection):
+            connection.sock.connect(node.socket)
+            connection.request(method, FLEET + path, body)
+            answer = connection.getresponse()
+            said = answer.read()
+        assert 200 <= answer.status < 300, (path, answer.status, said)
+        return msgspec.json.decode(said or b"{}")
+
+    def machines(self) -> Any:
+        return self.ask("/machines")["machines"]
+
+    def units(self) -> Any:
+        return self.ask("/units")["units"]
+
     def write(self, name: str, text: str) -> str:
         (self.home / name).write_text(text)
         return name
 
     def start(self, name: str, *options: str) -> None:
+        """Submit and launch it, without waiting for it."""
         text = SLEEPS + "[X-Fleet]\n" + "".join(f"{option}\n" for option in options)
-        self.fleetctl("start", "--no-block", self.write(name, text))
+        self.ask(f"/units/{name}/text?desired=launched", "PUT", text.encode())
+
+    def destroy(self, name: str) -> None:
+        self.ask(f"/units/{name}", "DELETE")
 
     def active(self) -> dict[str, set[str]]:
         """What runs, and on which hosts, by name; as its hosts tell."""
-        named = {host["id"]: host["metadata"].get("host", "") for host in self.json("machine", "list")}
+        named = {host["id"]: host["metadata"].get("host", "") for host in self.machines()}
         found: dict[str, set[str]] = {}
-        for unit in self.json("unit", "list"):
+        for unit in self.units():
             for place in unit["places"]:
                 if place["desired"] and place["state"] and place["state"].get("active") == "active":
                     found.setdefault(unit["name"], set()).add(named[place["machine"]])
         return found
 
     def status(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.json("unit", "status", name)["properties"]
+        found: dict[str, Any] = self.ask(f"/units/{name}/status")["properties"]
         return found
 
     def waits_for(self, name: str) -> str:
-        return str(self.json("unit", "explain", name)["waits_for"])
+        return str(self.ask(f"/units/{name}/explain")["waits_for"])
 
     def clear(self) -> None:
-        names = [unit["name"] for unit in self.json("unit", "list")]
-        if names:
-            self.fleetctl("destroy", *names)
-        self.until("nothing is left", lambda: self.json("unit", "list") == [])
+        for unit in self.units():
+            self.destroy(unit["name"])
+        self.until("nothing is left", lambda: self.units() == [])
+
+    def all_there(self) -> bool:
+        return {host["metadata"].get("host") for host in self.machines() if host["present"]} == HOSTS
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +144,7 @@ def test_a_node_reads_its_settings_anew_and_keeps_its_doors_and_units(three: Thr
     assert len(nodes) == len(HOSTS)
     for pid in nodes:
         os.kill(pid, signal.SIGHUP)
-    three.until("all answer", lambda: three.present() == HOSTS and three.active() == where)
+    three.until("all answer", lambda: three.all_there() and three.active() == where)
     assert three.status("hello.service")["MainPID"] == before
 
 
@@ -124,7 +155,7 @@ def test_a_conflict_counts_also_for_the_unit_that_says_nothing_of_it(three: Thre
     three.start("hello.service", "MachineMetadata=host=host1")
     three.until("a reason", lambda: "conflict" in three.waits_for("hello.service"))
     assert set(three.active()) == {"conflicts-with-hello.service"}
-    three.fleetctl("destroy", "conflicts-with-hello.service")
+    three.destroy("conflicts-with-hello.service")
     three.until("the other runs", lambda: three.active() == {"hello.service": {"host1"}})
 
 

@@ -258,7 +258,7 @@ class Wanted:
 
     # Rollouts
 
-    async def roll_out(self, name: UnitName, data: bytes, max_parallel: int) -> Rollout:
+    async def roll_out(self, name: UnitName, data: bytes, max_parallel: int, healthy_after: int) -> Rollout:
         """Begin to replace a unit's text step by step."""
         asked = await check(name, data)
         await self._check_circle(asked)
@@ -273,7 +273,7 @@ class Wanted:
             before, last = await self._rollout(name)
             if last is not None and last.state in OPEN:
                 raise Refused(409, f"a rollout of {name.text} is {last.state}; let it end, or return it first")
-            new = Rollout(unit.text, digest, max_parallel, started=int(time.time()))
+            new = Rollout(unit.text, digest, max_parallel, started=int(time.time()), healthy_after=healthy_after)
             key, of_unit = keys.rollout(name.text), keys.unit(name.text)
             changed = msgspec.structs.replace(unit, text=digest)
             puts = [(keys.text(digest), data), (of_unit, records.encode(changed)), (key, records.encode(new))]

@@ -7,8 +7,11 @@ from core.api.http.message import Request, Response
 from core.api.plain import json_answer
 from core.client import Store
 from core.sched import keys
+from core.sched.records import HEALTHY_AFTER
 
 MOST_PARALLEL = 10_000
+MOST_HEALTHY_AFTER = 86_400
+"""Seconds."""
 
 
 class RolloutsHandlers:
@@ -32,9 +35,12 @@ class RolloutsHandlers:
         return json_answer(whole(found), end=b"\n")
 
     async def begin(self, request: Request, name: str) -> Response:
-        """Replace a unit's text by the one in the body, `?max_parallel=` at a time."""
+        """Replace a unit's text by the one in the body, `?max_parallel=` at a time; each is done once it was well
+        for `?healthy_after=` seconds."""
         most = number(request, "max_parallel", 1, 1, MOST_PARALLEL)
-        return json_answer(whole(await self._wanted.roll_out(name_of(name), request.body, most)), 201, end=b"\n")
+        well = number(request, "healthy_after", HEALTHY_AFTER, 0, MOST_HEALTHY_AFTER)
+        begun = await self._wanted.roll_out(name_of(name), request.body, most, well)
+        return json_answer(whole(begun), 201, end=b"\n")
 
     async def steer(self, name: str, verb: str) -> Response:
         """Pause, resume or return."""
