@@ -260,7 +260,8 @@ def _holds_for(record: Record | None, compare: Compare) -> bool:
 
 def _put(ledger: Ledger, command: Put) -> PutDone:
     key = command.key
-    previous = ledger.live(Table.KEY, key)
+    row = ledger.rows.get(Table.KEY, key)
+    previous = ledger.newest(row)
     index = ledger.revision + 1
     if paths.is_clean(key):
         ledger.make_parents(key, index, 1)
@@ -274,6 +275,7 @@ def _put(ledger: Ledger, command: Put) -> PutDone:
         previous=previous,
         lease=previous.lease if command.ignore_lease and previous else command.lease,
         deadline=previous.deadline if command.ignore_lease and previous else 0,
+        row=row,
     )
     ledger.tell(record, previous)
     return PutDone(ledger.revision, previous)

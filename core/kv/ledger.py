@@ -141,11 +141,15 @@ class Ledger:
 
     def live(self, table: Table, key: bytes) -> Record | None:
         """The current version of a key or directory."""
-        position = rows.newest_live(self.rows.get(table, key))
+        return self.newest(self.rows.get(table, key))
+
+    def newest(self, row: bytes | None) -> Record | None:
+        """The current version that a row shows."""
+        position = rows.newest_live(row)
         if position is None:
             return None
-        row = self.rows.get(Table.REVISION, position)
-        return self.existing(position) if row is None else records.decode(position, row)
+        found = self.rows.get(Table.REVISION, position)
+        return self.existing(position) if found is None else records.decode(position, found)
 
     def is_live(self, table: Table, key: bytes) -> bool:
         """Whether a key or directory is there."""
@@ -231,14 +235,16 @@ class Ledger:
         keep_modified: bool = False,
         lease: int = 0,
         deadline: int = 0,
+        row: bytes | None = None,
     ) -> Record:
         """Add a version to `key` at position (index, part).
 
         `previous` is what it replaces, in this table or the other. `keep_created` leaves v2's createdIndex as it was,
-        `keep_modified` its modifiedIndex.
+        `keep_modified` its modifiedIndex. `row` is that of the key, from whoever read it in this command; None: it is
+        read here.
         """
         position = POSITION.pack(index, part)
-        row = self.rows.get(table, key) or rows.EMPTY
+        row = row or self.rows.get(table, key) or rows.EMPTY
         if rows.is_full(row):
             row = rows.pruned(row, self.floor)
             if rows.is_full(row):

@@ -40,9 +40,7 @@ def find(ledger: Ledger, path: bytes) -> Record:
 
 def find_if_any(ledger: Ledger, path: bytes) -> Record | None:
     """As `find`, but None for what is not there. TreeError 104 below a file."""
-    file = ledger.file_above(path)
-    if file is not None:
-        raise TreeError(TreeError.NOT_A_DIRECTORY, file.decode(), ledger.revision)
+    _check_above(ledger, path)
     return ledger.live(Table.KEY, path) or ledger.live(Table.DIRECTORY, path)
 
 
@@ -50,13 +48,19 @@ def set_(ledger: Ledger, command: Set) -> Event:
     """Create or replace."""
     path = command.path
     _check_path(ledger, path)
-    previous = find(ledger, path) if command.refresh else find_if_any(ledger, path)
+    row = None
+    previous: Record | None
+    if command.refresh:
+        previous = find(ledger, path)
+    else:
+        _check_above(ledger, path)
+        row = ledger.rows.get(Table.KEY, path)
+        previous = ledger.newest(row) or ledger.live(Table.DIRECTORY, path)
     value = previous.value if command.refresh and previous is not None else command.value
     if previous is not None and previous.directory:
         raise TreeError(TreeError.NOT_A_FILE, path.decode(), ledger.revision)
-    return _make(
-        ledger, path, Action.SET, value, command.directory, _deadline(ledger, command.ttl), previous, command.refresh
-    )
+    deadline = _deadline(ledger, command.ttl)
+    return _make(ledger, path, Action.SET, value, command.directory, deadline, previous, command.refresh, row)
 
 
 def create(ledger: Ledger, command: Create) -> Event:
@@ -70,7 +74,7 @@ def create(ledger: Ledger, command: Create) -> Event:
     if previous is not None:
         raise TreeError(TreeError.KEY_EXISTS, path.decode(), ledger.revision)
     deadline = _deadline(ledger, command.ttl)
-    return _make(ledger, path, Action.CREATE, command.value, command.directory, deadline, None, False)
+    return _make(ledger, path, Action.CREATE, command.value, command.directory, deadline, None, False, None)
 
 
 def update(ledger: Ledger, command: Update) -> Event:
@@ -235,14 +239,16 @@ def _make(
     deadline: int,
     previous: Record | None,
     refresh: bool,
+    row: bytes | None,
 ) -> Event:
-    """A new file or directory in the place of `previous`, which is a file or None."""
+    """A new file or directory in the place of `previous`, which is a file or None. `row`: as `Ledger.write` takes it,
+    for the file."""
     index = ledger.revision + 1
     part = ledger.make_parents(path, index, 1)
     flags = REFRESH if refresh else 0
     if not directory:
         record = ledger.write(
-            Table.KEY, path, index, 0, action, value, flags=flags, previous=previous, deadline=deadline
+            Table.KEY, path, index, 0, action, value, flags=flags, previous=previous, deadline=deadline, row=row
         )
         return ledger.tell(record, previous)
     files: tuple[Event, ...] = ()
@@ -295,6 +301,13 @@ def _deadline(ledger: Ledger, ttl: int | None) -> int:
 
 LONGEST_TTL = 9_223_372_036
 """Seconds; what is longer is as good as this (285 years), and fits 64 bits of nanoseconds."""
+
+
+def _check_above(ledger: Ledger, path: bytes) -> None:
+    """TreeError 104 below a file."""
+    file = ledger.file_above(path)
+    if file is not None:
+        raise TreeError(TreeError.NOT_A_DIRECTORY, file.decode(), ledger.revision)
 
 
 def _check_path(ledger: Ledger, path: bytes) -> None:
