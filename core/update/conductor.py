@@ -64,7 +64,7 @@ class Conductor:
             await trio.sleep(RETRY_SECONDS)
 
     async def _wait_for_groups(self) -> None:
-        """Return when there is one. Before, there is nothing to conduct, and nothing is written to be elected for it."""
+        """Return when there is one. Before, there is nothing to conduct, and nothing is written for an election."""
         groups = prefix(keys.GROUPS)
         found = await self._store.range(groups, limit=1, keys_only=True)
         if found.kvs:

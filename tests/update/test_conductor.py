@@ -46,9 +46,9 @@ async def test_where_there_is_no_group_nothing_is_written(store: Store, member: 
         await trio.sleep(0.3)
         assert member.revision == before
         await store.put(keys.group("g"), encode(Group("stable")))
-        with trio.fail_after(20):
-            while not (await store.range(prefix(keys.LEADER), limit=1)).kvs:
-                await trio.sleep(0.01)
+        async with store.watch(prefix(keys.LEADER), start=1) as watch:
+            with trio.fail_after(20):
+                await anext(aiter(watch))
         nursery.cancel_scope.cancel()
 
 
