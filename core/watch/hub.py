@@ -85,7 +85,7 @@ class Hub:
 
     @property
     def open(self) -> int:
-        """Number of open watches."""
+        """Number of open watches, without those that this program's own parts keep on system records."""
         return self._open
 
     def watch(self, path: bytes, *, recursive: bool = False, start: int = 0) -> PathWatcher:
@@ -126,7 +126,7 @@ class Hub:
             history, key, end, start, tell, self._forget_key, puts=puts, deletes=deletes, previous=previous
         )
         self._keys.add(watcher, key, end)
-        self._open += 1
+        self._open += not is_reserved(key)
         if watcher.waiting:
             tell(watcher)
         return watcher
@@ -268,7 +268,7 @@ class Hub:
 
     def _forget_key(self, watcher: KeyWatcher) -> None:
         if self._keys.discard(watcher, watcher.key, watcher.end):
-            self._open -= 1
+            self._open -= not is_reserved(watcher.key)
 
     def _concerned(self, record: Record) -> list[PathWatcher]:
         path = record.key

@@ -58,3 +58,12 @@ def test_v2_hears_nothing_of_them() -> None:
         assert not watch.waiting
         world.do(c.Put(b"/a"))
         assert watch.waiting
+
+
+def test_watches_of_the_program_itself_are_not_counted() -> None:
+    world = World()
+    for key, count in ((GROUP, 0), (UNIT, 0), (b"/a", 1)):
+        watch = world.hub.watch_keys(key, None, lambda _: None)
+        assert world.hub.open == count
+        watch.close()
+        assert world.hub.open == 0
