@@ -34,6 +34,10 @@ def kv_handlers(context: Context) -> dict[str, Handler]:
     }
 
 
+FEW = 8
+"""Records that are sent at once, however large: the request that wrote each had the same bound."""
+
+
 class _Keys:
     """Writes of single requests."""
 
@@ -65,8 +69,12 @@ class _Keys:
         call.propose(command, partial(self._deleted, request.prev_kv, call))
 
     def _deleted(self, prev_kv: bool, call: Call, done: DeleteDone) -> None:
+        begun = b'{"header":%b' % self._header.at(done.revision)
         pieces = chain(delete_pieces(done, prev_kv=prev_kv), (b"}",))
-        call.send_slices(b'{"header":%b' % self._header.at(done.revision), pieces)
+        if len(done.previous) <= FEW:
+            call.send(begun + b"".join(pieces))
+        else:
+            call.send_slices(begun, pieces)
 
     def compact(self, request: CompactionRequest, call: Call) -> None:
         """Forget history; a physical compaction is answered when its space is free."""
