@@ -71,6 +71,9 @@ def put(port: int, writer: int, times: int) -> None:
         answer = connection.getresponse()
         answer.read()
         assert answer.status in (200, 201)
+    # The server is killed next. It reads this only when it has returned from its last answer, so that is in the trace.
+    connection.request("GET", "/health")
+    connection.getresponse().read()
     connection.close()
 
 
