@@ -5,7 +5,9 @@ row again), then 20 bytes a version: its position, then its mod revision with th
 A row holds at most LIMIT versions; then all of them move to the OLDER table, in one chunk.
 """
 
-LIMIT = 32
+LIMIT = 8
+"""A row is read, checked and written whole by every write of its key, so a short one is cheap. Members with other
+limits agree: what a state is hashed from leaves out how rows are laid out."""
 _POINTER = 12
 _VERSION = 20
 _GONE = 1 << 63
@@ -56,6 +58,8 @@ def pruned(row: bytes, floor: int) -> bytes:
 def find(row: bytes, revision: int) -> tuple[bytes | None, bytes | None]:
     """(position, None) of the version shown at `revision`; (None, pointer) if it may be among the older ones;
     (None, None) if the key was not there."""
+    if len(row) > _POINTER and _revision(row, _POINTER) > revision:  # a long chain is passed without a look at each
+        return None, older(row)
     for start in range(len(row) - _VERSION, _POINTER - 1, -_VERSION):
         if _revision(row, start) <= revision:
             if row[start + _POINTER] & 0x80:
