@@ -4,7 +4,7 @@
 -- one key after the other from that number on, 1 being the first. CERTIFICATE and KEY are presented to the server.
 
 local FORM, JSON = "application/x-www-form-urlencoded", "application/json"
--- Nine bytes, so that in base64 the digits behind it stand by themselves, three to four characters.
+-- Nine bytes, so that in base64 the nine digits behind it stand by themselves, three to four characters.
 local PREFIX64 = "L2JlbmNoMy8t" -- "/bench3/-"
 local BATCH = 100
 
@@ -24,9 +24,12 @@ end
 -- Sixteen digits that no answer repeats, then what is the same each time: a server may not profit from that.
 local function value() return string.format("%08d%08d", random(0, 99999999), random(0, 99999999)) .. pad end
 
-local function path(number) return string.format("/v2/keys/bench/%06d", number) end
+local function path(number) return string.format("/v2/keys/bench/%09d", number) end
 
-local function key64(number) return PREFIX64 .. groups[math.floor(number / 1000)] .. groups[number % 1000] end
+local function key64(number)
+  local thousands = math.floor(number / 1000)
+  return PREFIX64 .. groups[math.floor(thousands / 1000)] .. groups[thousands % 1000] .. groups[number % 1000]
+end
 
 local function put2(number) return wrk.format("PUT", path(number), nil, "value=" .. value()) end
 
@@ -49,7 +52,7 @@ local function local3(number) return range3(number, ',"serializable":true') end
 -- Ten keys: those that differ in the last digit alone.
 local function ten3(number)
   number = number - number % 10
-  return range3(number, ',"range_end":"' .. key64((number + 10) % 1000000) .. '"')
+  return range3(number, ',"range_end":"' .. key64((number + 10) % 1000000000) .. '"')
 end
 
 local function mixed3(number) return random(10) == 1 and put3(number) or range3(number) end

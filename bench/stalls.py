@@ -2,7 +2,8 @@
 
 A row tells how many puts a second were answered before and during the load, the slowest of them, how long one pass of
 the member's loop took at most, by the processor time of its thread and by the wall (both from its /metrics; what
-prepares the row counts too), and its anonymous memory.
+prepares the row counts too), and its anonymous memory. With `--members 3` the member is the leader of three, and the
+holds are the longest of all; with `--tls` every connection is one of mutual TLS.
 """
 
 import argparse
@@ -10,11 +11,12 @@ import contextlib
 import http.client
 import json
 import socket
+import ssl
 import sys
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +25,7 @@ from rich.table import Table
 
 from bench.__main__ import WIDTH, alone
 from bench.programs import Program, corenode
-from bench.servers import Cluster, Member
+from bench.servers import Cluster, Keys, Member
 from bench.usage import Meter
 from tests.whole.servers import HOST, ROOT
 
@@ -36,10 +38,18 @@ PATIENCE_SECONDS = 300.0
 
 
 class Caller:
-    """One connection to a member."""
+    """One connection to a member, and more where they are wanted."""
 
-    def __init__(self, member: Member) -> None:
-        self._connection = http.client.HTTPConnection(HOST, member.plain_port, timeout=PATIENCE_SECONDS)
+    def __init__(self, member: Member, tls: ssl.SSLContext | None = None) -> None:
+        self.member = member
+        self._tls = tls
+        self._connection = self.another()
+
+    def another(self) -> http.client.HTTPConnection:
+        """A connection like this one."""
+        if self._tls is None:
+            return http.client.HTTPConnection(HOST, self.member.port, timeout=PATIENCE_SECONDS)
+        return http.client.HTTPSConnection(HOST, self.member.port, timeout=PATIENCE_SECONDS, context=self._tls)
 
     def ask(self, method: str, target: str, body: object = None) -> bytes:
         """The body of a success. RuntimeError for any other answer."""
@@ -79,10 +89,10 @@ def below(prefix: str) -> dict[str, str]:
 class Background:
     """Puts over some connections, one after the other on each, until it is left."""
 
-    def __init__(self, member: Member) -> None:
+    def __init__(self, connect: Callable[[], Caller]) -> None:
         self.answered = 0
         self.slowest = 0.0
-        self._member = member
+        self._connect = connect
         self._ended = False
         self._failed: Exception | None = None
         self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(WRITERS)]
@@ -101,7 +111,7 @@ class Background:
 
     def _run(self, number: int) -> None:
         try:
-            with contextlib.closing(Caller(self._member)) as caller:
+            with contextlib.closing(self._connect()) as caller:
                 while not self._ended:
                     began = time.monotonic()
                     caller.post("kv/put", key=text(f"background{number}"), value=text("v" * 64))
@@ -115,12 +125,12 @@ class Background:
 class Load:
     """What is done to a member: first without anybody beside it, then beside the background."""
 
-    run: Callable[[Caller, Member], None]
+    run: Callable[[Caller], None]
     prepare: Callable[[Caller], None] = lambda caller: None
 
 
 def _delete_range(keys: int) -> Load:
-    def run(caller: Caller, member: Member) -> None:
+    def run(caller: Caller) -> None:
         if f'"deleted":"{keys}"'.encode() not in (found := caller.post("kv/deleterange", **below("d/"))):
             raise RuntimeError(f"not all keys were deleted: {found!r}")
 
@@ -131,13 +141,12 @@ def _delete_watched(keys: int) -> Load:
     """A watch of all of them, whose client reads what it is told."""
     plain = _delete_range(keys)
 
-    def run(caller: Caller, member: Member) -> None:
-        watcher = http.client.HTTPConnection(HOST, member.plain_port, timeout=PATIENCE_SECONDS)
-        with contextlib.closing(watcher):
+    def run(caller: Caller) -> None:
+        with contextlib.closing(caller.another()) as watcher:
             watcher.request("POST", "/v3/watch", json.dumps({"create_request": below("d/")}))
             told = watcher.getresponse()
             told.readline()
-            plain.run(caller, member)
+            plain.run(caller)
             left = keys
             while left > 0:
                 left -= told.readline().count(b'"type":"DELETE"')
@@ -145,7 +154,7 @@ def _delete_watched(keys: int) -> Load:
     return Load(run, plain.prepare)
 
 
-def _delete_tree(caller: Caller, member: Member) -> None:
+def _delete_tree(caller: Caller) -> None:
     caller.ask("DELETE", "/v2/keys/d?recursive=true")
 
 
@@ -154,11 +163,11 @@ def _lease(caller: Caller) -> None:
     caller.fill("l/", 10_000, lease=5)
 
 
-def _revoke(caller: Caller, member: Member) -> None:
+def _revoke(caller: Caller) -> None:
     caller.post("lease/revoke", ID="5")
 
 
-def _big_values(caller: Caller, member: Member) -> None:
+def _big_values(caller: Caller) -> None:
     for number in range(40):
         caller.post("kv/put", key=text(f"big{number}"), value=text("v" * 1_000_000))
 
@@ -168,15 +177,15 @@ def _history(caller: Caller) -> None:
         caller.fill("h/", BATCH)
 
 
-def _compact(caller: Caller, member: Member) -> None:
+def _compact(caller: Caller) -> None:
     found = json.loads(caller.post("kv/range", key=text("none")))
     caller.post("kv/compaction", revision=found["header"]["revision"], physical=True)
 
 
-def _snapshots(caller: Caller, member: Member) -> None:
+def _snapshots(caller: Caller) -> None:
     operator = http.client.HTTPConnection(HOST, timeout=PATIENCE_SECONDS)
     operator.sock = socket.socket(socket.AF_UNIX)
-    operator.sock.connect(str(member.socket))
+    operator.sock.connect(str(caller.member.socket))
     with contextlib.closing(operator):
         for _ in range(3):
             operator.request("POST", "/v3/maintenance/snapshot", "{}")
@@ -184,9 +193,8 @@ def _snapshots(caller: Caller, member: Member) -> None:
                 raise RuntimeError("no snapshot came")
 
 
-def _slow_watcher(caller: Caller, member: Member) -> None:
-    slow = http.client.HTTPConnection(HOST, member.plain_port, timeout=PATIENCE_SECONDS)
-    with contextlib.closing(slow):
+def _slow_watcher(caller: Caller) -> None:
+    with contextlib.closing(caller.another()) as slow:
         slow.request("POST", "/v3/watch", json.dumps({"create_request": below("w/")}))
         caller.fill("w/", 20_000, "v" * 200)
 
@@ -196,18 +204,18 @@ def _leases(caller: Caller) -> None:
         caller.post("lease/grant", ID=str(lease), TTL="20")
 
 
-def _expiry(caller: Caller, member: Member) -> None:
+def _expiry(caller: Caller) -> None:
     deadline = time.monotonic() + 60
     while b'"ID"' in caller.post("lease/leases") and time.monotonic() < deadline:
         time.sleep(0.5)
 
 
-def _ranges(caller: Caller, member: Member) -> None:
+def _ranges(caller: Caller) -> None:
     for _ in range(10):
         caller.post("kv/range", **below("d/"))
 
 
-def _ranges_in_transactions(caller: Caller, member: Member) -> None:
+def _ranges_in_transactions(caller: Caller) -> None:
     for _ in range(5):
         caller.post("kv/txn", success=[{"request_range": {**below("d/"), "limit": "9900"}}])
 
@@ -216,7 +224,7 @@ def loads(keys: int) -> Mapping[str, Load]:
     """All rows."""
     many = f"{keys:,}"
     return {
-        "nothing, the start included": Load(lambda caller, member: time.sleep(BEFORE_SECONDS)),
+        "nothing, the start included": Load(lambda caller: time.sleep(BEFORE_SECONDS)),
         "range delete of 20,000 keys": _delete_range(20_000),
         f"range delete of {many} keys": _delete_range(keys),
         "the same with a watch of them": _delete_watched(keys),
@@ -229,7 +237,7 @@ def loads(keys: int) -> Mapping[str, Load]:
         "compaction of 100,000 revisions": Load(_compact, _history),
         "snapshots of 100,000 keys": Load(_snapshots, lambda caller: caller.fill("s/", 100_000)),
         "a watcher that does not read": Load(_slow_watcher),
-        f"filling in {many} keys": Load(lambda caller, _: caller.fill("m/", keys)),
+        f"filling in {many} keys": Load(lambda caller: caller.fill("m/", keys)),
     }
 
 
@@ -255,16 +263,17 @@ def holds(member: Member) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def watched(member: Member) -> Iterator[dict[str, float]]:
-    """The longest holds, complete when it is left; a member itself forgets them after a minute."""
+def watched(members: Sequence[Member]) -> Iterator[dict[str, float]]:
+    """The longest holds of any, complete when it is left; a member itself forgets them after a minute."""
     longest = {"processor": 0.0, "wall": 0.0}
     ended = threading.Event()
 
     def look() -> None:
         while True:
             last = ended.wait(20)
-            for kind, found in holds(member).items():
-                longest[kind] = max(longest[kind], found)
+            for member in members:
+                for kind, found in holds(member).items():
+                    longest[kind] = max(longest[kind], found)
             if last:
                 return
 
@@ -277,18 +286,23 @@ def watched(member: Member) -> Iterator[dict[str, float]]:
         thread.join()
 
 
-def measure(program: Program, home: Path, load: Load) -> Row:
+def measure(program: Program, home: Path, load: Load, members: int, *, tls: bool) -> Row:
     """One row. ServerError, RuntimeError."""
-    with Cluster(program, home, 1) as cluster:
-        member = cluster.leader()
-        watch = watched(member)
-        with contextlib.closing(Caller(member)) as caller, Meter(cluster.pids, home) as meter, watch as longest:
+    keys = Keys(home / "ca") if tls else None
+    context = None
+    if keys is not None:
+        context = ssl.create_default_context(cafile=home / "ca" / "ca.crt")
+        context.load_cert_chain(keys.client.certificate, keys.client.key)
+    with Cluster(program, home, members, keys) as cluster:
+        leader = cluster.leader()
+        watch, meter = watched(cluster.members), Meter(cluster.pids, home)
+        with contextlib.closing(Caller(leader, context)) as caller, meter, watch as longest:
             load.prepare(caller)
-            with Background(member) as background:
+            with Background(lambda: Caller(leader, context)) as background:
                 time.sleep(BEFORE_SECONDS)
                 before, background.answered, background.slowest = background.answered, 0, 0.0
                 began = time.monotonic()
-                load.run(caller, member)
+                load.run(caller)
                 took = time.monotonic() - began
                 answered = background.answered
         return Row(
@@ -306,6 +320,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.stalls", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", action="append", default=[], metavar="TEXT", help="rows whose name has it")
     parser.add_argument("--keys", type=int, default=100_000, help="of the row of many keys (default 100,000)")
+    parser.add_argument("--members", type=int, choices=(1, 3), default=1, help="of the cluster (default 1)")
+    parser.add_argument("--tls", action="store_true", help="with mutual TLS, among the members too")
     parser.add_argument("--tree", type=Path, default=ROOT, help="another version of this node")
     parser.add_argument("--dir", type=Path, default=ROOT / "build" / "stalls", help="on the disk to measure")
     given = parser.parse_args()
@@ -317,7 +333,7 @@ def main() -> int:
             if given.only and not any(part in name for part in given.only):
                 continue
             print(f"stalls: {name}", file=sys.stderr)
-            row = measure(program, home / str(number), load)
+            row = measure(program, home / str(number), load, given.members, tls=given.tls)
             table.add_row(
                 name,
                 *(f"{row.before:,.0f}", f"{row.during:,.0f}", f"{row.seconds:.1f}", f"{row.slowest_ms:,.0f}"),

@@ -48,7 +48,7 @@ def test_every_operation_is_taken(cluster: Cluster) -> None:
     with ThreadPoolExecutor(len(OF_WRK)) as pool:
         assert list(pool.map(write, ("put2", "put3"))) == [None, None]
         page = json.loads(member.ask("GET", "/v2/keys/bench") or b"")
-        assert {node["key"] for node in page["node"]["nodes"]} == {f"/bench/{number:06}" for number in range(KEYS)}
+        assert {node["key"] for node in page["node"]["nodes"]} == {f"/bench/{number:09}" for number in range(KEYS)}
         assert {len(node["value"]) for node in page["node"]["nodes"]} == {BYTES}
         found = json.loads(member.ask("POST", "/v3/kv/range", V3_KEYS) or b"")
         assert found["count"] == str(KEYS)
