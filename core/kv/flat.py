@@ -73,7 +73,7 @@ def txn(ledger: Ledger, command: Txn) -> Steps[TxnDone]:
     yield from _choose(ledger, command, branches, _Allowance())
     before = ledger.revision
     first_event = len(ledger.events)
-    ledger.begin_group()
+    ledger.begin_group(_changes(command, branches))
     done = yield from _run(ledger, command, branches)
     moved = yield from ledger.end_group(first_event)
     return _settled_txn(done, before, ledger.revision, moved)
@@ -101,14 +101,19 @@ def check_duplicates(command: Txn) -> None:
 
 
 def _writes(branch: tuple[Operation, ...], depth: int) -> tuple[set[bytes], list[DeleteRange]]:
-    """Every put key and deletion that a branch may come to, whichever way its inner transactions go."""
+    """Every put key and deletion that a branch may come to, whichever way its inner transactions go.
+
+    Nearly all are plain puts, so these are looked at together."""
     if depth > DEEPEST_TXN:
         raise LimitError(f"transactions are nested more than {DEEPEST_TXN} deep")
-    parts = [_writes_of(operation, depth) for operation in branch]
-    puts: set[bytes] = set().union(*(keys for keys, _ in parts))
-    if len(puts) != sum(len(keys) for keys, _ in parts):
+    keys_put = [operation.key for operation in branch if type(operation) is Put]
+    puts = set(keys_put)
+    others = [operation for operation in branch if type(operation) is not Put]
+    parts = [_writes_of(operation, depth) for operation in others]
+    puts.update(*(keys for keys, _ in parts))
+    if len(puts) != len(keys_put) + sum(len(keys) for keys, _ in parts):
         raise DuplicateKeyError
-    ordered = sorted(puts)
+    ordered = sorted(puts) if parts else []
     for keys, deletions in parts:
         own = sorted(keys) if deletions else []
         for deletion in deletions:
@@ -120,8 +125,6 @@ def _writes(branch: tuple[Operation, ...], depth: int) -> tuple[set[bytes], list
 
 def _writes_of(operation: Operation, depth: int) -> tuple[set[bytes], list[DeleteRange]]:
     match operation:
-        case Put():
-            return {operation.key}, []
         case DeleteRange():
             return set(), [operation]
         case Txn():
@@ -174,6 +177,22 @@ def _choose(ledger: Ledger, command: Txn, branches: dict[int, bool], allowance: 
         elif isinstance(operation, Range):
             _check_revision(ledger, operation.revision)
             yield from _check_range(ledger, operation, allowance)
+
+
+def _changes(command: Txn, branches: dict[int, bool]) -> int | None:
+    """How many changes the chosen branches make; None if they delete, for then nobody knows yet."""
+    changes = 0
+    for operation in command.success if branches[id(command)] else command.failure:
+        if isinstance(operation, Put):
+            changes += 1
+        elif isinstance(operation, Txn):
+            inner = _changes(operation, branches)
+            if inner is None:
+                return None
+            changes += inner
+        elif isinstance(operation, DeleteRange):
+            return None
+    return changes
 
 
 def _run(ledger: Ledger, command: Txn, branches: dict[int, bool]) -> Steps[TxnDone]:

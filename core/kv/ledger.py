@@ -97,6 +97,9 @@ class Ledger:
         self.marked: Marked | None = None
         """Where states are to be compared; until that is done no more is swept than its floor hides."""
         self._group: list[tuple[Table, Record]] | None = None
+        """What the command in progress wrote, if its last revision is not known yet."""
+        self._last = 0
+        """The last revision of the command in progress, if its changes share that and it is known beforehand."""
         self._open_directories: set[bytes] = set()
         """Directories known to be live with no file at or above them; forgotten whole when in doubt. With a directory
         all those above it are in the set."""
@@ -244,6 +247,7 @@ class Ledger:
         read here.
         """
         position = POSITION.pack(index, part)
+        revision = self._last or index
         row = row or self.rows.get(table, key) or rows.EMPTY
         if rows.is_full(row):
             row = rows.pruned(row, self.floor)
@@ -258,17 +262,17 @@ class Ledger:
             value,
             action,
             flags,
-            index,
+            revision,
             previous.modified if keep_modified and previous is not None else index,
             previous.created if keep_created and previous is not None else index,
-            previous.create_revision if same_kind and previous is not None else index,
+            previous.create_revision if same_kind and previous is not None else revision,
             previous.version + 1 if same_kind and previous is not None else 1,
             lease,
             deadline,
             NOWHERE if previous is None else previous.position,
             self.time,
         )
-        self._store(table, record, rows.appended(row, position, index, gone=False))
+        self._store(table, record, rows.appended(row, position, revision, gone=False))
         if previous is not None and previous.deadline | previous.lease:
             self._unschedule(previous)
         if deadline:
@@ -328,15 +332,20 @@ class Ledger:
         self.events.extend(files)
         return event
 
-    def begin_group(self) -> None:
-        """Begin a command of several changes, which share the mod revision of the last of them."""
-        self._group = []
+    def begin_group(self, changes: int | None) -> None:
+        """Begin a command of so many changes, which share the mod revision of the last of them; None: nobody knows how
+        many."""
+        self._group = [] if changes is None else None
+        self._last = 0 if changes is None else self.revision + changes
 
     def end_group(self, first_event: int) -> Steps[dict[bytes, Record]]:
         """Give every version written since `begin_group` the revision of the last change; `first_event` is where
-        the group's events begin in `events`. The records this changed, by position."""
+        the group's events begin in `events`. The records this changed, by position: none, if that was known."""
         group, self._group = deque(self._group or ()), None
+        expected, self._last = self._last, 0
         last = self.revision
+        if expected and expected != last:
+            raise ValueError(f"a command that was to end at revision {expected} ended at {last}")
         moved: dict[bytes, Record] = {}
         while group:
             table, record = group.popleft()
