@@ -17,6 +17,8 @@ from core.client.credentials import ClientCredentials
 from core.config import Config
 from core.engine.engine import Engine
 from core.engine.figures import Figures
+from core.engine.mirror import Mirror
+from core.engine.sight import Sight
 from core.hosting import Hosting, executor_of, guarded
 from core.kv.access import Office
 from core.machine_id import MachineIdError, machine_id
@@ -39,9 +41,10 @@ class Managing:
         self.hosting = Hosting(config, store, here, executor_of(config, own))
         index = Index(store)
         forwarding = Forwarding(store, index, self.hosting.face, here.boot_id, self.credentials)
-        self._fleet = Fleet(store, gate, index, forwarding)
-        self._fleetlock = FleetLock(store, gate)
         self._engine = None if config.disable_engine else Engine(store, config.name, cluster)
+        self._sight = Sight(store, self._leading)
+        self._fleet = Fleet(store, gate, index, forwarding, self._sight)
+        self._fleetlock = FleetLock(store, gate)
 
     def routes(self) -> list[Route]:
         """The paths of units and machines, and of their reboot lock."""
@@ -55,6 +58,7 @@ class Managing:
         """Serve until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._fleet.run)
+            nursery.start_soon(self._sight.run)
             if self._engine is not None:
                 nursery.start_soon(guarded, "engine", self._engine.run)
 
@@ -63,6 +67,9 @@ class Managing:
         yield from self.hosting.figures()
         if self._engine is not None:
             yield from engine_figures(self._engine.figures)
+
+    def _leading(self) -> Mirror | None:
+        return None if self._engine is None else self._engine.mirror
 
     def _require(self, request: Request, reply: Reply, serve: Callable[[Reply], None]) -> None:
         self._gate.require(Office.OPERATOR, request, reply, serve)

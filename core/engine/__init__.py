@@ -12,8 +12,8 @@ written again, after which the lost write can no longer come, and then the mirro
 reason. Nothing is planned on a mirror that has not been read whole. A registry that was emptied, or went back to an
 older snapshot, makes the engine hold or settle (`story`) before any agent is told to believe it.
 
-Refused: deciding anything but by the planner; being asked for anything (the API writes what is wanted, and the engine
-finds it there); running beside another engine by agreement.
+Refused: deciding anything but by the planner; being asked to decide (the API writes what is wanted, and the engine
+finds it there; `sight` shows others what there is); running beside another engine by agreement.
 
 Owns: its lease, the election key, every key under `placements/`, the key `generation` where nobody else wrote it, and
 the deletion of `texts/` that nobody refers to. Cancelled, it resigns; in a crash its lease ends and the next engine

@@ -9,6 +9,7 @@ import trio
 from core.client import Leadership, Store
 from core.client.errors import ClientError, CompactedError, NotLeadingError
 from core.engine.figures import Figures
+from core.engine.mirror import Mirror
 from core.engine.term import Past, Term
 from core.engine.writer import WentBackError
 from core.sched import keys
@@ -42,6 +43,8 @@ class Engine:
         self._now = now
         self._term = term
         self._past = Past()
+        self.mirror: Mirror | None = None
+        """Of the present term."""
         self.figures = Figures()
 
     async def run(self) -> None:
@@ -70,10 +73,11 @@ class Engine:
     async def _lead(self, lead: Leadership) -> None:
         self.figures.engine_leader_start_time = self._now()
         log.info("this engine leads")
+        term = self._term(self._store, lead.claim, self._value, self._cluster, self._past, self._now, self.figures)
+        self.mirror = term.mirror
         try:
-            await self._term(
-                self._store, lead.claim, self._value, self._cluster, self._past, self._now, self.figures
-            ).run()
+            await term.run()
         finally:
+            self.mirror = None
             self.figures.engine_leader_start_time = 0.0
             self.figures.holding = ""

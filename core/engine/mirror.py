@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import trio
 
-from core.client import KeyValue, Store, prefix
+from core.client import KeyValue, Store, Watch, prefix
 from core.client.errors import CompactedError
 from core.sched import keys
 from core.sched.keys import Kind
@@ -42,6 +42,8 @@ class Mirror:
         self.headers: dict[str, Header] = {}
         self.generation: Generation | None = None
         self.revision = 0
+        self._watch: Watch | None = None
+        """Open, with all that it has told applied."""
 
     async def read(self) -> None:
         """Read everything at one revision. ClientError."""
@@ -68,12 +70,21 @@ class Mirror:
         when the connection was lost; meanwhile the store may have been restored, of which a watch tells nothing."""
         async with self._store.watch(prefix(keys.PREFIX), start=self.revision + 1, lost=lost) as watch:
             taken = 0
+            self._watch = watch
             async for batch in watch:
+                self._watch = None
                 for event in batch.events:
                     self._apply(event.kv.key, event.kv if event.kind == "put" else None, event.kv.mod_revision)
                     taken = await _paused(taken, event.kv)
                 self.revision = batch.revision
+                self._watch = watch
                 self._stir()
+
+    @property
+    def complete(self) -> int:
+        """The revision up to which all there is has been applied, also where nothing of it was a record; 0 before
+        everything was read."""
+        return max(self.revision, self._watch.reached) if self._watch is not None else self.revision
 
     async def reached(self, revision: int) -> None:
         """Wait until everything up to a revision has been applied. Only for one at which some record changed, or else

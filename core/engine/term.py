@@ -59,16 +59,16 @@ class Term:
         self._doubted = trio.Event()
         self._failure: Exception | None = None
         self._spawn: Spawn = _not_running
-        self._mirror = Mirror(store, self._changed)
+        self.mirror = Mirror(store, self._changed)
         self._writer = self.make_writer(store, claim, value)
 
     def make_writer(self, store: Store, claim: Claim, value: bytes) -> Writer:
-        return Writer(store, claim, value, self._mirror, self._figures)
+        return Writer(store, claim, value, self.mirror, self._figures)
 
     async def run(self) -> None:
         """Until the lead is lost. NotLeadingError, WentBackError, ClientError; CompactedError: everything is to be
         read anew."""
-        await self._mirror.read()
+        await self.mirror.read()
         async with trio.open_nursery() as nursery:
 
             async def guarded(work: Callable[..., Awaitable[None]], *arguments: object) -> None:
@@ -83,7 +83,7 @@ class Term:
                 nursery.start_soon(guarded, work, *arguments)
 
             self._spawn = spawn
-            self._spawn(self._mirror.follow, self._lost_connection)
+            self._spawn(self.mirror.follow, self._lost_connection)
             self._spawn(self._look)
             self._spawn(self._work)
         if self._failure is not None:
@@ -102,37 +102,37 @@ class Term:
             with trio.move_on_after(LOOK_SECONDS):
                 await self._doubted.wait()
             self._doubted = trio.Event()
-            known = self._mirror.revision  # before the question: the watch may overtake the answer
+            known = self.mirror.revision  # before the question: the watch may overtake the answer
             found = await self._store.range(self._claim.key)
             if found.revision < known:
                 raise WentBackError("the store went back to an older snapshot")
-            self._past.revision = max(self._past.revision, self._mirror.revision)
+            self._past.revision = max(self._past.revision, self.mirror.revision)
 
     async def _work(self) -> None:
         await self._agree()
-        self._spawn(collect, self._mirror, self._writer, self._figures)
-        planner, rollouts = Planner(self._mirror.view), Rollouts(self._mirror, self._writer)
+        self._spawn(collect, self.mirror, self._writer, self._figures)
+        planner, rollouts = Planner(self.mirror.view), Rollouts(self.mirror, self._writer)
         while True:
             self._due = trio.Event()
             await self._write_headers()
             for task in await rollouts.step():
                 await self._submit(task)
             await self._plan(planner)
-            self._past.revision = max(self._past.revision, self._mirror.revision)
+            self._past.revision = max(self._past.revision, self.mirror.revision)
             with trio.move_on_after(self._until(rollouts.due)):
                 await self._due.wait()
 
     def _until(self, rollouts: int) -> float:
         """Seconds until something is due although nothing changes."""
         doubts = [until for until, _ in self._past.doubted.values() if until > self._now()]
-        times = [when for when in (self._mirror.view.next_due, rollouts, *doubts) if when]
+        times = [when for when in (self.mirror.view.next_due, rollouts, *doubts) if when]
         return max(min(times) - self._now(), 0.1) if times else math.inf
 
     # The story
 
     async def _agree(self) -> None:
         """Return when it is known which story the placements tell, and agents may believe it."""
-        mirror, past = self._mirror, self._past
+        mirror, past = self.mirror, self._past
         saw_it = went_back = mirror.revision < past.revision
         raised = False
         was_emptied = mirror.generation is None and await self._wait_for_founders()
@@ -159,7 +159,7 @@ class Term:
     async def _wait_for_founders(self) -> bool:
         """Where there is no generation, wait for the first host. If it followed one before, the registry was emptied:
         wait until all that runs is known again. Whether it was."""
-        mirror, was_emptied = self._mirror, False
+        mirror, was_emptied = self.mirror, False
         while mirror.generation is None:
             self._due = trio.Event()
             unknown = story.strangers(mirror.view)
@@ -180,7 +180,7 @@ class Term:
         return was_emptied
 
     def _least(self, *, went_back: bool) -> int:
-        mirror, past, now = self._mirror, self._past, self._now()
+        mirror, past, now = self.mirror, self._past, self._now()
         doubted = {machine for machine, (until, _) in past.doubted.items() if now < until}
         return story.least(
             mirror.view, mirror.generation, self._cluster, past.generation, went_back=went_back, doubted=doubted
@@ -201,7 +201,7 @@ class Term:
     async def _adopt(self) -> None:
         """Let placements follow what runs. They do when this returns: once the headers vouch for them, agents stop what
         has none."""
-        view = self._mirror.view
+        view = self.mirror.view
         while True:
             for _ in view.take_in():
                 await trio.lowlevel.checkpoint()
@@ -214,7 +214,7 @@ class Term:
             await self._writer.settled()
 
     async def _write_headers(self) -> None:
-        mirror = self._mirror
+        mirror = self.mirror
         if mirror.generation is None or mirror.generation != self._past.generation:
             raise WentBackError("the generation of the registry was changed")
         if mirror.generation.generation < self._least(went_back=False):
@@ -231,7 +231,7 @@ class Term:
     # Plans
 
     async def _plan(self, planner: Planner) -> None:
-        view, figures = self._mirror.view, self._figures
+        view, figures = self.mirror.view, self._figures
         view.advance(int(self._now()))
         figures.engine_reconcile_count_total += 1
         began = time.perf_counter()

@@ -270,6 +270,18 @@ class Board:
         self._relieve(slot)
         self._forget_if_empty(slot)
 
+    def crowded(self, name: str, machine: str) -> list[str]:
+        """Those of a unit's family that allow fewer of it on a machine than stand there."""
+        unit = self.units.get(name)
+        if unit is None or not unit.family:
+            return []
+        slot = self.slots[machine]
+        number = slot.families.get(unit.family, 0)
+        if number < 2:
+            return []
+        family = [each for each in self._units_on(slot) if each.family == unit.family]
+        return sorted(each.name for each in family if number > (each.rules.max_per_machine or number))
+
     def _units_on(self, slot: Slot) -> Iterable[Unit]:
         return [self.units[name] for name in slot.units if name in self.units]
 

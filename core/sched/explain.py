@@ -1,11 +1,17 @@
 """Why a unit is where it is, why not elsewhere, and what it waits for: the same rules as the plan's, in words."""
 
+from collections.abc import Generator
+from operator import itemgetter
+
 import msgspec
 
 from core.sched.board import Slot, Unit
 from core.sched.circles import circle
 from core.sched.obstacles import obstacle, words
 from core.sched.view import View, is_failing
+
+SLICE = 100
+"""Machines looked at in one slice: about a millisecond."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -37,27 +43,40 @@ class Explanation(msgspec.Struct, frozen=True):
 
 def explain(view: View, name: str) -> Explanation:
     """Look at every machine. Changed records should be taken in first (`view.take_in`)."""
+    work = explaining(view, name)
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            found: Explanation = end.value
+            return found
+
+
+def explaining(view: View, name: str) -> Generator[None, None, Explanation]:
+    """The same in slices. What changes between them is seen by the machines that are looked at later."""
     unit = view.board.units.get(name)
     placed = {machine: placement.why for machine, placement in sorted(view.board.places.get(name, {}).items())}
     if unit is None:
         record = view.units.get(name)
         return Explanation(name, "" if record is None else record.desired, placed, _why_nowhere(view, name), ())
-    found = [(_order(unit, slot, verdict), verdict) for slot, verdict in _verdicts(view, unit)]
-    verdicts = tuple(verdict for _, verdict in sorted(found, key=lambda pair: pair[0]))
+    found = []
+    for number, slot in enumerate(list(view.board.slots.values()), 1):
+        verdict = _verdict(view, unit, slot)
+        found.append((_order(slot, verdict), verdict))
+        if number % SLICE == 0:
+            yield
+    verdicts = tuple(verdict for _, verdict in sorted(found, key=itemgetter(0)))
     return Explanation(name, unit.desired, placed, _waits_for(view, unit, verdicts), verdicts)
 
 
-def _verdicts(view: View, unit: Unit) -> list[tuple[Slot, Verdict]]:
-    found = []
-    for slot in view.board.slots.values():
-        problem = obstacle(view.board, unit, slot)
-        reason = words(view.board, unit, slot, problem) if problem is not None else _merits(view, unit, slot)
-        name = slot.machine.name if slot.machine is not None else ""
-        found.append((slot, Verdict(slot.id, name, unit.name in slot.units, problem is None, reason)))
-    return found
+def _verdict(view: View, unit: Unit, slot: Slot) -> Verdict:
+    problem = obstacle(view.board, unit, slot)
+    reason = words(view.board, unit, slot, problem) if problem is not None else _merits(view, unit, slot)
+    name = slot.machine.name if slot.machine is not None else ""
+    return Verdict(slot.id, name, unit.name in slot.units, problem is None, reason)
 
 
-def _order(unit: Unit, slot: Slot, verdict: Verdict) -> tuple[bool, bool, int, str]:
+def _order(slot: Slot, verdict: Verdict) -> tuple[bool, bool, int, str]:
     return not verdict.here, not verdict.qualifies, slot.load if verdict.qualifies else 0, slot.id
 
 
@@ -112,7 +131,7 @@ def _waits_for(view: View, unit: Unit, verdicts: tuple[Verdict, ...]) -> str:
 
 def _waits_here(view: View, unit: Unit) -> str:
     """What a unit that stands well waits for: only that it becomes well."""
-    for machine in view.board.places[unit.name]:
+    for machine in view.board.places.get(unit.name, ()):
         state = view.states.get((machine, unit.name))
         if state is not None and is_failing(state) and unit.desired == "launched":
             return f"it is not well on {machine[:8]}: {state.why or state.health or state.sub or state.active}"

@@ -439,14 +439,13 @@ class Planner:
         """Units that wait, on a machine that can take more than before: one of each kind is asked."""
         board = self.view.board
         for kind in list(self._waiting):
-            while self._waiting.get(kind):
-                slot = board.slots.get(machine)
-                name = next(iter(self._waiting[kind]))
-                unit = board.units.get(name)
-                if slot is None or unit is None or self.view.is_pending(name):
-                    break
+            while True:
                 self.view.board.effort += 1
                 yield from self._slice()
+                name = next(iter(self._waiting.get(kind, ())), "")
+                slot, unit = board.slots.get(machine), board.units.get(name)
+                if slot is None or unit is None or self.view.is_pending(name):
+                    break
                 if obstacle(board, unit, slot) is not None:
                     break
                 self._look_at_single(unit)

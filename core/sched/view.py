@@ -29,6 +29,7 @@ VOUCHED = "operator."
 """Keys of metadata that begin so are those of operators: what a host itself says of them does not count."""
 _SLICE = 32
 """Units taken in at once."""
+_END = object()
 
 
 class View:
@@ -69,6 +70,8 @@ class View:
         self._crashes: dict[tuple[str, str], tuple[int, int]] = {}
         """By machine and unit: when a series of restarts began, and how many there had been."""
         self._due: SortedList[tuple[int, str]] = SortedList()
+        self._taking: Iterator[None] | None = None
+        """Records being taken in."""
 
     # what the store says
 
@@ -229,11 +232,16 @@ class View:
             self.board.take(name, machine)
         else:
             self.board.put(name, machine, placement)
+            self._look_at_crowd(name, machine)
             if placement.drained:
                 self.drained.setdefault(placement.drained, set()).add(name)
         if name in self.board.followers:
             self.board.relief += 1
             self.dirty.update(dict.fromkeys(sorted(self.board.followers[name])))
+
+    def _look_at_crowd(self, name: str, machine: str) -> None:
+        """An instance with a record of its own may be one too many for others, though not for itself."""
+        self.dirty.update(dict.fromkeys(self.board.crowded(name, machine)))
 
     # what waits
 
@@ -257,10 +265,26 @@ class View:
     @property
     def settled(self) -> bool:
         """Whether a plan would look at nothing."""
-        return not (self._unread or self.dirty or self.changed_machines or self.board.relieved)
+        return not (self._unread or self._taking or self.dirty or self.changed_machines or self.board.relieved)
 
     def take_in(self) -> Iterator[None]:
-        """Bring the units of changed records to the board, in slices. Plans begin with it; who begins it, ends it."""
+        """Bring the units of changed records to the board, in slices. Plans begin with it. Several may be at it in
+        turns, and whoever gives up leaves the rest to the next."""
+        while self._unread or self._taking:
+            self._taking = self._taking or self._take_all_in()
+            if next(self._taking, _END) is _END:
+                self._taking = None
+            else:
+                yield
+
+    def pass_over(self) -> None:
+        """Forget what the next plan would look at, on a view that nobody plans on."""
+        self.dirty.clear()
+        self.changed_machines.clear()
+        self.board.relieved.clear()
+        self.board.changed_patterns.clear()
+
+    def _take_all_in(self) -> Iterator[None]:
         while self._unread:
             name = next(iter(self._unread))
             del self._unread[name]
@@ -310,6 +334,8 @@ class View:
             return
         self.board.add(unit)
         self.dirty[name] = None
+        for machine in self.board.places.get(name, ()):
+            self._look_at_crowd(name, machine)
 
     def made(self, name: str) -> list[str]:
         """The units that a record stands for: itself, or the instances of a template."""

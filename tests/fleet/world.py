@@ -14,6 +14,7 @@ from core.api.http.message import Caller, Request, Response
 from core.api.plain import not_found
 from core.api.router import Router
 from core.client import Store, connect
+from core.engine.sight import Sight
 from core.node.local import LocalStore
 from core.sched import keys, records
 from tests.node.disk import Disk, Machine
@@ -50,7 +51,8 @@ class World:
         self.face = HostFace(ONE, lambda: self.units, (LookupError,))
         index = Index(self.store)
         self.forwarding = Forwarding(self.store, index, self.face, "boot", lambda: None)
-        self.fleet = Fleet(self.store, gate, index, self.forwarding)
+        self.sight = Sight(self.store, lambda: None)
+        self.fleet = Fleet(self.store, gate, index, self.forwarding, self.sight)
         self.handler = Router(lambda _, reply: reply.send(not_found()), self.fleet.routes(), node.damage)
 
     async def ask(
@@ -113,6 +115,7 @@ async def world() -> AsyncIterator[World]:
         nursery.start_soon(hashing.run)
         found = World(node, Gate(machine.keyspace.access, hashing, node.damage))
         nursery.start_soon(found.fleet.run)
+        nursery.start_soon(found.sight.run)
         await trio.testing.wait_all_tasks_blocked()
         yield found
         machine.node.stop()

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from itertools import islice
 
 import pytest
 
@@ -194,6 +195,25 @@ def test_the_same_changes_give_the_same_plan_also_in_short_slices(seed: int, mon
             plan_in_pieces(other)
         assert one.placements == other.placements
     assert sums(one.view) == sums(other.view)
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_who_looks_between_two_slices_disturbs_no_plan(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Changes come in the middle of plans, and somebody who looks takes them in there, some or all of them."""
+    chance = random.Random(seed)
+    world = World(3)
+    monkeypatch.setattr(planner, "SLICE", chance.choice((3, 7, 30)))
+    monkeypatch.setattr("core.sched.view._SLICE", 1)
+    for step in changes(chance, 60):
+        step(world)
+        for _ in range(chance.randrange(4)):
+            found = next(world.planner.plan(), None)
+            for task in found.tasks if found is not None else ():
+                world.execute(task)
+            for _ in islice(world.view.take_in(), chance.randrange(4)):
+                explain(world.view, chance.choice(NAMES))
+    plan_in_pieces(world)
+    check(world)
 
 
 def plan_in_pieces(world: World) -> None:

@@ -141,7 +141,7 @@ class Guessing(Term):
             async def _find_out(self, fence: int) -> None:
                 await trio.lowlevel.checkpoint()
 
-        return Guess(store, claim, value, self._mirror, self._figures)
+        return Guess(store, claim, value, self.mirror, self._figures)
 
 
 @pytest.mark.parametrize(("term", "where"), [(Term, ["2"]), (Guessing, ["1", "2"])])

@@ -70,7 +70,7 @@ class WithoutCompare(Writer):
 def term_with(writer: type[Writer]) -> type[Term]:
     class Broken(Term):
         def make_writer(self, store, claim, value):  # type: ignore[no-untyped-def]
-            return writer(store, claim, value, self._mirror, self._figures)
+            return writer(store, claim, value, self.mirror, self._figures)
 
     return Broken
 

@@ -17,8 +17,8 @@ Refused: placing by request (`unit X to machine Y` is what `MachineID=` says), a
 socket: whoever may not read the store's system records may not read these either.
 
 State. Which machines each unit is on (`index`), the shapes of texts that were shown last, some megabytes, and the
-listing that was made last; the records of all units while they are explained (`explaining`). A crash loses it; a task
-that is cancelled leaves a transaction done or not done. Queues: none; who comes when too much is under way gets 503.
+listing that was made last. A crash loses it; a task that is cancelled leaves a transaction done or not done. Queues:
+none; who comes when too much is under way gets 503.
 """
 
 from core.api.fleet.forwarding import Forwarding

@@ -10,7 +10,7 @@ from core.api.fleet.answers import Refuse, Refused, fleet_refusal, parts_below
 from core.api.fleet.desired import Wanted
 from core.api.fleet.discovery import document
 from core.api.fleet.events import Events
-from core.api.fleet.explaining import Explaining
+from core.api.fleet.explaining import Explaining, Sight
 from core.api.fleet.forwarding import Forwarding
 from core.api.fleet.index import Index
 from core.api.fleet.machines import MachinesHandlers
@@ -36,14 +36,14 @@ Table = dict[bytes, tuple[Office, Serve]]
 class Fleet:
     """All of it on a member. `run` is a task of the daemon."""
 
-    def __init__(self, store: Store, gate: Gate, index: Index, forwarding: Forwarding) -> None:
+    def __init__(self, store: Store, gate: Gate, index: Index, forwarding: Forwarding, sight: Sight) -> None:
         self._service = Service(gate)
         self._index = index
         wanted = Wanted(store)
         self._units_v1, self._machines_v1 = UnitsV1(store, index, wanted), MachinesV1(store, wanted)
         self._units, self._machines = UnitsHandlers(store, index, wanted), MachinesHandlers(store, wanted)
         self._rollouts, self._events = RolloutsHandlers(store, wanted), Events(store)
-        self._explaining = Explaining(store)
+        self._explaining = Explaining(sight)
         self._forwarding = forwarding
 
     async def run(self) -> None:
