@@ -66,7 +66,9 @@ ROOMS = {
         "core.addresses core.join_token core.raft core.kv core.tls core.node core.api core.api.http core.api.access",
         "trio msgspec prometheus_client",
     ),
-    "core.api.fleet": Room(3, "core.kv core.api core.api.http core.api.access core.client core.sched", "trio msgspec"),
+    "core.api.fleet": Room(
+        3, "core.addresses core.kv core.api core.api.http core.api.access core.client core.sched", "trio msgspec"
+    ),
     "core.api.fleetlock": Room(3, "core.kv core.api core.api.http core.api.access core.client core.update", "msgspec"),
     "core.client": Room(
         3, "core.addresses core.join_token core.kv core.sched core.tls core.node core.images", "trio httpcore msgspec"
@@ -102,6 +104,7 @@ ROOMS = {
     "core.slowness": Room(4, "core.api core.node", "trio msgspec"),
     "core.welcome": Room(4, "core.addresses core.config core.logs"),
     "core.this_host": Room(4, "core.version core.addresses core.config core.sched"),
+    "core.claiming": Room(4, "core.kv core.node core.member core.runtime_dir", "trio"),
     "core.hosting": Room(
         4,
         "core.api core.api.fleet core.client core.sched core.agent core.agent.supervisor core.agent.systemd"
@@ -111,7 +114,8 @@ ROOMS = {
     "core.managing": Room(
         4,
         "core.addresses core.kv core.tls core.api core.api.http core.api.access core.api.fleet core.api.fleetlock"
-        " core.client core.config core.engine core.hosting core.machine_id core.service core.this_host",
+        " core.claiming core.client core.config core.engine core.hosting core.machine_id core.member core.service"
+        " core.this_host",
         "trio",
     ),
     "core.imaging": Room(
