@@ -90,7 +90,9 @@ ROOMS = {
     "core.agent": Room(3, "core.sched core.client", "trio msgspec h11"),
     "core.agent.supervisor": Room(3, "core.sched core.agent core.agent.supervisor.shim", "trio msgspec"),
     "core.agent.supervisor.shim": Room(3),  # one runs for each unit: it is kept small
-    "core.agent.systemd": Room(3, "core.sched core.agent", "trio jeepney"),
+    "core.agent.systemd": Room(
+        3, "core.sched core.agent core.agent.supervisor core.agent.supervisor.shim", "trio jeepney"
+    ),
     "core.engine": Room(3, "core.sched core.client", "trio msgspec"),
     # 4 wiring
     "core.machine_id": Room(4),
