@@ -1,7 +1,7 @@
 """Hosts that are simulated: real agents, each with a connection of its own over HTTP, and nothing that runs on them."""
 
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
 
 import trio
@@ -54,6 +54,9 @@ class Idle(Executor):
 
     async def properties(self, name: str) -> dict[str, str]:
         return {}
+
+    async def check(self, name: str, command: Sequence[str], seconds: float) -> str:
+        return ""
 
 
 class Forgetful:

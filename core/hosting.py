@@ -59,6 +59,11 @@ class Hosting:
             self._agent = Agent(store, executor, options, JournalFile(config.data_dir / JOURNAL))
         self.face = HostFace(machine.id, self._units, (ExecutorError, ExecutorGone))
 
+    @property
+    def runs_units(self) -> bool:
+        """Whether this host is one of the cluster's machines."""
+        return self._agent is not None
+
     def _units(self) -> Units | None:
         """The executor, once the agent has it at work."""
         return self._executor if self._agent is not None and self._agent.figures.rounds else None

@@ -12,6 +12,7 @@ from core.api.fleetlock import FleetLock
 from core.api.http import Handler
 from core.api.http.message import Reply, Request
 from core.api.router import Route
+from core.claiming import Claiming
 from core.client import Store
 from core.client.credentials import ClientCredentials
 from core.config import Config
@@ -22,6 +23,7 @@ from core.engine.sight import Sight
 from core.hosting import Hosting, executor_of, guarded
 from core.kv.access import Office
 from core.machine_id import MachineIdError, machine_id
+from core.member import Member
 from core.service import StartError
 from core.this_host import machine
 from core.tls.contexts import TlsFilesError
@@ -30,7 +32,7 @@ from core.tls.contexts import TlsFilesError
 class Managing:
     """Made when the listeners are bound. `run` is a task of the daemon, and so is `hosting.run`."""
 
-    def __init__(self, config: Config, store: Store, gate: Gate, bound: list[Url], cluster: str) -> None:
+    def __init__(self, config: Config, store: Store, gate: Gate, bound: list[Url], member: Member) -> None:
         try:
             own = machine_id(config.data_dir, config.machine_id)
         except MachineIdError as error:
@@ -40,7 +42,9 @@ class Managing:
         here = machine(config, own, config.advertised(bound))
         self.hosting = Hosting(config, store, here, executor_of(config, own))
         index = Index(store)
-        forwarding = Forwarding(store, index, self.hosting.face, here.boot_id, self.credentials)
+        self._claiming = Claiming(member, own)
+        face = self.hosting.face
+        forwarding = Forwarding(store, index, face, here.boot_id, self.credentials, self._claiming)
         self._engine = None if config.disable_engine else Engine(store, config.name, cluster)
         self._sight = Sight(store, self._leading)
         self._fleet = Fleet(store, gate, index, forwarding, self._sight)
@@ -59,6 +63,8 @@ class Managing:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._fleet.run)
             nursery.start_soon(self._sight.run)
+            if self.hosting.runs_units:
+                nursery.start_soon(self._claiming.run)
             if self._engine is not None:
                 nursery.start_soon(guarded, "engine", self._engine.run)
 

@@ -1,5 +1,6 @@
 """One agent: its parts, put together, and how it ends."""
 
+import functools
 import logging
 import random
 
@@ -12,7 +13,7 @@ from core.agent.journal import Journal, Memory
 from core.agent.options import Options
 from core.agent.orders import Orders
 from core.agent.presence import DuplicateMachineError, Presence
-from core.agent.probes import probe as real_probe
+from core.agent.probes import probe as probe_of
 from core.agent.reports import Reports
 from core.agent.rounds import Rounds
 from core.client import Store
@@ -44,14 +45,14 @@ class Agent:
         memory: Memory,
         *,
         chance: random.Random | None = None,
-        probe: Probe = real_probe,
+        probe: Probe | None = None,
     ) -> None:
         self._store = store
         self._executor = executor
         self._options = options
         self._memory = memory
         self._chance = chance or random.Random()  # noqa: S311 - spreads load
-        self._probe = probe
+        self._probe = probe or functools.partial(probe_of, executor)
         self._journal = Journal()
         self._saved = b""
         self._ending = trio.Event()

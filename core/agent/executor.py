@@ -1,7 +1,7 @@
 """What the agent asks of whatever runs units on this host. `core.agent.systemd` and `core.agent.supervisor` are it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
 from typing import Literal, Self
 
@@ -122,3 +122,9 @@ class Executor(ABC):
     async def properties(self, name: str) -> dict[str, str]:
         """For `unit status`, in systemd's names: MainPID, MemoryCurrent (bytes), CPUUsageNSec, ExecMainStatus,
         StateChangeTimestamp, …: what is known, an empty one if nothing is."""
+
+    @abstractmethod
+    async def check(self, name: str, command: Sequence[str], seconds: float) -> str:
+        """Run a command as the unit's own programs are run: as its user and group, in its cgroup, with its environment,
+        directory and limits, in the namespaces of the host. Why it failed, in words; empty if it passed. It ends within
+        `seconds` and what a start costs, its output is bounded, and nothing it started is left, cancelled or not."""

@@ -9,7 +9,8 @@ from core.agent.desk import Case
 from core.sched.health import Health
 from core.sched.records import Health as Verdict
 
-Probe = Callable[[Health], Awaitable[str]]
+Probe = Callable[[str, Health], Awaitable[str]]
+"""Makes a check of the unit of that name."""
 
 STARTING_SECONDS = 1.0
 """How often a unit that has not passed yet is checked at the most: whoever waits for it waits no longer than needed."""
@@ -94,7 +95,7 @@ class Checks:
 
     async def _repeat(self, name: str, case: Case, course: Course, courses: list[Course]) -> None:
         while True:
-            course.outcome(await self._probe(course.check), trio.current_time())
+            course.outcome(await self._probe(name, course.check), trio.current_time())
             health, why = together(courses)
             if (case.health, case.sick) != (health, why):
                 case.health, case.sick, case.ill = health, why, health == "unhealthy"

@@ -1,31 +1,28 @@
 """One health check, made once: over HTTP, TCP, or by a command."""
 
-import os
-import signal
-import subprocess
-from contextlib import suppress
 from urllib.parse import urlsplit
 
 import h11
 import trio
 
+from core.agent.executor import Executor, ExecutorError, ExecutorGone
 from core.sched.health import Health
 
 HEAD_MAX = 16 * 1024
 """Bytes of an answer that are read at most: only its status counts."""
 
 
-async def probe(check: Health) -> str:
-    """Why it failed, in words; empty if it passed. Returns within the check's time-out."""
+async def probe(executor: Executor, name: str, check: Health) -> str:
+    """Why a check of that unit failed, in words; empty if it passed. Returns within the check's time-out, and for a
+    command the time that its start and end take."""
+    if check.kind == "exec":
+        try:
+            return await executor.check(name, check.command, check.timeout)
+        except (ExecutorError, ExecutorGone, OSError) as error:
+            return f"{check.target}: {error}"
     with trio.move_on_after(check.timeout):
         try:
-            match check.kind:
-                case "http":
-                    return await _http(check.target)
-                case "tcp":
-                    return await _tcp(check.target)
-                case _:
-                    return await _exec(check.command)
+            return await _http(check.target) if check.kind == "http" else await _tcp(check.target)
         except (OSError, trio.BrokenResourceError) as error:
             return f"{check.target}: {error}"
         except h11.RemoteProtocolError as error:
@@ -57,28 +54,3 @@ async def _http(url: str) -> str:
                 connection.receive_data(await stream.receive_some())
             elif not isinstance(event, h11.InformationalResponse):
                 return f"{url}: the connection was closed without an answer"
-
-
-async def _exec(command: tuple[str, ...]) -> str:
-    """In a session of its own, so that what it leaves behind when time is up can be ended with it."""
-    try:
-        done = await trio.run_process(
-            command,
-            stdin=b"",
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            check=False,
-            start_new_session=True,
-            deliver_cancel=_end,
-        )
-    except FileNotFoundError:
-        return f"{command[0]}: there is no such program"
-    if done.returncode < 0:
-        return f"{command[0]}: ended by signal {-done.returncode}"
-    return f"{command[0]}: exit status {done.returncode}" if done.returncode else ""
-
-
-async def _end(process: trio.Process) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    await trio.lowlevel.checkpoint()

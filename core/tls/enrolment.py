@@ -62,6 +62,11 @@ def public_key_digest(der: bytes) -> bytes:
     return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
 
 
+def names_of(der: bytes) -> tuple[str, ...]:
+    """The addresses and host names that a certificate is for, as text. ValueError."""
+    return certificates.shown_names(x509.load_der_x509_certificate(der))
+
+
 def roots(text: str) -> list[x509.Certificate]:
     """The certificates in a PEM text, at least one. EnrolmentError."""
     try:

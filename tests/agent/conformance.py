@@ -171,6 +171,21 @@ class Conformance:
         actual = await host.wait_for("a.service", "inactive/dead")
         assert (actual.load, actual.pid, actual.result) == ("loaded", 0, "")
 
+    async def test_a_check_runs_as_the_unit_does(self, host: Watched) -> None:
+        text = unit("Type=exec\nUser=nobody\nEnvironment=WORD=good\nLimitNOFILE=99\nExecStart=/bin/sleep 1000")
+        if os.geteuid() != 0:
+            text = text.replace(b"User=nobody\n", b"")
+        actual = await host.started("a.service", text)
+        wanted = [f"$(id -u) = {os.stat(f'/proc/{actual.pid}').st_uid}", "$WORD = good", "$(ulimit -n) = 99"]
+        script = " && ".join(f"test {each}" for each in (*wanted, f"$MAINPID = {actual.pid}"))
+        same = f"cmp /proc/self/cgroup /proc/{actual.pid}/cgroup"
+        assert await host.executor.check("a.service", ("/bin/sh", "-c", f"{script} && {same}"), SECONDS) == ""
+        assert "exit status 3" in await host.executor.check("a.service", ("/bin/sh", "-c", "exit 3"), SECONDS)
+        assert "no answer" in await host.executor.check("a.service", ("/bin/sleep", "999"), 0.3)
+        with pytest.raises(ExecutorError):
+            await host.executor.check("none.service", ("/bin/true",), SECONDS)
+        assert alive(actual.pid)
+
     async def test_unload_stops_and_forgets(self, host: Watched) -> None:
         pid = (await host.started("a.service", SLEEPER)).pid
         await host.executor.unload("a.service")

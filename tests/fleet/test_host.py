@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,10 +11,12 @@ import trio
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from core.api.fleet import HostFace, HostHandler
+from core.api.fleet import forwarding as forwarding_module
 from core.api.fleet import host as host_module
+from core.api.fleet.ways import ways
 from core.api.http import Frontend, open_unix
 from core.api.http.message import Caller, Reply, Request, Response
-from core.api.plain import message, plain
+from core.api.plain import TEXT, message, plain
 from core.sched import keys
 from core.sched.records import Machine, Placement
 from core.tls.authority import Authority, create, load_chain
@@ -159,6 +163,7 @@ async def test_another_host_is_asked_by_its_socket(fleet: World, tmp_path: Path)
     socket = tmp_path / "two.sock"
     ways = ("http://10.0.0.2:1", f"unix:{socket}")
     await fleet.write(keys.machine(TWO), Machine(TWO, "two", endpoints=ways, boot_id="boot"))
+    fleet.vouching.running = (str(socket),)
     async with trio.open_nursery() as nursery:
         await nursery.start(Frontend(there.handler).serve, [open_unix(socket)])
         answer = await fleet.ask("GET", f"{LOGS}?lines=7")
@@ -196,4 +201,112 @@ async def test_a_unit_that_is_nowhere_or_on_several_machines(fleet: World) -> No
     await fleet.write(keys.machine(TWO), Machine(TWO, endpoints=("http://10.0.0.2:1", "unix:/x"), boot_id="another"))
     assert (await fleet.refused("GET", f"{LOGS}?machine={TWO}"))[0] == 502
     await fleet.write(keys.machine(TWO), Machine(TWO, endpoints=("unix:/nothing/there",), boot_id="boot"))
-    assert (await fleet.refused("GET", f"{LOGS}?machine={TWO}"))[0] == 503
+    assert (await fleet.refused("GET", f"{LOGS}?machine={TWO}"))[0] == 502
+
+
+# From a host that lies
+
+
+@asynccontextmanager
+async def liar(fleet: World, socket: Path, answer: bytes) -> AsyncIterator[list[bytes]]:
+    """What runs `a.service` answers so to everything; gives what it was asked."""
+    asked: list[bytes] = []
+
+    async def serve(stream: trio.SocketStream) -> None:
+        asked.append(await stream.receive_some())
+        await stream.send_all(answer)
+        await trio.sleep_forever()
+
+    await fleet.write(keys.placement(TWO, "a.service"), Placement("x"))
+    await fleet.write(keys.machine(TWO), Machine(TWO, endpoints=(f"unix:{socket}",), boot_id="boot"))
+    listening = trio.socket.socket(trio.socket.AF_UNIX)
+    await listening.bind(str(socket))
+    listening.listen()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(trio.serve_listeners, serve, [trio.SocketListener(listening)]))
+        yield asked
+        nursery.cancel_scope.cancel()
+    listening.close()
+
+
+async def test_no_socket_is_asked_that_is_not_a_nodes(fleet: World, tmp_path: Path) -> None:
+    async with liar(fleet, tmp_path / "docker.sock", b"") as asked:
+        status, why = await fleet.refused("GET", LOGS)
+        assert (status, asked) == (502, [])
+        assert "vouch" in why
+        link = tmp_path / "two.sock"
+        link.symlink_to(tmp_path / "docker.sock")
+        await fleet.write(keys.machine(TWO), Machine(TWO, endpoints=(f"unix:{link}",), boot_id="boot"))
+        fleet.vouching.running = (str(link),)
+        assert (await fleet.refused("GET", STATUS))[0] == 502
+        assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "said"),
+    [
+        (b"HTTP/1.1 302 Found\r\nLocation: http://10.0.0.1/\r\nContent-Length: 0\r\n\r\n", 502, ""),
+        (b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nhi", 502, "hi"),
+        (b"HTTP/1.1 404 Gone\r\nContent-Length: 9\r\n\r\n\x1b[2Jgone\n", 404, " [2Jgone"),
+        (b"HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n", 502, ""),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 8\r\n\r\n<script>", 502, "no status"),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 2**19, 502, "bytes"),
+        (b"noise\r\n\r\n", 503, ""),
+    ],
+)
+async def test_what_a_host_answers_is_not_believed(
+    fleet: World, tmp_path: Path, answer: bytes, status: int, said: str
+) -> None:
+    fleet.vouching.running = (str(tmp_path / "two.sock"),)
+    async with liar(fleet, tmp_path / "two.sock", answer):
+        found, why = await fleet.refused("GET", STATUS)
+        assert (found, said in why) == (status, True)
+        assert "\x1b" not in why
+
+
+async def test_a_host_that_is_silent_is_given_up(fleet: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forwarding_module, "HEAD_SECONDS", 0.2)
+    fleet.vouching.running = (str(tmp_path / "two.sock"),)
+    for begun in (b"", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nsome", b"HTTP/1.1 500 x\r\n\r\nsome"):
+        async with liar(fleet, tmp_path / "two.sock", begun):
+            assert (await fleet.refused("GET", STATUS))[0] == 504
+        (tmp_path / "two.sock").unlink()
+
+
+async def test_logs_are_text_whatever_a_host_calls_them(fleet: World, tmp_path: Path) -> None:
+    fleet.vouching.running = (str(tmp_path / "two.sock"),)
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 8\r\n\r\n<script>"
+    async with liar(fleet, tmp_path / "two.sock", head):
+        answer = await fleet.ask("GET", LOGS)
+        assert (answer.status, answer.headers, answer.body) == (200, TEXT, b"<script>")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "reached"),
+    [
+        ("https://10.0.0.2:2379", True),
+        ("https://10.0.0.2:9999", True),
+        ("https://TWO.example.org:2379", True),
+        ("https://[fd00:0::2]:2379", True),
+        ("https://10.0.0.3:2379", False),
+        ("http://10.0.0.2:2379", False),
+        ("https://two.example.org.evil:2379", False),
+        ("https://10.0.0.2@10.0.0.3:2379", False),
+        ("https://127.0.0.1:2379", False),
+        ("unix:/run/corenode/node.sock", False),
+        ("https://10.0.0.1:2379", False),
+    ],
+)
+def test_a_host_is_asked_where_others_know_it_to_be(endpoint: str, reached: bool) -> None:
+    names = ("10.0.0.2", "two.example.org", "fd00::2", "127.0.0.1")
+    machine = Machine(TWO, endpoints=(endpoint,), boot_id="another")
+    assert bool(ways(machine, "boot", (), names, ("/run/corenode/node.sock",))) is reached
+
+
+def test_a_member_is_asked_at_its_own_urls() -> None:
+    machine = Machine(TWO, endpoints=("https://10.0.0.1:2379", "https://10.0.0.1:1"), boot_id="another")
+    found = ways(machine, "boot", ("https://10.0.0.1:2379",), (), ())
+    assert [way.text for way in found] == ["https://10.0.0.1:2379"]
+    nobody = Machine(TWO, endpoints=("https://127.0.0.1:1",), boot_id="")
+    assert ways(nobody, "", (), ("127.0.0.1",), ()) == []
+    assert ways(Machine(TWO, endpoints=("https://127.0.0.1:1",), boot_id="b"), "b", (), ("127.0.0.1",), ()) != []

@@ -42,6 +42,24 @@ class Awaited(FakeReply):
         self.answered.set()
 
 
+class Vouching:
+    """What others say of where hosts are."""
+
+    def __init__(self) -> None:
+        self.members: dict[str, tuple[str, ...]] = {}
+        self.addresses: dict[str, tuple[str, ...]] = {}
+        self.running: tuple[str, ...] = ()
+
+    def urls(self, machine: str) -> tuple[str, ...]:
+        return self.members.get(machine, ())
+
+    def names(self, machine: str) -> tuple[str, ...]:
+        return self.addresses.get(machine, ())
+
+    def sockets(self) -> tuple[str, ...]:
+        return self.running
+
+
 class World:
     """A node's doors."""
 
@@ -50,7 +68,8 @@ class World:
         self.units: Units | None = None
         self.face = HostFace(ONE, lambda: self.units, (LookupError,))
         index = Index(self.store)
-        self.forwarding = Forwarding(self.store, index, self.face, "boot", lambda: None)
+        self.vouching = Vouching()
+        self.forwarding = Forwarding(self.store, index, self.face, "boot", lambda: None, self.vouching)
         self.sight = Sight(self.store, lambda: None)
         self.fleet = Fleet(self.store, gate, index, self.forwarding, self.sight)
         self.handler = Router(lambda _, reply: reply.send(not_found()), self.fleet.routes(), node.damage)

@@ -66,7 +66,9 @@ ROOMS = {
         "core.addresses core.join_token core.raft core.kv core.tls core.node core.api core.api.http core.api.access",
         "trio msgspec prometheus_client",
     ),
-    "core.api.fleet": Room(3, "core.kv core.api core.api.http core.api.access core.client core.sched", "trio msgspec"),
+    "core.api.fleet": Room(
+        3, "core.addresses core.kv core.api core.api.http core.api.access core.client core.sched", "trio msgspec"
+    ),
     "core.api.fleetlock": Room(3, "core.kv core.api core.api.http core.api.access core.client core.update", "msgspec"),
     "core.client": Room(
         3, "core.addresses core.join_token core.kv core.sched core.tls core.node core.images", "trio httpcore msgspec"
@@ -88,7 +90,9 @@ ROOMS = {
     "core.agent": Room(3, "core.sched core.client", "trio msgspec h11"),
     "core.agent.supervisor": Room(3, "core.sched core.agent core.agent.supervisor.shim", "trio msgspec"),
     "core.agent.supervisor.shim": Room(3),  # one runs for each unit: it is kept small
-    "core.agent.systemd": Room(3, "core.sched core.agent", "trio jeepney"),
+    "core.agent.systemd": Room(
+        3, "core.sched core.agent core.agent.supervisor core.agent.supervisor.shim", "trio jeepney"
+    ),
     "core.engine": Room(3, "core.sched core.client", "trio msgspec"),
     # 4 wiring
     "core.machine_id": Room(4),
@@ -102,6 +106,7 @@ ROOMS = {
     "core.slowness": Room(4, "core.api core.node", "trio msgspec"),
     "core.welcome": Room(4, "core.addresses core.config core.logs"),
     "core.this_host": Room(4, "core.version core.addresses core.config core.sched"),
+    "core.claiming": Room(4, "core.kv core.node core.member core.runtime_dir", "trio"),
     "core.hosting": Room(
         4,
         "core.api core.api.fleet core.client core.sched core.agent core.agent.supervisor core.agent.systemd"
@@ -111,7 +116,8 @@ ROOMS = {
     "core.managing": Room(
         4,
         "core.addresses core.kv core.tls core.api core.api.http core.api.access core.api.fleet core.api.fleetlock"
-        " core.client core.config core.engine core.hosting core.machine_id core.service core.this_host",
+        " core.claiming core.client core.config core.engine core.hosting core.machine_id core.member core.service"
+        " core.this_host",
         "trio",
     ),
     "core.imaging": Room(

@@ -138,5 +138,5 @@ def test_limits_in_both_versions_of_cgroups(line: str, one: str, two: str) -> No
 
 
 def test_a_tree_that_cannot_be_made_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cgroups, "_mounts", lambda: dict.fromkeys(("memory", "pids", ""), str(tmp_path / "none")))
+    monkeypatch.setattr(cgroups, "mounts", lambda: dict.fromkeys(("memory", "pids", ""), str(tmp_path / "none")))
     assert cgroups.probe(tmp_path) == Cgroups(None, {})

@@ -10,7 +10,6 @@ import trio
 from core.agent.agent import Agent
 from core.agent.health import Probe
 from core.agent.options import OnStop, Options
-from core.agent.probes import probe as real_probe
 from core.sched import keys, unit_text
 from core.sched.records import Header, Machine, Placement, UnitState, decode, encode
 from tests.units.executor import Deed, FakeExecutor, FakeHost, FakeMemory
@@ -65,7 +64,7 @@ class Bench:
         return decode(Machine, kv.value) if kv else None
 
     def agent(
-        self, host: FakeHost, door: Door | None = None, on_stop: OnStop = "leave", probe: Probe = real_probe
+        self, host: FakeHost, door: Door | None = None, on_stop: OnStop = "leave", probe: Probe | None = None
     ) -> Agent:
         machine = Machine(host.machine, name=f"host-{host.machine[-1]}", boot_id=str(host.boot))
         return Agent(

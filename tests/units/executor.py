@@ -1,7 +1,7 @@
 """A host whose processes outlive its agent, and an executor for it."""
 
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from types import TracebackType
 
@@ -166,3 +166,6 @@ class FakeExecutor(Executor):
 
     async def properties(self, name: str) -> dict[str, str]:
         return {}
+
+    async def check(self, name: str, command: Sequence[str], seconds: float) -> str:
+        return ""

@@ -306,7 +306,7 @@ async def test_a_health_check_gates_running_and_restarts(autojump_clock: MockClo
     bench.place(host, WEB, CHECKED)
     answer = "connection refused"
 
-    async def probe(_: Health) -> str:
+    async def probe(_: str, __: Health) -> str:
         await trio.sleep(0.1)
         return answer
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.v3.compare import UnixConnection
-from tests.whole.servers import Server
+from tests.whole.servers import NO_UNITS, Server
 from tests.whole.test_join import Machine, World
 
 pytestmark = pytest.mark.slow
@@ -168,3 +168,10 @@ def test_two_hosts_of_one_machine_id(tmp_path: Path) -> None:
         words = ("--role", "worker", "--machine-id", machine)
         joined = world.join(twin, world.token("--role", "worker"), *words)
         assert (joined.returncode, "is running" in joined.stderr) == (1, True), joined.stderr
+        # Nor does it fall to a token while its member runs no units.
+        world.first.kill()
+        world.first.environment.update(NO_UNITS)
+        world.found()
+        until(lambda: not door.good("GET", "/fleet/v1/machines"), "it is gone", _logs(world.machines))
+        joined = world.join(twin, world.token("--role", "worker"), *words)
+        assert (joined.returncode, "belongs to" in joined.stderr) == (1, True), joined.stderr

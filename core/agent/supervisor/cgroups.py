@@ -77,12 +77,12 @@ class Cgroups(msgspec.Struct, frozen=True):
 def probe(directory: Path) -> Cgroups:
     """Make the trees of the supervisor whose directory this is, where that is possible."""
     name = "corenode-" + hashlib.sha256(os.fsencode(directory.resolve())).hexdigest()[:12]
-    mounts = _mounts()
+    places = mounts()
     controllers: dict[str, Tree] = {}
     unified: Tree | None = None
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, names, own = line.split(":", 2)
-        place = mounts.get(names)
+        place = places.get(names)
         if place is None or (names and not set(names.split(",")) & set(TRACKERS)):
             continue
         tree = _made(place + own.rstrip("/"), name, 1 if names else 2)
@@ -104,7 +104,7 @@ def probe(directory: Path) -> Cgroups:
     return found
 
 
-def _mounts() -> dict[str, str]:
+def mounts() -> dict[str, str]:
     """Where each hierarchy is mounted, by the names of its controllers as /proc/self/cgroup writes them."""
     found = {}
     for line in Path("/proc/self/mountinfo").read_text().splitlines():

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -11,7 +11,7 @@ from typing import Self
 import trio
 
 from core.agent.executor import CHANGES, Actual, Executor, ExecutorError
-from core.agent.supervisor import cgroups, host, logs
+from core.agent.supervisor import cgroups, checks, host, logs
 from core.agent.supervisor.shim.status import PAGE
 from core.agent.supervisor.translation import TranslationError, translate
 from core.agent.supervisor.unit import Unit
@@ -132,6 +132,10 @@ class Supervisor(Executor):
         unit = self._unit("show", name)
         await trio.lowlevel.checkpoint()
         return unit.properties()
+
+    async def check(self, name: str, command: Sequence[str], seconds: float) -> str:
+        job, further = self._unit("check", name).surroundings()
+        return await checks.run(job, further, command, seconds)
 
     def _unit(self, verb: str, name: str) -> Unit:
         unit = self._units.get(name)

@@ -69,6 +69,11 @@ def translate(
     return _Translation(name, text, host).job(cgroups, log)
 
 
+def surroundings(name: UnitName, text: UnitText, host: Host) -> bytes:
+    """The records of a unit's job that say what its programs run in, of whatever type it is. TranslationError."""
+    return _Translation(name, text, host).surroundings()
+
+
 class _Translation:
     def __init__(self, name: UnitName, text: UnitText, host: Host) -> None:
         self._name = name
@@ -96,6 +101,16 @@ class _Translation:
         self._warnings += warnings
         self._rows += [["warning", sentence] for sentence in self._warnings]
         return pack(self._rows), self._warnings
+
+    def surroundings(self) -> bytes:
+        try:
+            self._environment()
+            self._identity()
+            self._directories()
+            self._single()
+        except (ValueError, OverflowError) as error:
+            raise TranslationError(str(error)) from None
+        return pack(self._rows)
 
     # reading
 

@@ -12,6 +12,7 @@ import trio
 from core.agent.executor import Actual, ExecutorError
 from core.agent.supervisor import shims
 from core.agent.supervisor.shim import processes
+from core.agent.supervisor.shim.fields import Rows
 from core.agent.supervisor.shim.job import Job, load
 from core.agent.supervisor.shim.main import TAKEN
 from core.agent.supervisor.shim.status import Status, read
@@ -206,6 +207,13 @@ class Unit:
             page.write(boot=processes.boot(), **said)
             page.close()
             self.look()
+
+    def surroundings(self) -> tuple[bytes, Rows]:
+        """What its programs run in: the job, and what its present run adds."""
+        said = self._said()
+        run = [["env", "INVOCATION_ID", said["invocation"]]] if said.get("invocation") else []
+        main = [["env", "MAINPID", said["main"]]] if said.get("main", "0") != "0" else []
+        return b"" if self._is_target else (self.directory / "job").read_bytes(), [*run, *main]
 
     def properties(self) -> dict[str, str]:
         """In systemd's names."""

@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -11,13 +11,17 @@ from typing import Any, Self
 import trio
 
 from core.agent.executor import CHANGES, Actual, Executor, ExecutorError, ExecutorGone
+from core.agent.supervisor import checks, host
+from core.agent.supervisor.shim.fields import Rows
+from core.agent.supervisor.translation import TranslationError, surroundings
 from core.agent.systemd import journal
 from core.agent.systemd.bus import Bus, BusGoneError, CallError, Signal, connect
 from core.agent.systemd.facts import IDLE, WATCHED, Facts, watched_of
 from core.agent.systemd.files import Files, Unit, installable
 from core.agent.systemd.manager import BUS, NAME, UNIT, Listed, Manager, type_interface, unit_name
 from core.agent.systemd.shown import SHOWN, SHOWN_OF_SERVICE, shown
-from core.sched.names import UnitNameError
+from core.sched import unit_text
+from core.sched.names import UnitNameError, parse
 
 DIRECTORY = Path("/run/corenode/units")
 _ROWS = 32
@@ -26,6 +30,9 @@ _DETAILS = 8
 """Units whose properties are asked for at a time."""
 _RETRY_SECONDS = (0.05, 0.2, 1.0, 2.0)
 _NO_SUCH_UNIT = f"{NAME}.NoSuchUnit"
+_NO_ID = 2**32 - 1
+"""UID and GID of a service whose processes have those of the manager."""
+_MACHINE_ID = Path("/etc/machine-id")
 
 
 def booted() -> bool:
@@ -173,7 +180,32 @@ class Systemd(Executor):
         order = (*SHOWN, *SHOWN_OF_SERVICE)
         return {prop: found[prop] for prop in order if prop in found}
 
+    async def check(self, name: str, command: Sequence[str], seconds: float) -> str:
+        with self._asking(f"check {name}"):
+            manager = self._manager()
+            text = await trio.to_thread.run_sync(self._files.read, name)
+            if text is None:
+                raise CallError(_NO_SUCH_UNIT, "it is not loaded")
+            further: Rows = []
+            if name.endswith(".service"):
+                service = type_interface(name)
+                for key, prop in (("user", "UID"), ("group", "GID")):
+                    number = await manager.get(name, service, prop)
+                    if number != _NO_ID:  # as it is just now: drop-ins and DynamicUser= count
+                        further.append([key, str(number)])
+                if pid := await manager.get(name, service, "MainPID"):
+                    further += [["env", "MAINPID", str(pid)], *checks.cgroups_of(pid)]
+            job = await trio.to_thread.run_sync(self._surroundings, name, text)
+            return await checks.run(job, further, command, seconds)
+
     # Steps of these
+
+    def _surroundings(self, name: str, text: bytes) -> bytes:
+        own = host.look(_MACHINE_ID.read_text().strip(), self._files.directory)
+        try:
+            return surroundings(parse(name), unit_text.parse(text), own)
+        except (TranslationError, unit_text.UnitTextError) as error:
+            raise ExecutorError(f"check {name}", str(error)) from None
 
     async def _stop(self, manager: Manager, name: str) -> None:
         with _ignoring(_NO_SUCH_UNIT):

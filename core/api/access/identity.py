@@ -3,8 +3,10 @@
 import re
 from functools import lru_cache
 
+from core.api.http.message import Caller
 from core.kv.access import Identity, Office
-from core.tls.enrolment import public_key_digest
+from core.kv.hosts import MOST_ADDRESSES
+from core.tls.enrolment import names_of, public_key_digest
 from core.tls.identity import Role, identify
 
 _OFFICES = {Role.ADMIN: Office.ADMIN, Role.OPERATOR: Office.OPERATOR, Role.READER: Office.READER}
@@ -27,3 +29,9 @@ def of_certificate(der: bytes) -> Identity:
     host = found.name if found.role is Role.HOST and _MACHINE.fullmatch(found.name) else ""
     key = public_key_digest(der) if host else b""
     return Identity(f"certificate {found.name}", office, found.name, host, found.role is Role.PEER, key)
+
+
+def addresses_of(caller: Caller) -> tuple[str, ...]:
+    """Where a host with a certificate is, as others say: the names in its certificate, and whence it came."""
+    names = () if caller.certificate is None else names_of(caller.certificate)
+    return tuple(dict.fromkeys((*names, caller.address.rpartition(":")[0])))[:MOST_ADDRESSES]

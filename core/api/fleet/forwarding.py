@@ -1,24 +1,40 @@
 """Logs and status of a unit wherever it runs: found in the store, asked of that host."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from urllib.parse import quote
+
+import msgspec
+import trio
 
 from core.api.fleet.answers import Refused, flag, number, parameter
 from core.api.fleet.desired import name_of
 from core.api.fleet.host import LINES, MOST_LINES, PATH, HostFace
 from core.api.fleet.index import Index
 from core.api.fleet.tables import read
+from core.api.fleet.ways import Vouchers, ways
 from core.api.http.message import Outlet, Request
-from core.api.plain import TEXT
+from core.api.plain import TEXT, json_answer
 from core.client import Store
 from core.client.credentials import ClientCredentials
-from core.client.endpoints import Endpoint, parse
 from core.client.errors import ClientError
-from core.client.transport import Transport
+from core.client.transport import Stream, Transport
 from core.sched import keys
 from core.sched.records import Machine
 
 MOST_REFUSAL = 64 * 1024
+MOST_STATUS = 256 * 1024
+"""Bytes of what a host says: it may be hostile, and only its logs have no end."""
+HEAD_SECONDS = 15.0
+"""How long a host may take to begin its answer, and to say all of what is no log."""
+
+
+class _Known(msgspec.Struct, frozen=True):
+    """What a host knows of one of its units."""
+
+    machine: str
+    unit: str
+    properties: dict[str, str]
 
 
 class Forwarding:
@@ -31,6 +47,7 @@ class Forwarding:
         face: HostFace,
         boot_id: str,
         credentials: Callable[[], ClientCredentials | None],
+        vouchers: Vouchers,
     ) -> None:
         """`boot_id` is that of this host; `credentials` are shown to others: this member's own."""
         self._store = store
@@ -38,18 +55,38 @@ class Forwarding:
         self._face = face
         self._boot_id = boot_id
         self._credentials = credentials
+        self._vouchers = vouchers
 
     async def logs(self, request: Request, name: str, outlet: Outlet) -> None:
         """The log of a unit on the machine it is on, or that `?machine=` names."""
         lines = number(request, "lines", LINES, 0, MOST_LINES)
         follow = "true" if flag(request, "follow") else "false"
-        await self._ask(request, name, f"logs?lines={lines}&follow={follow}", outlet)
+        async with AsyncExitStack() as stack:
+            answer = await self._ask(stack, request, name, f"logs?lines={lines}&follow={follow}", outlet)
+            if answer is not None:
+                await outlet.start(200, TEXT)
+                async for piece in answer.pieces:
+                    if piece:
+                        await outlet.send(piece)
 
     async def status(self, request: Request, name: str, outlet: Outlet) -> None:
         """What its host knows of it."""
-        await self._ask(request, name, "status", outlet)
+        async with AsyncExitStack() as stack:
+            answer = await self._ask(stack, request, name, "status", outlet)
+            if answer is None:
+                return
+            try:
+                known = msgspec.json.decode(await _whole(answer.pieces, MOST_STATUS), type=_Known)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                raise Refused(502, "its host answers with what is no status of a unit; see that host") from None
+        told = json_answer(known, end=b"\n")
+        await outlet.start(told.status, told.headers)
+        await outlet.send(told.body)
 
-    async def _ask(self, request: Request, name: str, what: str, outlet: Outlet) -> None:
+    async def _ask(
+        self, stack: AsyncExitStack, request: Request, name: str, what: str, outlet: Outlet
+    ) -> Stream | None:
+        """The answer of its host, open until the stack ends; None if this is that host and all is told. Refused."""
         unit = name_of(name).text
         machine = await self._machine(unit, parameter(request, "machine"))
         target = f"{PATH.decode()}/{quote(unit, safe='')}/{what}"
@@ -57,15 +94,23 @@ class Forwarding:
             path, _, query = target.partition("?")
             own = Request(b"GET", path.encode(), query.encode(), (), b"", request.caller)
             await self._face.produce(own, outlet)
-            return
-        async with Transport(self._ways(machine), self._credentials()) as transport, transport.stream(target) as answer:
-            kind = answer.headers.get("content-type", "")
-            if answer.status != 200:
-                raise Refused(answer.status, f"{_called(machine)} says: {await _words(answer.pieces)}")
-            await outlet.start(200, f"Content-Type: {kind}\r\n".encode("latin-1") if kind else TEXT)
-            async for piece in answer.pieces:
-                if piece:
-                    await outlet.send(piece)
+            return None
+        vouchers = self._vouchers
+        sockets = await trio.to_thread.run_sync(vouchers.sockets)
+        endpoints = ways(machine, self._boot_id, vouchers.urls(machine.id), vouchers.names(machine.id), sockets)
+        if not endpoints:
+            raise Refused(502, f"{_called(machine)} cannot be asked from here: {_NO_WAY}; ask on that host")
+        try:
+            with trio.fail_after(HEAD_SECONDS):
+                transport = await stack.enter_async_context(Transport(endpoints, self._credentials()))
+                answer = await stack.enter_async_context(transport.stream(target))
+                if answer.status != 200:
+                    why = _printable(await _whole(answer.pieces, MOST_REFUSAL))
+                    told = answer.status if 400 <= answer.status < 600 else 502
+                    raise Refused(told, f"{_called(machine)} says: {why}")
+        except trio.TooSlowError:
+            raise Refused(504, f"{_called(machine)} does not answer within {HEAD_SECONDS:g} s") from None
+        return answer
 
     async def _machine(self, unit: str, wanted: str) -> Machine:
         """Where it is. Refused 404, 409."""
@@ -82,36 +127,31 @@ class Forwarding:
             raise Refused(503, f"{unit} is on {chosen[0]}, which does not answer the cluster")
         return found
 
-    def _ways(self, machine: Machine) -> list[Endpoint]:
-        """How to reach it from here: its unix socket if it is this very host, else by TLS."""
-        found: list[Endpoint] = []
-        for text in machine.endpoints:
-            try:
-                way = parse(text)
-            except ValueError:
-                continue
-            if way.socket is not None and machine.boot_id == self._boot_id:
-                found.insert(0, way)
-            elif way.socket is None and way.secure:
-                found.append(way)
-        if not found:
-            raise Refused(
-                502, f"{_called(machine)} cannot be asked from here: it has no https:// URL; ask on that host"
-            )
-        return found
+
+_NO_WAY = (
+    "it names no https:// URL that the members, or the address it joined with, vouch for, and no socket of a node here"
+)
 
 
 def _called(machine: Machine) -> str:
-    return f"{machine.name} ({machine.id})" if machine.name else machine.id
+    return f"{_printable(machine.name.encode())} ({machine.id})" if machine.name else machine.id
 
 
-async def _words(pieces: object) -> str:
+async def _whole(pieces: AsyncIterator[bytes], most: int) -> bytes:
+    """All of an answer, in time. Refused 502 if it is larger, 504."""
     found = b""
-    try:
-        async for piece in pieces:  # type: ignore[attr-defined]
-            found += piece
-            if len(found) > MOST_REFUSAL:
-                break
-    except ClientError as error:
-        return str(error)
-    return found.decode(errors="replace").strip()
+    with trio.move_on_after(HEAD_SECONDS):
+        try:
+            async for piece in pieces:
+                found += piece
+                if len(found) > most:
+                    raise Refused(502, f"its host answers with more than {most} bytes")
+        except ClientError as error:
+            raise Refused(502, f"its host broke off its answer: {error}") from None
+        return found
+    raise Refused(504, f"its host does not end its answer within {HEAD_SECONDS:g} s")
+
+
+def _printable(words: bytes) -> str:
+    """Words of a host, without what a terminal would obey."""
+    return "".join(each if each.isprintable() else " " for each in words.decode(errors="replace")).strip()

@@ -14,7 +14,7 @@ import trio
 
 from core.api.access import audit
 from core.api.access.gate import Denied, Gate, untrusted
-from core.api.access.identity import ANONYMOUS
+from core.api.access.identity import ANONYMOUS, addresses_of
 from core.api.http.message import Outlet, Reply, Request, Response
 from core.api.plain import JSON, TEXT
 from core.api.store import Outcome, ProposalError
@@ -145,8 +145,7 @@ class Call:
         context = self._context
         who = self.identity or context.gate.by_connection(self.request.caller)
         if who.host and context.gate.accounts.holder(who.host) is None:
-            address = self.request.caller.address.rpartition(":")[0]
-            context.store.propose(HostBind(who.host, who.key, (address,)), _bound)
+            context.store.propose(HostBind(who.host, who.key, addresses_of(self.request.caller)), _bound)
 
     def permit_root(self) -> None:
         """RpcError unless whoever asks is an administrator, or access is not restricted."""

@@ -14,8 +14,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SEARCH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
-"""Where a program named without a slash is looked for; also the PATH of units that give none."""
 MADE_BELOW = {
     "runtime": "RUNTIME_DIRECTORY",
     "state": "STATE_DIRECTORY",
@@ -215,7 +213,7 @@ def _enter(job: Job, user: User | None) -> None:
 
 
 def _execute(program: str, words: list[str], variables: environment.Environment) -> None:
-    places = [program] if "/" in program else [f"{place}/{program}" for place in SEARCH]
+    places = [program] if "/" in program else [f"{place}/{program}" for place in environment.SEARCH]
     why: OSError | None = None
     for place in places:
         try:

@@ -1,7 +1,41 @@
-"""Environment files and the variables in command lines, by systemd's rules."""
+"""What a unit's programs find in their environment: files of variables, and those in command lines, by systemd's
+rules."""
+
+from core.agent.supervisor.shim.job import Job
+from core.agent.supervisor.shim.places import read_regular
 
 Environment = dict[str, str]
 BLANKS = " \t\r\n"
+SEARCH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+"""Where a program named without a slash is looked for; also the PATH of units that give none."""
+LONGEST_FILE = 1 << 20
+"""Bytes of a file of variables."""
+
+
+class UnableError(Exception):
+    """The host lacks something the unit cannot start without; the text says what."""
+
+
+def variables(job: Job) -> Environment:
+    """Those that a job's own words and files give. UnableError."""
+    found = {"PATH": ":".join(SEARCH)}
+    for name, value in job.all("env"):
+        found[name] = value
+    for optional, path in job.all("env-file"):
+        found.update(_environment_file(path, optional == "1"))
+    for (name,) in job.all("unset"):
+        found.pop(name, None)
+    return found
+
+
+def _environment_file(path: str, optional: bool) -> Environment:
+    try:
+        text = read_regular(path, LONGEST_FILE).decode("utf-8", "surrogateescape")
+        return parse_file(text.replace("\r\n", "\n"))
+    except OSError as error:
+        if optional:
+            return {}
+        raise UnableError(f"EnvironmentFile={path}: {error.strerror}") from None
 
 
 def parse_file(text: str) -> Environment:

@@ -18,6 +18,7 @@ Each record is a key and its values. Times are seconds as decimal numbers, or `i
     send-kill 1 · send-hangup 1 · notify none|main|exec|all
     restart POLICY · start-limit SECONDS COUNT
     success WORD... · restart-prevent WORD... · restart-force WORD...    exit codes, or signals as `SIGTERM`
+    check-timeout    seconds: of a health check, with a command of the stage `check`, which has most of these words
     log BYTES COUNT · warning* SENTENCE    what the unit asks for and does not get; it goes into its log
 """
 

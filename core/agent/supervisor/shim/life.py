@@ -7,10 +7,10 @@ import stat
 import time
 
 from core.agent.supervisor.shim import processes, results, signals
-from core.agent.supervisor.shim.environment import Environment
+from core.agent.supervisor.shim.environment import Environment, UnableError
 from core.agent.supervisor.shim.job import load
 from core.agent.supervisor.shim.places import read_regular
-from core.agent.supervisor.shim.unit import UnableError, Unit
+from core.agent.supervisor.shim.unit import Unit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

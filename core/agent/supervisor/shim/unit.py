@@ -4,26 +4,19 @@ import os
 import time
 
 from core.agent.supervisor.shim import processes, results
-from core.agent.supervisor.shim.child import SEARCH, spawn
-from core.agent.supervisor.shim.environment import Environment, parse_file
+from core.agent.supervisor.shim.child import spawn
+from core.agent.supervisor.shim.environment import Environment, UnableError, variables
 from core.agent.supervisor.shim.job import Command, Job
 from core.agent.supervisor.shim.log import Log
 from core.agent.supervisor.shim.loop import Event, Loop
 from core.agent.supervisor.shim.notify import Notices
-from core.agent.supervisor.shim.places import read_regular
 from core.agent.supervisor.shim.status import Status
 
 CHUNK = 1 << 16
-LONGEST_FILE = 1 << 20
-"""Bytes of a file of variables."""
 LONGEST_EXTENSION = 86_400
 """Seconds for which a unit can ask at a time; it may ask again."""
 AGAIN = 1.0
 """Seconds until a change is announced again that had no room."""
-
-
-class UnableError(Exception):
-    """The host lacks something the unit cannot start without; the text says what."""
 
 
 class Unit:
@@ -67,13 +60,7 @@ class Unit:
         self.result, self.why, self.main_status = results.SUCCESS, "", ""
         self.ready = False
         self.executed.clear()
-        self._variables = {"PATH": ":".join(SEARCH)}
-        for name, value in self.job.all("env"):
-            self._variables[name] = value
-        for optional, path in self.job.all("env-file"):
-            self._variables.update(_environment_file(path, optional == "1"))
-        for (name,) in self.job.all("unset"):
-            self._variables.pop(name, None)
+        self._variables = variables(self.job)
         self.invocation = os.urandom(16).hex()
         self._variables["INVOCATION_ID"] = self.invocation
         self._status.write(invocation=self.invocation, text="", code="")
@@ -100,10 +87,10 @@ class Unit:
 
     def start(self, command: Command, more: Environment, *, main: bool) -> int:
         """Start one of its programs, as the main process or as the one under control; gives its pid."""
-        variables = {**self._variables, **more}
+        found = {**self._variables, **more}
         if self.main:
-            variables["MAINPID"] = str(self.main)
-        pid, pipe = spawn(self.job, command, variables, self._output)
+            found["MAINPID"] = str(self.main)
+        pid, pipe = spawn(self.job, command, found, self._output)
         self._starting[pid] = pipe
         self._loop.watch(pipe, lambda: self._executed(pid))
         if main:
@@ -294,16 +281,6 @@ def _users(pids: tuple[int, ...]) -> set[int]:
         except OSError:
             continue
     return found
-
-
-def _environment_file(path: str, optional: bool) -> Environment:
-    try:
-        text = read_regular(path, LONGEST_FILE).decode("utf-8", "surrogateescape")
-        return parse_file(text.replace("\r\n", "\n"))
-    except OSError as error:
-        if optional:
-            return {}
-        raise UnableError(f"EnvironmentFile={path}: {error.strerror}") from None
 
 
 def _sentence(what: str, why: str) -> str:
