@@ -17,6 +17,7 @@ from core.client.images import BASE, Images
 from core.client.transport import Transport
 from core.config import Config
 from core.depot.keeper import Keeper
+from core.depot.nearby import Nearby
 from core.depot.publishing import Publisher
 from core.depot.resigning import Resigner
 from core.depot.shelf import Shelf
@@ -53,7 +54,10 @@ class Imaging:
             raise StartError(f"{error.filename}: {error.strerror}") from error
         self._others = others
         self._credentials = credentials
-        self._keeper = Keeper(store, shelf, Images(others, credentials), member)
+        members = Images(others, credentials)
+        self._keeper = Keeper(store, shelf, members, member)
+        self.nearby = Nearby(self._keeper, members)
+        """Images for this host itself, while `run` goes on."""
         self._resigner = Resigner(store, self._keeper, keyring, leads, self._ask_for_keys, _now)
         self._conductor = Conductor(store, config.name, self.releases)
         self._doors = Doors(gate, self._keeper, keyring, Publisher(store, self._keeper, keyring, voters, _now))

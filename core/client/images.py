@@ -1,8 +1,8 @@
 """Images from the cluster: a file of the repository, or a chunk, from whichever member has it.
 
 A member that does not answer, stalls, says one size and sends another, sends without end, or sends what is not what was
-asked for is passed over for the next, and asked last from then on. What comes back is still to be verified: metadata by
-`core.trust.client`; chunks are, by their hash.
+asked for is passed over for the next, and asked last from then on. Chunks are verified here, by their hash. Metadata
+are not: whoever verifies them takes all of them from one member at a time (`sources`), and says which of them lied.
 """
 
 from collections.abc import Callable, Sequence
@@ -60,10 +60,19 @@ class Images:
         for transport in self._transports.values():
             await transport.aclose()
 
-    async def fetch(self, path: str, limit: int) -> bytes:
-        """A file by its path in the repository, of at most `limit` bytes. FileAbsentError, ClientError with what each
-        source said."""
-        return await self._from_any(path, limit, lambda data: data)
+    async def fetch(self, path: str, limit: int, check: Callable[[bytes], None] = lambda _: None) -> bytes:
+        """A file by its path in the repository, of at most `limit` bytes; `check` raises ImageError for what is not it.
+        FileAbsentError, ClientError with what each source said."""
+
+        def checked(data: bytes) -> bytes:
+            check(data)
+            return data
+
+        return await self._from_any(path, limit, checked)
+
+    def sources(self) -> "list[Source]":
+        """Each member by itself, the best first."""
+        return [Source(self, endpoint) for endpoint in self._in_order()]
 
     async def chunk(self, chunk: Chunk) -> bytes:
         """The plain bytes of a chunk, checked. FileAbsentError, ClientError."""
@@ -76,26 +85,21 @@ class Images:
 
     async def packed(self, sha256: str, check: Callable[[bytes], None]) -> bytes:
         """A chunk as it is stored; `check` raises ImageError for what is not it. FileAbsentError, ClientError."""
-
-        def checked(data: bytes) -> bytes:
-            check(data)
-            return data
-
-        return await self._from_any(chunk_path(sha256), STORED_MAX, checked)
+        return await self.fetch(chunk_path(sha256), STORED_MAX, check)
 
     async def _from_any(self, path: str, limit: int, take: Callable[[bytes], bytes]) -> bytes:
         reasons: dict[str, str] = {}
         absent = False
-        for endpoint in sorted(self._endpoints(), key=lambda each: self._bad.get(each, 0)):
+        for endpoint in self._in_order():
             try:
-                data = await self._from_one(endpoint, path, limit)
+                data = await self.from_one(endpoint, path, limit)
                 if data is None:
                     absent = True
                     reasons[endpoint.text] = "has no such file"
                     continue
                 found = take(data)
             except (ClientError, ImageError) as error:
-                self._bad[endpoint] = self._bad.get(endpoint, 0) + 1
+                self.blame(endpoint)
                 reasons[endpoint.text] = str(error)
                 continue
             self._bad.pop(endpoint, None)
@@ -103,8 +107,15 @@ class Images:
         told = "; ".join(f"{each}: {why}" for each, why in reasons.items()) or "no member is known"
         raise (FileAbsentError if absent else StrangeAnswerError)(f"nobody gives {path}: {told}")
 
-    async def _from_one(self, endpoint: Endpoint, path: str, limit: int) -> bytes | None:
-        """None if it says that the repository has no such file."""
+    def _in_order(self) -> list[Endpoint]:
+        return sorted(self._endpoints(), key=lambda each: self._bad.get(each, 0))
+
+    def blame(self, endpoint: Endpoint) -> None:
+        """It did not give what it should: ask it last, until it does."""
+        self._bad[endpoint] = self._bad.get(endpoint, 0) + 1
+
+    async def from_one(self, endpoint: Endpoint, path: str, limit: int) -> bytes | None:
+        """What one member gives, None if it says that the repository has no such file. ClientError."""
         deadline = self._stall + limit / RATE
         with trio.move_on_after(deadline), trio.CancelScope() as silence:
             silence.deadline = trio.current_time() + self._stall
@@ -121,6 +132,26 @@ class Images:
         if found is None:
             found = self._transports[endpoint] = Transport([endpoint], self._tls() if endpoint.secure else None)
         return found
+
+
+class Source:
+    """One member, for files that must fit together."""
+
+    def __init__(self, images: Images, endpoint: Endpoint) -> None:
+        self.name = endpoint.text
+        self._images = images
+        self._endpoint = endpoint
+
+    async def fetch(self, path: str, limit: int) -> bytes:
+        """As that of `Images`, from this one."""
+        data = await self._images.from_one(self._endpoint, path, limit)
+        if data is None:
+            raise FileAbsentError(f"{self.name} has no {path}")
+        return data
+
+    def blame(self) -> None:
+        """What it gave is not to be believed: it is asked last from now on."""
+        self._images.blame(self._endpoint)
 
 
 def chunk_path(sha256: str) -> str:

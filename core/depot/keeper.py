@@ -47,7 +47,7 @@ class Keeper:
         self._images = images
         self._member = member
         self._complete: set[str] = set()
-        """Hashes of blobs of which everything is here, themselves included."""
+        """Hashes of blobs of which everything is here, themselves included, as long as they are named."""
         self._changed = trio.Event()
 
     async def change(self) -> None:
@@ -184,6 +184,7 @@ class Keeper:
         catalogues = [self.served, *([self.staged] if self.staged is not None else [])]
         count = await trio.to_thread.run_sync(_collected, self.shelf, catalogues)
         self.collected += count
+        self._complete &= {blob.sha256 for catalogue in catalogues for blob in catalogue.blobs()}
         if count:
             log.info("%d chunks that no release names were removed", count)
 

@@ -234,6 +234,6 @@ def _with_packages(shelf: Shelf, served: Catalogue, wanted: Publication) -> Cata
 
 
 def _check_here(shelf: Shelf, what: str, blobs: Sequence[Blob]) -> None:
-    missing = {chunk.sha256 for blob in blobs for chunk in blob.chunks if not shelf.has(chunk.sha256)}
+    missing = {chunk.sha256 for blob in blobs for chunk in blob.chunks if not shelf.want(chunk.sha256)}
     if missing:
         raise RefusedPublicationError(f"{len(missing)} chunks of {what} were not uploaded, or were lost; publish again")

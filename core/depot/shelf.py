@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,6 +31,8 @@ class Shelf:
         self.directory = directory
         self._chunks = ChunkStore(directory / "chunks")
         self._room = room
+        self._letting_go = threading.Lock()
+        """Held while a chunk is seen to be old and removed, and while it is wanted anew."""
         self._chunks.path.mkdir(mode=0o700, exist_ok=True)
         for left in self._chunks.path.glob("*/.*.part"):
             left.unlink(missing_ok=True)
@@ -38,12 +41,20 @@ class Shelf:
         """Whether there is a file of that name."""
         return self._chunks.place(sha256).exists()
 
+    def want(self, sha256: str) -> bool:
+        """Whether there is a file of that name; if so, its grace begins again, because somebody relies on it."""
+        with self._letting_go:
+            try:
+                os.utime(self._chunks.place(sha256))
+            except FileNotFoundError:
+                return False
+            return True
+
     def keep(self, sha256: str, packed: bytes) -> None:
         """Keep a chunk, durably. ImageError unless it is that chunk, NoRoomError, OSError."""
         check(sha256, packed)
         place = self._chunks.place(sha256)
-        if place.exists():
-            os.utime(place)  # it is wanted anew: its grace begins again
+        if self.want(sha256):
             return
         if _free(self.directory) < self._room + len(packed):
             raise NoRoomError(f"the disk of {self.directory} has less than {self._room >> 20} MiB left")
@@ -90,11 +101,11 @@ class Shelf:
             yield place.name.removesuffix(".zst")
 
     def collect(self, named: Callable[[str], bool], now: float) -> int:
-        """Remove chunks that nothing names and nobody has asked to keep lately; how many."""
+        """Remove chunks that nothing names and nobody has relied on lately; how many."""
         count = 0
         for name in list(self.names()):
             place = self._chunks.place(name)
-            with contextlib.suppress(FileNotFoundError):
+            with self._letting_go, contextlib.suppress(FileNotFoundError):
                 if not named(name) and place.stat().st_mtime < now - GRACE_SECONDS:
                     place.unlink()
                     count += 1

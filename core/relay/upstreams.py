@@ -68,6 +68,10 @@ class Upstreams:
         """Every way that is known."""
         return list(self._order)
 
+    def endpoints(self) -> list[Endpoint]:
+        """Where the members are, in the order in which they are asked."""
+        return [upstream.endpoint for upstream in self.in_order()]
+
     def in_order(self) -> list[Upstream]:
         """Those to ask, one after the other."""
         return [upstream for upstream in self._order if not upstream.stranger]

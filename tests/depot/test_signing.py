@@ -8,45 +8,15 @@ import pytest
 
 from core.depot.catalogue import Catalogue
 from core.depot.publishing import Publication, RefusedPublicationError, prepared
-from core.depot.serving import AbsentError, NotHereError, find, pieces
-from core.depot.shelf import Shelf
-from core.depot.signing import HALF, KeyFiles, Keyring, due, opened, renewed
+from core.depot.serving import NotHereError, pieces
+from core.depot.signing import HALF, KeyFiles, due, opened, renewed
 from core.images.blobs import packed
-from core.images.manifest import Blob, ImageError
+from core.images.manifest import ImageError
 from core.trust import keys
 from core.trust.client import Trusted
-from core.trust.errors import ExpiredError, NotFoundError, TrustError
+from core.trust.errors import ExpiredError, TrustError
+from tests.depot.house import House
 from tests.trust.makers import NOW, Makers
-
-
-class House:
-    """A member's shelf and keys, and the people who sign."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.makers = Makers(home / "repo")
-        self.shelf = Shelf(home / "shelf", room=0)
-        self.ring = Keyring(home / "keys")
-        (home / "online").mkdir()
-        for number, signer in enumerate(self.makers.online):
-            keys.write(home / "online" / f"{number}.key", signer, None)
-        self.given = KeyFiles(tuple(msgspec.Raw(path.read_bytes()) for path in (home / "online").iterdir()))
-
-    def blob(self, data: bytes) -> Blob:
-        made, chunks = packed(data)
-        for name, each in chunks.items():
-            self.shelf.keep(name, each)
-        return made
-
-    def publication(self) -> Publication:
-        repository = self.makers.repository
-        return Publication((self.blob(repository.root_bytes(1)),), self.blob(repository.targets().to_bytes()))
-
-    def serve(self, served: Catalogue, path: str, limit: int) -> bytes:
-        try:
-            return b"".join(pieces(self.shelf, find(served, path)))[: limit + 1]
-        except AbsentError:
-            raise NotFoundError(path) from None
 
 
 @pytest.fixture

@@ -1,4 +1,17 @@
-"""The attacks that the specification of TUF lists (section 1.5.2), each tried and refused."""
+"""The attacks that the specification of TUF lists (section 1.5.2), each tried and refused.
+
+arbitrary software          test_arbitrary_software..., test_signed_by_a_stranger
+denial, endless data        test_endless_data, test_what_is_asked_for_is_bounded; tests/depot/test_hostile_sources.py
+extraneous dependencies     test_extraneous_dependencies
+fast-forward                test_fast_forward_is_recovered_from
+indefinite freeze           test_indefinite_freeze; that the next member helps: tests/depot/test_hostile_sources.py
+malicious mirrors           tests/depot/test_hostile_sources.py: any of them alone only costs time
+mix-and-match               test_mix_and_match, test_targets_cannot_vanish_from_the_snapshot
+rollback                    test_rollback_...
+slow retrieval              tests/depot/test_hostile_sources.py: one that drips
+key compromise              ...below_the_threshold..., ...key_twice..., ...rotate..., ...by_the_keys_of_the_cluster
+wrong software              test_wrong_software, test_a_released_version_keeps_its_content
+"""
 
 import base64
 from datetime import datetime, timedelta
@@ -7,12 +20,22 @@ from pathlib import Path
 import msgspec
 import pytest
 from securesystemslib.signer import CryptoSigner
-from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Targets, Timestamp
+from tuf.api.metadata import (
+    DelegatedRole,
+    Delegations,
+    Metadata,
+    MetaFile,
+    Root,
+    Snapshot,
+    TargetFile,
+    Targets,
+    Timestamp,
+)
 
 from core.trust.client import Trusted, manifest, root_chain
 from core.trust.errors import ClockError, ExpiredError, NotFoundError, TrustError
 from core.trust.keys import generate
-from core.trust.metadata import LIMITS, LIVES, MADE, next_root, next_targets, sign
+from core.trust.metadata import LIMITS, LIVES, MADE, ROLES, next_root, next_targets, sign
 from core.trust.releases import Release, release_of, target_of
 from tests.trust import makers as world
 from tests.trust.makers import NOW, Host, Makers, later
@@ -69,6 +92,22 @@ def test_arbitrary_software(host: Host) -> None:
     host.lies[release.path] = good[:-1]
     with pytest.raises(TrustError, match=f"has {len(good) - 1} bytes"):
         manifest(host.fetch, release)
+
+
+def test_extraneous_dependencies(host: Host, makers: Makers) -> None:
+    """Whatever else those who sign let slip into the targets: no host fetches it, nor what somebody else signs."""
+    targets = next_targets(makers.repository.targets().signed, NOW)
+    for name in ("os/1.0.0/x86_64/libevil.so", "libevil.so", "os/../etc/manifest.json", "a/b/c/d/manifest.json"):
+        targets.signed.targets[name] = TargetFile(4, {"sha256": "0" * 64}, name)
+    mallory = generate().public_key
+    role = DelegatedRole("mallory", [mallory.keyid], 1, False, ["*"])
+    targets.signed.delegations = Delegations({mallory.keyid: mallory}, {"mallory": role})
+    sign(targets, [makers.repository.root().signed], makers.keys["targets"])
+    makers.repository.publish(makers.online, NOW, targets=targets)
+    found = host.update()
+    assert [release.target for release in found.releases] == ["os/1.0.0/x86_64/manifest.json"]
+    assert not [path for path in host.asked if "evil" in path or "mallory" in path]
+    assert {path.rpartition(".")[0].rpartition(".")[2] for path in host.asked} <= {"root", "metadata/timestamp", *ROLES}
 
 
 def test_arbitrary_software_in_the_metadata(host: Host, makers: Makers) -> None:

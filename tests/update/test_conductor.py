@@ -2,15 +2,16 @@
 
 from collections.abc import AsyncIterator, Callable
 
+import msgspec
 import pytest
 import trio
 
-from core.client import Put, Store, prefix
+from core.client import Claim, Compare, Put, Store, prefix
 from core.client.inside import InsideStore
 from core.node.local import LocalStore
 from core.update import keys
 from core.update.conductor import Conductor
-from core.update.plan import Target
+from core.update.plan import Change, Grant, Pause, Target, Withdraw
 from core.update.records import Channel, Group, Offer, Report, decode, encode
 from tests.client.conftest import member
 
@@ -73,3 +74,49 @@ async def test_it_offers_one_after_the_other_and_stops_by_itself(store: Store) -
         data = await until(store, keys.group("g"), lambda found: decode(Group, found or b"").paused)
         assert "no slot" in decode(Group, data or b"").why
         nursery.cancel_scope.cancel()
+
+
+class Always(Claim, frozen=True):
+    @property
+    def compare(self) -> Compare:
+        return Compare.absent(b"nothing is here")
+
+
+class Deaf(Conductor):
+    """Broken: it does not ask whether it still leads."""
+
+    async def _make(self, claim: Claim, change: Change) -> None:
+        await super()._make(Always(*msgspec.structs.astuple(claim)), change)
+
+
+@pytest.mark.parametrize(("kind", "wrote"), [(Conductor, False), (Deaf, True)])
+async def test_one_that_was_deposed_changes_nothing(store: Store, kind: type[Conductor], wrote: bool) -> None:
+    """Between its plan and its write another one came; the broken one shows that this would be seen."""
+    await store.put(keys.group("g"), encode(Group("stable")))
+    await report(store, A)
+    async with store.election(keys.LEADER).campaign(b"old", ttl=10) as lead:
+        stale = lead.claim
+    conductor = kind(store, "old", lambda: RELEASES)
+    async for page in store.pages(prefix(keys.PREFIX)):
+        for kv in page.kvs:
+            conductor._apply(kv.key, kv)
+    async with store.election(keys.LEADER).campaign(b"new", ttl=10):
+        offer = Offer("os", "2.0", "x86_64", "a" * 64, 10, 1, "g")
+        for change in (Grant(A, offer), Pause("g", "late"), Withdraw(A, "late")):
+            await conductor._make(stale, change)
+    assert (await store.get(keys.group("g")) != encode(Group("stable"))) is wrote
+    assert await store.get(keys.offer(A)) is None
+
+
+async def test_what_was_read_and_changed_since_is_not_written_over(store: Store) -> None:
+    """An operator pauses while the conductor grants."""
+    await store.put(keys.group("g"), encode(Group("stable")))
+    await report(store, A)
+    conductor = Conductor(store, "n1", lambda: RELEASES)
+    async for page in store.pages(prefix(keys.PREFIX)):
+        for kv in page.kvs:
+            conductor._apply(kv.key, kv)
+    await store.put(keys.group("g"), encode(Group("stable", paused=True)))
+    async with store.election(keys.LEADER).campaign(b"n1", ttl=10) as lead:
+        await conductor._make(lead.claim, Grant(A, Offer("os", "2.0", "x86_64", "a" * 64, 10, 1, "g")))
+    assert await store.get(keys.offer(A)) is None

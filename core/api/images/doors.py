@@ -178,7 +178,7 @@ class Doors:
         except msgspec.DecodeError as error:
             await _say(outlet, message(400, f"this is no list of chunks: {error}"))
             return
-        has = self._keeper.shelf.has
+        has = self._keeper.shelf.want  # what is here will not be uploaded: it must not go meanwhile
         names = [name for name in asked if len(name) == 64 and set(name) <= set("0123456789abcdef")]
         found = await trio.to_thread.run_sync(lambda: [name for name in names if not has(name)])
         await _say(outlet, json_answer({"missing": found}))
