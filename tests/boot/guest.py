@@ -1,0 +1,129 @@
+"""The operating system of the guest: Debian's /usr with systemd, Python and `corenode`, as images to install.
+
+`good` runs the program as a node, and its slot is marked by the units that are shipped. `panics` has a /usr without an
+init, so its kernel panics. `hangs` is as good as `good` until systemd holds the watchdog; then nothing runs any more.
+"""
+
+import gzip
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from core.images.build import Parts, Release, build
+from tests.boot.kernel import kernel, modules
+from tests.hosts.image import image as debian
+from tests.whole.servers import ROOT
+
+Kind = Literal["good", "panics", "hangs"]
+PARTS = Path(__file__).parent / "parts"
+"""What is put into the guest as it is: its first process, and units of the tests."""
+SHIPPED = ("corenode.service", "corenode-healthy.service", "corenode-mark-good.service")
+_PROGRAMS = "bash sh dash env python3 python3.11 systemctl cat echo sleep mount umount mkdir grep sync"
+_UNITS = ("*.target", "*.slice", "systemd-journald*", "systemd-reboot.service", "systemd-poweroff.service")
+_LEFT_OUT = shutil.ignore_patterns(
+    "gconv", "perl*", "libperl*", "libapt*", "libstdc++*", "libgnutls*", "libp11*", "libunistring*", "libdb-*",
+    "libsqlite*", "tc", "security", "test", "pydoc_data", "idlelib", "tkinter", "lib2to3", "ensurepip",
+    "*.opt-?.pyc", "valgrind", "__phello__",
+)  # fmt: skip
+
+
+class Made(msgspec.Struct, frozen=True):
+    """What a run starts from."""
+
+    home: Path
+
+    def image(self, kind: Kind, version: str) -> Path:
+        """The directory of an image."""
+        return self.home / f"{kind}-{version}"
+
+
+def make(home: Path, program: Path, words: str) -> Made:
+    """All images, of versions 1.0.0 and 2.0.0. `words` end their kernels' command lines."""
+    linux = kernel()
+    initrd = home / "initrd"
+    initrd.write_bytes(gzip.compress(_archive(_first_files(linux)), 6, mtime=0))
+    tree = home / "root/usr"
+    _copy_usr(tree, program)
+    made = Made(home)
+    words = f"console=ttyS0 quiet systemd.show_status=0 {words}"
+
+    def image(kind: Kind, version: str, usr: Path, more: str = "") -> None:
+        parts = Parts(usr, linux / "vmlinuz", initrd)
+        build(parts, Release("guest", version, "x86_64", cmdline=f"{words}{more}"), made.image(kind, version))
+
+    for version in ("1.0.0", "2.0.0"):
+        (tree / "lib" / "os-release").write_text(f"ID=guest\nVERSION_ID={version}\n")
+        image("good", version, tree)
+    image("hangs", "2.0.0", tree, " systemd.wants=hang.service")
+    (home / "empty").mkdir()
+    image("panics", "2.0.0", home / "empty")
+    return made
+
+
+def _copy_usr(tree: Path, program: Path) -> None:
+    source = debian() / "usr"
+    for path in ("lib/x86_64-linux-gnu", "lib/python3.11", "lib64"):
+        shutil.copytree(source / path, tree / path, symlinks=True, ignore=_LEFT_OUT)
+    (tree / "lib/systemd/system").mkdir(parents=True)
+    (tree / "bin").mkdir()
+    (tree / "sbin").mkdir()
+    for name in _PROGRAMS.split():
+        shutil.copy2(source / "bin" / name, tree / "bin" / name, follow_symlinks=False)
+    for path in (source / "lib/systemd").iterdir():
+        if path.is_file():
+            shutil.copy2(path, tree / "lib/systemd" / path.name)
+    units = tree / "lib/systemd/system"
+    for pattern in _UNITS:
+        for path in (source / "lib/systemd/system").glob(pattern):
+            if not path.is_dir():
+                shutil.copy2(path, units / path.name, follow_symlinks=False)
+    for path in (*(ROOT / "ops" / name for name in SHIPPED), *PARTS.glob("*.service")):
+        shutil.copy(path, units / path.name)
+    (tree / "local/bin").mkdir(parents=True)
+    shutil.copy(program, tree / "local/bin/corenode")
+    shutil.copy(PARTS / "prove", tree / "local/bin/prove")
+    enable = ["systemctl", f"--root={tree.parent}", "enable", "--quiet", *SHIPPED, "prove.service"]
+    subprocess.run(enable, check=True, capture_output=True)
+    etc = tree.parent / "etc"
+    (etc / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+    (etc / "group").write_text("root:x:0:\ntty:x:5:\n")
+    (tree / "share/factory").mkdir(parents=True)
+    etc.rename(tree / "share/factory/etc")
+
+
+def _first_files(linux: Path) -> dict[str, bytes]:
+    """Of the initrd: path to bytes, all of them executable."""
+    root = debian()
+    libraries = ("libc.so.6", "libblkid.so.1", "libuuid.so.1", "libmount.so.1", "libselinux.so.1", "libpcre2-8.so.0")
+    found = {f"lib/x86_64-linux-gnu/{name}": root / "usr/lib/x86_64-linux-gnu" / name for name in libraries}
+    found["lib64/ld-linux-x86-64.so.2"] = root / "usr/lib64/ld-linux-x86-64.so.2"
+    found["tools/findfs"] = root / "usr/sbin/findfs"
+    found["bin/busybox"] = Path("/bin/busybox")
+    found["init"] = PARTS / "init"
+    files = {path: source.read_bytes() for path, source in found.items()}
+    needed = modules(linux)
+    files.update({f"modules/{path.name}": path.read_bytes() for path in needed})
+    files["modules/order"] = "".join(f"{path.name}\n" for path in needed).encode()
+    return files
+
+
+def _archive(files: dict[str, bytes]) -> bytes:
+    """As cpio -H newc writes it, which is what a kernel unpacks."""
+    parts: dict[str, tuple[int, bytes]] = {}
+    for path, data in files.items():
+        for parent in reversed(Path(path).parents[:-1]):
+            parts[str(parent)] = (0o040755, b"")
+        parts[path] = (0o100755, data)
+    parts["TRAILER!!!"] = (0, b"")
+    whole = bytearray()
+    for number, (path, (mode, data)) in enumerate(parts.items(), 1):
+        name = path.encode() + b"\0"
+        fields = (number, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name), 0)
+        whole += b"070701" + b"".join(b"%08x" % field for field in fields) + name
+        whole += bytes(-len(whole) % 4)
+        whole += data
+        whole += bytes(-len(whole) % 4)
+    return bytes(whole)
