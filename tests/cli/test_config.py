@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from core.addresses import Url, parse
 from core.config import Config, ConfigError, load, unknown_variables
-from core.settings import SETTINGS, duration, size
+from core.setting_texts import duration, size
+from core.settings import SETTINGS
 
 
 def test_defaults() -> None:
