@@ -1,10 +1,10 @@
 """The node: drives raft against disk, peers and state machine, one turn after another.
 
-A turn (`Node._turn`) takes what waits: time, messages of the other members, reads, and at most BATCH_COMMANDS commands
-or BATCH_BYTES of them. A leader makes these one log entry with one cluster time; a follower hands them to the leader.
-Then it does what raft's rules ask for, in the order of their contract (`core.raft`): a leader's messages leave, one
-durable commit, the other messages leave, what became committed is applied, waiting requests are answered, watchers
-told. Whoever proposes during a turn is in the next one: the longer a commit takes, the larger the next batch.
+A turn (`Node._turn`) takes what waits: time, messages of the other members, reads, and commands of at most
+BATCH_OPERATIONS or BATCH_BYTES. A leader makes these one log entry with one cluster time; a follower hands them to the
+leader. Then it does what raft's rules ask for, in the order of their contract (`core.raft`): a leader's messages
+leave, one durable commit, the other messages leave, what became committed is applied, waiting requests are answered,
+watchers told. Whoever proposes during a turn is in the next one: the longer a commit takes, the larger the next batch.
 
 Who owns what. The drive loop alone touches raft, writes the log, the state and the keyspace; other tasks leave it what
 they want (`receive`, `propose`, `confirm`, orders) and wake it. Everybody reads the keyspace between entries, on the

@@ -14,6 +14,7 @@ from core.node.clock import ClusterClock
 from core.node.errors import UnreadableEntryError
 from core.node.flight import Flight
 from core.node.forwarding import Forwarded
+from core.node.queue import Done
 from core.node.retention import Retention
 from core.raft import members
 from core.raft.messages import Entry, Kind
@@ -42,6 +43,8 @@ class Applier:
         self._retention = retention
         self.on_members: Callable[[], None] = lambda: None
         """Called when the members, or what is known of them, may have changed."""
+        self._answers: deque[tuple[Done, object]] = deque()
+        """Outcomes of what is applied, on their way to those who wait."""
         self._noted: dict[int, Change] = {}
         """Changes of the members that are in the log and not applied: those count already."""
 
@@ -62,9 +65,21 @@ class Applier:
     def apply(self, entry: Entry) -> None:
         """Apply the next entry whole: data, events, answers."""
         finish(self.steps(entry))
+        self.answer()
+
+    @property
+    def owes_answers(self) -> bool:
+        """Whether somebody is to be told what is applied already."""
+        return bool(self._answers)
+
+    def answer(self, most: int | None = None) -> None:
+        """Tell all of them, in order, or some: to render what a large transaction came to takes a while."""
+        for _ in range(len(self._answers) if most is None else min(most, len(self._answers))):
+            done, outcome = self._answers.popleft()
+            done(outcome)
 
     def steps(self, entry: Entry) -> Steps[None]:
-        """The same in steps, if it may take long: `Keyspace.steps`."""
+        """The same in steps, if it may take long (`Keyspace.steps`), but for the answers, which `answer` gives."""
         self._retention.applied(entry.index, len(entry.data))
         if entry.kind == Kind.MEMBERSHIP:
             self._apply_members(entry)
@@ -81,8 +96,7 @@ class Applier:
             yield from self._hub.publish_many(many)
         waiting = self._flight.land(entry.index, entry.term)
         if waiting:
-            for done, outcome in zip(waiting, outcomes, strict=True):
-                done(outcome)
+            self._answers.extend(zip(waiting, outcomes, strict=True))
         elif batch is not None and batch.origins:
             self._answer_own(batch, outcomes)
 
@@ -93,7 +107,7 @@ class Applier:
                 for number in range(origin.count):
                     proposal = self._forwarded.take(origin.token + number)
                     if proposal is not None:
-                        proposal.done(outcomes[origin.first + number])
+                        self._answers.append((proposal.done, outcomes[origin.first + number]))
 
     def _apply_members(self, entry: Entry) -> None:
         self._noted.pop(entry.index, None)

@@ -15,6 +15,8 @@ YIELD_SECONDS = 0.005
 """How long applying keeps the loop at a time."""
 BEHIND_SECONDS = 0.002
 """How often to see whether the disk, which was far behind, has caught up."""
+ANSWERS = 16
+"""How many are given at a time: of transactions that change much, some 2 ms."""
 _END = object()
 
 
@@ -32,17 +34,21 @@ class Backlog:
         """Seconds since the last entry was done."""
 
     def __bool__(self) -> bool:
-        return self._work is not None
+        return self._work is not None or self._applier.owes_answers
 
     def go_on(self) -> None:
         """Apply what is committed, for YIELD_SECONDS: the rest is for the next turns, in which the other members are
-        heard and answered meanwhile. Nothing is applied while the disk is far behind."""
+        heard and answered meanwhile. Nothing is applied while the disk is far behind; what is applied is answered."""
         began = time.perf_counter()
         applied = self._keyspace.applied[0]
         if self._work is None:
             self._work = self._committed()
-        while not self._flusher.is_behind:
-            if next(self._work, _END) is _END:
+        while True:
+            if self._applier.owes_answers:
+                self._applier.answer(ANSWERS)
+            elif self._flusher.is_behind:
+                break
+            elif next(self._work, _END) is _END:
                 self._work = None
                 break
             if time.perf_counter() - began > YIELD_SECONDS:
@@ -54,7 +60,7 @@ class Backlog:
 
     async def give_way(self) -> None:
         """Let others run before it goes on."""
-        if self._flusher.is_behind:
+        if self._flusher.is_behind and not self._applier.owes_answers:
             await trio.sleep(BEHIND_SECONDS)
         else:
             await trio.lowlevel.checkpoint()

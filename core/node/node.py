@@ -38,7 +38,7 @@ from core.node.offer import Offer
 from core.node.pace import Pace
 from core.node.peers import Frame, NoPeers, Peers, post
 from core.node.proposing import NO_LEADER, STOPPING, Proposer
-from core.node.queue import Done, Proposal, size_of
+from core.node.queue import Done, Proposal, operations_of, size_of
 from core.node.retention import Retention
 from core.node.saving import Saver
 from core.node.shipping import ship
@@ -177,7 +177,7 @@ class Node:
         """Queue a command; `done` is called exactly once with its outcome, which may be a KeyspaceError or a
         ProposalError. Raises OverloadedError, NoSpaceError or NoLeaderError if it was not queued."""
         self.fence.check(command)
-        self._proposer.enqueue(Proposal(command, done, size_of(command)))
+        self._proposer.enqueue(Proposal(command, done, size_of(command), operations_of(command)))
         self._wake.set()
 
     def confirm(self, done: Confirmed) -> None:
@@ -278,6 +278,7 @@ class Node:
                 elif self._proposer.may_hand_on:
                     await trio.lowlevel.checkpoint()
             beside.cancel_scope.cancel()
+        self._applier.answer()
         self._proposer.end(NoLeaderError(STOPPING))
         self._confirmations.refuse_all(STOPPING)
         self.flush()
@@ -487,7 +488,7 @@ class Node:
         proposer = self._proposer
         if trio.current_time() >= self._stop_by:
             return True
-        if proposer.queue or proposer.flight:
+        if proposer.queue or proposer.flight or self._applier.owes_answers:
             return False
         if self.alone or self.raft.role is not Role.LEADER:
             return not proposer.forwarded

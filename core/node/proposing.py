@@ -24,7 +24,7 @@ from core.node.gating import check_version
 from core.node.headroom import Headroom
 from core.node.inbox import Handed
 from core.node.peers import Frame, Peers
-from core.node.queue import Proposal, ProposalQueue, adds_data, size_of
+from core.node.queue import Proposal, ProposalQueue, adds_data, operations_of, size_of
 from core.raft.machine import Raft, Role
 
 LEADERLESS_SECONDS = 3.0
@@ -98,7 +98,7 @@ class Proposer:
             try:
                 if self._raft.role is not Role.LEADER:
                     raise NoLeaderError("the lead was lost; nothing was written, try again later")
-                self.enqueue(Proposal(command, answer, size_of(command), item.sender, token))
+                self.enqueue(Proposal(command, answer, size_of(command), operations_of(command), item.sender, token))
             except ProposalError as error:
                 answer(error)
 

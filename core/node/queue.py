@@ -27,7 +27,9 @@ _ADDING = (*_WITH_PATH, Put, LeaseGrant, UserCreate, RoleCreate)
 
 QUEUE_COMMANDS = 8192
 QUEUE_BYTES = 64 << 20
-BATCH_COMMANDS = 1024
+BATCH_OPERATIONS = 1024
+"""Those of transactions count one by one: a batch of single writes or of transactions is applied in one piece, in some
+10 ms."""
 BATCH_BYTES = 4 << 20
 
 Done = Callable[[Any], None]
@@ -39,6 +41,7 @@ class Proposal(msgspec.Struct, gc=False):
     command: Command
     done: Done
     size: int
+    operations: int
     member: int = 0
     """The other member that handed it over, and by which token it knows it."""
     token: int = 0
@@ -50,6 +53,7 @@ class ProposalQueue:
     def __init__(self) -> None:
         self._waiting: deque[Proposal] = deque()
         self.bytes = 0
+        self._operations = 0
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -60,35 +64,38 @@ class ProposalQueue:
             return False
         self._waiting.append(proposal)
         self.bytes += proposal.size
+        self._operations += proposal.operations
         return True
 
     def put_back(self, batch: list[Proposal]) -> None:
         """What was taken could not go on: it is the next again."""
         self._waiting.extendleft(reversed(batch))
         self.bytes += sum([proposal.size for proposal in batch])
+        self._operations += sum([proposal.operations for proposal in batch])
 
     def take_all(self) -> list[Proposal]:
-        """Everything, to be refused."""
+        """Everything."""
         batch = list(self._waiting)
         self._waiting.clear()
-        self.bytes = 0
+        self.bytes = self._operations = 0
         return batch
 
     def take(self) -> list[Proposal]:
         """The next batch: at least one command if any waits, then as many as fit."""
+        if self._operations <= BATCH_OPERATIONS and self.bytes <= BATCH_BYTES:
+            return self.take_all()
         waiting = self._waiting
-        if len(waiting) <= BATCH_COMMANDS and self.bytes <= BATCH_BYTES:
-            batch = list(waiting)
-            waiting.clear()
-            self.bytes = 0
-            return batch
-        batch = []
-        size = 0
-        while waiting and len(batch) < BATCH_COMMANDS and (not batch or size + waiting[0].size <= BATCH_BYTES):
+        batch: list[Proposal] = []
+        size = operations = 0
+        while waiting:
+            size += waiting[0].size
+            operations += waiting[0].operations
+            if batch and (size > BATCH_BYTES or operations > BATCH_OPERATIONS):
+                break
             proposal = waiting.popleft()
-            size += proposal.size
+            self.bytes -= proposal.size
+            self._operations -= proposal.operations
             batch.append(proposal)
-        self.bytes -= size
         return batch
 
 
@@ -103,6 +110,15 @@ def size_of(command: Command | Operation) -> int:
     if isinstance(command, Txn):
         return 128 + sum(size_of(operation) for operation in (*command.success, *command.failure))
     return 128
+
+
+def operations_of(command: Command | Operation) -> int:
+    """How many a command has: one, or those of a transaction with all within."""
+    if isinstance(command, Admitted):
+        return operations_of(command.command)
+    if isinstance(command, Txn):
+        return 1 + sum(map(operations_of, (*command.success, *command.failure)))
+    return 1
 
 
 def adds_data(command: Command | Operation) -> bool:

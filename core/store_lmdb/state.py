@@ -25,8 +25,9 @@ _MOST_MOVED = 50_000
 """Rows that wait and are added to those of a flush that failed."""
 _FORGOTTEN = 8192
 """Rows on the disk that are let go of at once: some 1 ms."""
-_AT_ONCE = 64
-"""Rows that a flush writes before it lets others run: some 0.1 ms."""
+_AT_ONCE = 256
+"""Rows that a flush writes before it lets others run: some 0.4 ms. After each pause it waits for its turn, so with
+fewer a flush of a busy node takes so long that what is to be applied waits for it."""
 
 
 class Running(Protocol):

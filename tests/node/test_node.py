@@ -1,16 +1,18 @@
 """The drive loop: group commit, the order of save and answer, fullness, crashes, the end."""
 
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 import trio
 
-from core.kv.commands import Delete, Set
+from core.kv.commands import Delete, Put, Set, Txn
 from core.kv.errors import TreeError
+from core.kv.outcomes import TxnDone
 from core.kv.records import Event
+from core.node import backlog, saving
 from core.node import queue as queue_module
-from core.node import saving
 from core.node.errors import NoLeaderError, NoSpaceError, OverloadedError
 from core.node.keeper import RETRY_SECONDS, Keeper
 from tests.node.disk import Disk, Machine
@@ -110,6 +112,38 @@ async def test_large_commands_are_bounded_by_bytes(monkeypatch: pytest.MonkeyPat
             machine.node.propose(Set(b"/%d" % number, b"v" * 3000), outcomes.append)
     assert len(outcomes) == 10
     assert disk.commits == before + 4
+
+
+async def test_transactions_are_bounded_by_what_they_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thirty of them at once were one batch, and held the loop for 60 ms."""
+    monkeypatch.setattr(queue_module, "BATCH_OPERATIONS", 10)
+    disk = Disk()
+    machine = Machine(disk)
+    outcomes: list[object] = []
+    async with running(machine):
+        before = disk.commits
+        for number in range(6):
+            machine.node.propose(Txn((), tuple([Put(b"%d-%d" % (number, each)) for each in range(4)])), outcomes.append)
+        machine.node.propose(Txn((), tuple([Put(b"large-%d" % each) for each in range(20)])), outcomes.append)
+    assert [outcome.revision for outcome in outcomes if isinstance(outcome, TxnDone)] == [5, 9, 13, 17, 21, 25, 45]
+    assert disk.commits == before + 4
+
+
+async def test_many_answers_leave_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between them others have their turn, and a node that is told to stop gives those it owes."""
+    monkeypatch.setattr(backlog, "YIELD_SECONDS", 0.0)
+    machine = Machine(Disk())
+    answered: list[object] = []
+    seen: list[int] = []
+    async with running(machine):
+        for number in range(5 * backlog.ANSWERS):
+            machine.node.propose(Set(b"/%d" % number), answered.append)
+        machine.node.stop()
+        while len(answered) < 5 * backlog.ANSWERS:
+            await trio.lowlevel.checkpoint()
+            seen.append(len(answered))
+    # The loop may take two turns while this task has one.
+    assert max(after - before for before, after in itertools.pairwise([0, *seen])) <= 2 * backlog.ANSWERS
 
 
 async def test_without_room_the_command_is_refused_and_later_ones_go_on() -> None:
