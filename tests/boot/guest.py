@@ -25,6 +25,7 @@ PARTS = Path(__file__).parent / "parts"
 SHIPPED = ("corenode.service", "corenode-healthy.service", "corenode-mark-good.service")
 _PROGRAMS = "bash sh dash env python3 python3.11 systemctl cat echo sleep mount umount mkdir grep sync"
 _UNITS = ("*.target", "*.slice", "systemd-journald*", "systemd-reboot.service", "systemd-poweroff.service")
+_GENERATOR = "lib/systemd/system-generators/systemd-debug-generator"
 _LEFT_OUT = shutil.ignore_patterns(
     "gconv", "perl*", "libperl*", "libapt*", "libstdc++*", "libgnutls*", "libp11*", "libunistring*", "libdb-*",
     "libsqlite*", "tc", "security", "test", "pydoc_data", "idlelib", "tkinter", "lib2to3", "ensurepip",
@@ -95,6 +96,9 @@ def _copy_usr(tree: Path, program: Path) -> None:
     for path in (source / "lib/systemd").iterdir():
         if path.is_file():
             shutil.copy2(path, tree / "lib/systemd" / path.name)
+    # it carries out systemd.wants= and systemd.mask=
+    (tree / "lib/systemd/system-generators").mkdir()
+    shutil.copy2(source / _GENERATOR, tree / _GENERATOR)
     units = tree / "lib/systemd/system"
     for pattern in _UNITS:
         for path in (source / "lib/systemd/system").glob(pattern):
