@@ -25,6 +25,7 @@ PARTS = Path(__file__).parent / "parts"
 SHIPPED = ("corenode.service", "corenode-healthy.service", "corenode-mark-good.service")
 _PROGRAMS = "bash sh dash env python3 python3.11 systemctl cat echo sleep mount umount mkdir grep sync"
 _UNITS = ("*.target", "*.slice", "systemd-journald*", "systemd-reboot.service", "systemd-poweroff.service")
+# it carries out systemd.wants= and systemd.mask=
 _GENERATOR = "lib/systemd/system-generators/systemd-debug-generator"
 _LEFT_OUT = shutil.ignore_patterns(
     "gconv", "perl*", "libperl*", "libapt*", "libstdc++*", "libgnutls*", "libp11*", "libunistring*", "libdb-*",
@@ -85,30 +86,22 @@ def make(home: Path, program: Path, words: str) -> Made:
 
 
 def _copy_usr(tree: Path, program: Path) -> None:
+    """What a small system needs of Debian's /usr, the program, and its units, enabled as their comments say."""
     source = debian() / "usr"
-    for path in ("lib/x86_64-linux-gnu", "lib/python3.11", "lib64"):
-        shutil.copytree(source / path, tree / path, symlinks=True, ignore=_LEFT_OUT)
-    (tree / "lib/systemd/system").mkdir(parents=True)
-    (tree / "bin").mkdir()
-    (tree / "sbin").mkdir()
-    for name in _PROGRAMS.split():
-        shutil.copy2(source / "bin" / name, tree / "bin" / name, follow_symlinks=False)
-    for path in (source / "lib/systemd").iterdir():
-        if path.is_file():
-            shutil.copy2(path, tree / "lib/systemd" / path.name)
-    # it carries out systemd.wants= and systemd.mask=
-    (tree / "lib/systemd/system-generators").mkdir()
-    shutil.copy2(source / _GENERATOR, tree / _GENERATOR)
+    for directory in ("lib/x86_64-linux-gnu", "lib/python3.11", "lib64"):
+        shutil.copytree(source / directory, tree / directory, symlinks=True, ignore=_LEFT_OUT)
     units = tree / "lib/systemd/system"
-    for pattern in _UNITS:
-        for path in (source / "lib/systemd/system").glob(pattern):
-            if not path.is_dir():
-                shutil.copy2(path, units / path.name, follow_symlinks=False)
+    for fresh in (units, tree / "lib/systemd/system-generators", tree / "bin", tree / "sbin", tree / "local/bin"):
+        fresh.mkdir(parents=True)
+    wanted = [source / "bin" / name for name in _PROGRAMS.split()]
+    wanted += [path for path in (source / "lib/systemd").iterdir() if path.is_file()]
+    wanted += [path for name in _UNITS for path in (source / "lib/systemd/system").glob(name) if not path.is_dir()]
+    for path in (*wanted, source / _GENERATOR):
+        shutil.copy2(path, tree / path.relative_to(source), follow_symlinks=False)
     for path in (*(ROOT / "ops" / name for name in SHIPPED), *PARTS.glob("*.service")):
-        shutil.copy(path, units / path.name)
-    (tree / "local/bin").mkdir(parents=True)
+        shutil.copy(path, units)
     shutil.copy(program, tree / "local/bin/corenode")
-    shutil.copy(PARTS / "prove", tree / "local/bin/prove")
+    shutil.copy(PARTS / "prove", tree / "local/bin")
     enable = ["systemctl", f"--root={tree.parent}", "enable", "--quiet", *SHIPPED, "prove.service"]
     subprocess.run(enable, check=True, capture_output=True)
     etc = tree.parent / "etc"

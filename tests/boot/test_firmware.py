@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from core.images.build import load
 from core.partitions.disk import Disk
 from tests.boot.guest import Kind, Made, make
 from tests.boot.machine import missing, run
@@ -128,5 +127,3 @@ def test_an_image_that_hangs(made: Made, tmp_path: Path, record_property: Callab
     assert len(outcome.found("^guest: (hangs)")) == TRIES
     assert not outcome.found("(Kernel panic)")
     record_property("checked", f"{len(outcome.starts())} starts in {outcome.seconds:.0f} s")
-
-
