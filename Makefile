@@ -10,7 +10,7 @@ BIN := .venv/bin
 WORKERS ?= 4
 READY := .venv/ready
 
-.PHONY: help up test quick sim chaos check fix build bench bench-tls bench-cluster bench-units lock clean
+.PHONY: help up test quick sim chaos boot-test check fix build bench bench-tls bench-cluster bench-units lock clean
 
 help: ## say what each target does
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -33,6 +33,9 @@ sim: $(READY) ## whole clusters in simulated time: SEEDS=n of them and WORLDS=n 
 MINUTES ?= 1
 chaos: $(READY) ## real nodes in network namespaces under faults: MINUTES=n, NODES=3 or 5, SEED=k
 	@$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(if $(NODES),--nodes $(NODES)) $(if $(SEED),--seed $(SEED))
+
+boot-test: $(READY) ## real firmware under emulation: an update, one that panics, one that hangs, with all that is shipped
+	@CORENODE_BOOT_WHOLE=1 $(BIN)/python -m pytest -q -n 3 --dist worksteal tests/boot
 
 check: lint ## look, change nothing: lint, format, types, layers, sizes
 	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/rules

@@ -8,6 +8,7 @@ VERBS = {
     "Make": {
         "build": lazy.Verb("core.commands.image_build:build", "Build an image from a folder or a file."),
         "disk": lazy.Verb("core.commands.image_disk", "Make a bootable disk from an image."),
+        "install": lazy.Verb("core.commands.image_install", "Put an image on a disk, which then starts from it."),
         "inspect": lazy.Verb("core.commands.image_build:inspect", "Show what an image is."),
         "check": lazy.Verb("core.commands.image_build:check", "Compare all of an image with its manifest."),
     },

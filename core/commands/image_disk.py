@@ -12,7 +12,16 @@ from core.commands.image_build import compare, loaded
 from core.commands.progress import Progress
 
 LOADER = Path("/usr/lib/systemd/boot/efi/systemd-bootx64.efi")
-_size = click.IntRange(min=1)
+size = click.IntRange(min=1)
+loader_option = click.option(
+    "--boot-loader",
+    "loader",
+    type=click.Path(path_type=Path),
+    default=LOADER,
+    show_default=True,
+    metavar="FILE",
+    help="systemd-boot's EFI program.",
+)
 
 
 @click.command("disk")
@@ -26,18 +35,10 @@ _size = click.IntRange(min=1)
     show_default=True,
     help="Of FILE.",
 )
-@click.option("--esp", type=_size, default=256, show_default=True, metavar="MIB", help="Size of the boot partition.")
-@click.option("--slot", type=_size, default=1024, show_default=True, metavar="MIB", help="Size of each slot.")
-@click.option("--data", type=_size, default=1024, show_default=True, metavar="MIB", help="Size of the rest.")
-@click.option(
-    "--boot-loader",
-    "loader",
-    type=click.Path(path_type=Path),
-    default=LOADER,
-    show_default=True,
-    metavar="FILE",
-    help="systemd-boot's EFI program.",
-)
+@click.option("--esp", type=size, default=272, show_default=True, metavar="MIB", help="Size of the boot partition.")
+@click.option("--slot", type=size, default=1024, show_default=True, metavar="MIB", help="Size of each slot.")
+@click.option("--data", type=size, default=1024, show_default=True, metavar="MIB", help="Size of the rest.")
+@loader_option
 def command(directory: Path, out: Path, format_: str, loader: Path, **sizes: int) -> None:
     """Make a disk that boots an image by UEFI, with a second slot for its updates. Nobody has to be root.
 
@@ -54,18 +55,25 @@ def command(directory: Path, out: Path, format_: str, loader: Path, **sizes: int
     compare(manifest, store)
     if out.exists():
         raise Failure(f"{out} is there already; name a new file, or remove it.")
+    code = program(loader)
     try:
-        program = loader.read_bytes()
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=".disk-") as scratch, Progress("writing") as bar:
             raw = Path(scratch) / "raw"
-            make(raw, manifest, store, program, Sizes(**sizes), bar.advance)
+            make(raw, manifest, store, code, Sizes(**sizes), bar.advance)
             _convert(raw, format_, Path(scratch) / "made").rename(out)
     except OSError as error:
-        hint = "; Debian has it in systemd-boot-efi" if error.filename == str(loader) else ""
-        raise Failure(f"{error.filename or out}: {error.strerror}{hint}.") from None
+        raise Failure(f"{error.filename or out}: {error.strerror}.") from None
     except (ImageError, DeviceError, BootError) as error:
         raise Failure(f"{error}.") from None
     output.note(f"{out}: {manifest.product} {manifest.version} in slot A, slot B is empty")
+
+
+def program(loader: Path) -> bytes:
+    """The boot loader. Failure if it is not there."""
+    try:
+        return loader.read_bytes()
+    except OSError as error:
+        raise Failure(f"{loader}: {error.strerror}; Debian has it in systemd-boot-efi.") from None
 
 
 def _convert(raw: Path, format_: str, made: Path) -> Path:

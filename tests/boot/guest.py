@@ -1,7 +1,8 @@
 """The operating system of the guest: Debian's /usr with systemd, Python and `corenode`, as images to install.
 
-`good` runs the program as a node, and its slot is marked by the units that are shipped. `panics` has a /usr without an
-init, so its kernel panics. `hangs` is as good as `good` until systemd holds the watchdog; then nothing runs any more.
+`old` and `good` run the program as a node, and their slots are marked by the units that are shipped. `bare` is `old`
+without those. `panics` has a /usr without an init, so its kernel panics. `hangs` is as good as `good` until systemd
+holds the watchdog; then nothing runs any more.
 """
 
 import gzip
@@ -12,17 +13,20 @@ from typing import Literal
 
 import msgspec
 
-from core.images.build import Parts, Release, build
+from core.images.build import CHUNKS, MANIFEST, Parts, Release, build, load
+from core.images.manifest import encode
 from tests.boot.kernel import kernel, modules
 from tests.hosts.image import image as debian
 from tests.whole.servers import ROOT
 
-Kind = Literal["good", "panics", "hangs"]
+Kind = Literal["old", "bare", "good", "panics", "hangs"]
 PARTS = Path(__file__).parent / "parts"
 """What is put into the guest as it is: its first process, and units of the tests."""
 SHIPPED = ("corenode.service", "corenode-healthy.service", "corenode-mark-good.service")
 _PROGRAMS = "bash sh dash env python3 python3.11 systemctl cat echo sleep mount umount mkdir grep sync"
 _UNITS = ("*.target", "*.slice", "systemd-journald*", "systemd-reboot.service", "systemd-poweroff.service")
+# it carries out systemd.wants= and systemd.mask=
+_GENERATOR = "lib/systemd/system-generators/systemd-debug-generator"
 _LEFT_OUT = shutil.ignore_patterns(
     "gconv", "perl*", "libperl*", "libapt*", "libstdc++*", "libgnutls*", "libp11*", "libunistring*", "libdb-*",
     "libsqlite*", "tc", "security", "test", "pydoc_data", "idlelib", "tkinter", "lib2to3", "ensurepip",
@@ -31,60 +35,73 @@ _LEFT_OUT = shutil.ignore_patterns(
 
 
 class Made(msgspec.Struct, frozen=True):
-    """What a run starts from."""
+    """A directory with images, made once."""
 
     home: Path
 
-    def image(self, kind: Kind, version: str) -> Path:
-        """The directory of an image."""
-        return self.home / f"{kind}-{version}"
+    def image(self, kind: Kind) -> Path:
+        """The directory of an image: `old` is version 1.0.0, the others are 2.0.0."""
+        return self.home / kind
+
+    def offer(self, kind: Kind) -> Path:
+        """A file system with this image in it, as a second disk of the guest."""
+        made = self.home / f"{kind}.squashfs"
+        command = ["mksquashfs", str(self.image(kind)), str(made), "-noI", "-noD", "-noF", "-noX", "-quiet"]
+        if not made.exists():
+            subprocess.run([*command, "-no-progress"], check=True, capture_output=True)
+        return made
 
 
 def make(home: Path, program: Path, words: str) -> Made:
-    """All images, of versions 1.0.0 and 2.0.0. `words` end their kernels' command lines."""
+    """All of them. `words` end the command lines of their kernels."""
     linux = kernel()
     initrd = home / "initrd"
-    initrd.write_bytes(gzip.compress(_archive(_first_files(linux)), 6, mtime=0))
+    initrd.write_bytes(gzip.compress(_archive(_first_files(linux)), mtime=0))
     tree = home / "root/usr"
     _copy_usr(tree, program)
     made = Made(home)
-    words = f"console=ttyS0 quiet systemd.show_status=0 {words}"
+    words = f"console=ttyS0 quiet systemd.show_status=0 systemd.default_standard_output=kmsg+console {words}".strip()
 
-    def image(kind: Kind, version: str, usr: Path, more: str = "") -> None:
-        parts = Parts(usr, linux / "vmlinuz", initrd)
-        build(parts, Release("guest", version, "x86_64", cmdline=f"{words}{more}"), made.image(kind, version))
+    def built(kind: Kind, version: str, usr: Path) -> None:
+        release = Release("guest", version, "x86_64", cmdline=words)
+        build(Parts(usr, linux / "vmlinuz", initrd), release, made.image(kind))
 
-    for version in ("1.0.0", "2.0.0"):
-        (tree / "lib" / "os-release").write_text(f"ID=guest\nVERSION_ID={version}\n")
-        image("good", version, tree)
-    image("hangs", "2.0.0", tree, " systemd.wants=hang.service")
+    def varied(kind: Kind, of: Kind, more: str) -> None:
+        """The same bytes with another command line."""
+        manifest, store = load(made.image(of))
+        made.image(kind).mkdir()
+        (made.image(kind) / CHUNKS).symlink_to(store.path)
+        fresh = msgspec.structs.replace(manifest, cmdline=f"{words} {more}")
+        (made.image(kind) / MANIFEST).write_bytes(encode(fresh))
+
+    versions: tuple[tuple[Kind, str], ...] = (("old", "1.0.0"), ("good", "2.0.0"))
+    for kind, version in versions:
+        (tree / "lib/os-release").write_text(f"ID=guest\nVERSION_ID={version}\n")
+        built(kind, version, tree)
+    varied("bare", "old", " ".join(f"systemd.mask={unit}" for unit in SHIPPED))
+    varied("hangs", "good", "systemd.wants=hang.service")
     (home / "empty").mkdir()
-    image("panics", "2.0.0", home / "empty")
+    built("panics", "2.0.0", home / "empty")
     return made
 
 
 def _copy_usr(tree: Path, program: Path) -> None:
+    """What a small system needs of Debian's /usr, the program, and its units, enabled as their comments say."""
     source = debian() / "usr"
-    for path in ("lib/x86_64-linux-gnu", "lib/python3.11", "lib64"):
-        shutil.copytree(source / path, tree / path, symlinks=True, ignore=_LEFT_OUT)
-    (tree / "lib/systemd/system").mkdir(parents=True)
-    (tree / "bin").mkdir()
-    (tree / "sbin").mkdir()
-    for name in _PROGRAMS.split():
-        shutil.copy2(source / "bin" / name, tree / "bin" / name, follow_symlinks=False)
-    for path in (source / "lib/systemd").iterdir():
-        if path.is_file():
-            shutil.copy2(path, tree / "lib/systemd" / path.name)
+    for directory in ("lib/x86_64-linux-gnu", "lib/python3.11", "lib64"):
+        shutil.copytree(source / directory, tree / directory, symlinks=True, ignore=_LEFT_OUT)
     units = tree / "lib/systemd/system"
-    for pattern in _UNITS:
-        for path in (source / "lib/systemd/system").glob(pattern):
-            if not path.is_dir():
-                shutil.copy2(path, units / path.name, follow_symlinks=False)
+    for fresh in (units, tree / "lib/systemd/system-generators", tree / "bin", tree / "sbin", tree / "local/bin"):
+        fresh.mkdir(parents=True)
+    wanted = [source / "bin" / name for name in _PROGRAMS.split()]
+    wanted += [path for path in (source / "lib/systemd").iterdir() if path.is_file()]
+    wanted += [path for name in _UNITS for path in (source / "lib/systemd/system").glob(name) if not path.is_dir()]
+    for path in (*wanted, source / _GENERATOR):
+        shutil.copy2(path, tree / path.relative_to(source), follow_symlinks=False)
     for path in (*(ROOT / "ops" / name for name in SHIPPED), *PARTS.glob("*.service")):
-        shutil.copy(path, units / path.name)
-    (tree / "local/bin").mkdir(parents=True)
+        shutil.copy(path, units)
     shutil.copy(program, tree / "local/bin/corenode")
-    shutil.copy(PARTS / "prove", tree / "local/bin/prove")
+    shutil.copy(PARTS / "prove", tree / "local/bin")
     enable = ["systemctl", f"--root={tree.parent}", "enable", "--quiet", *SHIPPED, "prove.service"]
     subprocess.run(enable, check=True, capture_output=True)
     etc = tree.parent / "etc"

@@ -41,7 +41,9 @@ def run(disk: Path, offer: Path | None, seconds: float, heard: Callable[[str], N
     variables = disk.with_suffix(".variables")
     shutil.copy(VARIABLES, variables)
     said: list[str] = []
-    with subprocess.Popen(_command(disk, offer, variables), stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as machine:
+    with subprocess.Popen(
+        _command(disk, offer, variables), stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
+    ) as machine:
         try:
             ended = _listen(machine, time.monotonic() + seconds, said, heard)
         finally:

@@ -36,7 +36,7 @@ def test_from_an_update_to_the_way_back(tmp_path: Path) -> None:
     text = esp_of(Disk(Recorder(data))).read(f"{ENTRIES}/corenode-000003-a.conf").decode()
     assert "\nlinux /corenode/000001-a.linux\n" in text
     assert "mount.usr=PARTUUID=00000000-0000-0000-0000-000000000003 " in text
-    assert "panic=10 " in text
+    assert "panic=5 " in text
     boot.begin("B", start("3.0.0"))
     assert files(data) == ["corenode-000003-a.conf"]
     assert esp_of(Disk(Recorder(data))).names("corenode") == ["000001-a.linux", "000001-a.initrd"]

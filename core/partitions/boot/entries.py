@@ -17,7 +17,7 @@ KERNELS = "corenode"
 """The directory of kernels and initrds."""
 ON, OFF = b"l", b"#"
 """The first letter of an entry's `linux` line: without that line a boot loader passes the entry over."""
-RESETS = "panic=10 oops=panic softlockup_panic=1 systemd.watchdog_sec=60"
+RESETS = "panic=5 oops=panic softlockup_panic=1 systemd.watchdog_sec=60"
 """So that a start that panics or hangs ends in the next one. An image may say other numbers behind it."""
 
 _FILE = re.compile(r"^(?P<id>.+?)(?:\+(?P<left>\d+)(?:-(?P<done>\d+))?)?\.conf$", re.IGNORECASE)

@@ -1,0 +1,129 @@
+"""Real firmware, systemd-boot and systemd: an update proves itself, and what panics or hangs is given up.
+
+In the short form the images that fail are put into slot B from outside. In the whole one (`make boot-test`) the running
+slot A installs them too, they have three tries, and a watchdog of the length that is shipped resets what hangs.
+"""
+
+import fcntl
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from core.partitions.disk import Disk
+from tests.boot.guest import Kind, Made, make
+from tests.boot.machine import missing, run
+from tests.cli.programs import Host
+from tests.hosts.cluster import build as build_program
+from tests.hosts.image import missing as hosts_missing
+
+pytestmark = pytest.mark.slow
+
+WHOLE = "CORENODE_BOOT_WHOLE" in os.environ
+WORDS = "" if WHOLE else "systemd.watchdog_sec=10"
+"""What the images say to the kernel instead of what is shipped."""
+TRIES = 3 if WHOLE else 2
+SECONDS = 1200.0 if WHOLE else 600.0
+"""For one run, on a machine that has much else to do."""
+SIZES = ("--esp", "80", "--slot", "80", "--data", "1")
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Images, made by the first of the test processes that needs them."""
+    if why := missing() or hosts_missing():
+        pytest.skip(why)
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    home = shared / "guest"
+    with (shared / "guest-lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (home / "made").exists():
+            home.mkdir()
+            make(home, build_program(home), WORDS)
+            (home / "made").touch()
+    return Made(home)
+
+
+class Outcome:
+    """What a machine did from being switched on until it switched itself off."""
+
+    def __init__(self, disk: Path, offer: Path | None) -> None:
+        began = time.monotonic()
+        self.disk = disk
+        self.said = run(disk, offer, SECONDS)
+        self.seconds = time.monotonic() - began
+        self._host = Host(disk.parent)
+
+    def starts(self) -> str:
+        """The slots that were started, in order."""
+        with Disk.open(self.disk) as disk:
+            names = {str(disk.table.partition(number).id): name for number, name in ((3, "A"), (4, "B"))}
+        return "".join(names[each] for each in self.found(r"^guest: usr=PARTUUID=(\S+)"))
+
+    def found(self, pattern: str) -> list[str]:
+        return [match[1] for line in self.said if (match := re.search(pattern, line))]
+
+    def slots(self) -> list[list[str]]:
+        """Tries, goodness, and whether it starts next, of A and B."""
+        done = self._host.run("slot", "status", "--disk", str(self.disk))
+        return [line.split()[5:8] for line in done.stdout.decode().splitlines()[1:]]
+
+    def entries(self) -> list[str]:
+        """Of the boot loader, after foreign tools have found disk and boot partition to be whole."""
+        judged = subprocess.run(["sgdisk", "--verify", self.disk], capture_output=True, check=True)
+        assert b"No problems found" in judged.stdout
+        esp = self.disk.with_suffix(".esp")
+        subprocess.run(["dd", f"if={self.disk}", f"of={esp}", "bs=1M", "skip=1", "count=80", "status=none"], check=True)
+        whole = subprocess.run(["fsck.vfat", "-n", esp], capture_output=True, text=True)
+        assert whole.returncode == 0, whole.stdout
+        listed = subprocess.run(["mdir", "-b", "-i", esp, "::/loader/entries"], capture_output=True, check=True)
+        return sorted(line.rpartition("/")[2] for line in listed.stdout.decode().split())
+
+
+def disk_with(home: Path, image: Path) -> Path:
+    done = Host(home).run("image", "disk", str(image), "--out", "disk", *SIZES)
+    assert done.returncode == 0, done.stderr
+    return home / "disk"
+
+
+def given_up(made: Made, home: Path, kind: Kind) -> Outcome:
+    """Slot A starts after what is in B has failed; all that can be judged from outside is right."""
+    first: Kind = "old" if WHOLE else "bare"
+    disk = disk_with(home, made.image(first))
+    if not WHOLE:
+        words = ("--disk", str(disk), "--tries", str(TRIES))
+        assert Host(home).run("slot", "install", str(made.image(kind)), *words).returncode == 0
+    outcome = Outcome(disk, made.offer(kind) if WHOLE else None)
+    assert outcome.starts() == "A" * WHOLE + "B" * TRIES + "A"
+    assert outcome.found("^guest: runs=([0-9.]+)") == ["1.0.0"] * (1 + WHOLE)
+    assert outcome.entries() == ["corenode-000001-a.conf", f"corenode-000002-b+0-{TRIES}.conf"]
+    assert outcome.slots() == [["0", "yes", "yes"], ["0", "no", "no"]]
+    return outcome
+
+
+def test_an_update_proves_itself(made: Made, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+    outcome = Outcome(disk_with(tmp_path, made.image("old")), made.offer("good"))
+    assert outcome.starts() == "AB"
+    assert outcome.found("^guest: runs=(.*)") == ["1.0.0 marked=active", "2.0.0 marked=active"]
+    assert outcome.entries() == ["corenode-000001-a.conf", "corenode-000002-b.conf"]
+    assert outcome.slots() == [["0", "yes", "no"], ["0", "yes", "yes"]]
+    record_property("checked", f"2 starts, and an install in between, in {outcome.seconds:.0f} s")
+
+
+def test_an_image_that_panics(made: Made, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+    outcome = given_up(made, tmp_path, "panics")
+    assert len(outcome.found("(Kernel panic)")) == TRIES
+    record_property("checked", f"{len(outcome.starts())} starts in {outcome.seconds:.0f} s")
+
+
+def test_an_image_that_hangs(made: Made, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+    outcome = given_up(made, tmp_path, "hangs")
+    assert len(outcome.found("^guest: (hangs)")) == TRIES
+    assert not outcome.found("(Kernel panic)")
+    record_property("checked", f"{len(outcome.starts())} starts in {outcome.seconds:.0f} s")
