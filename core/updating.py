@@ -103,7 +103,7 @@ class Updating:
             product=work.place.product,
             version=work.running,
             slot=work.place.used,
-            step=shown.step,
+            step=journal.step,
             stage=shown.stage,
             since=report.since if report is not None else 0,
             wanted=wanted.version if wanted is not None and shown.stage != "idle" else "",

@@ -5,9 +5,9 @@ process begins again in the slot that was chosen, with another boot id. Images a
 """
 
 import hashlib
+import http.client
 import json
 import os
-import subprocess
 import threading
 import time
 from pathlib import Path
@@ -20,7 +20,8 @@ from core.partitions.slots import Marks, slots_of
 from tests.cli.programs import PROGRAM
 from tests.ops.clusters import TlsCluster
 from tests.partitions.disks import disk_with, two_slots
-from tests.whole.servers import DIES_WITH_PARENT
+from tests.v3.compare import UnixConnection
+from tests.whole.servers import DIES_WITH_PARENT, ROOT
 
 SECTORS = 48 << 10
 """Of a disk: 24 MiB, of which each slot has a quarter."""
@@ -37,6 +38,7 @@ class Hosts(TlsCluster):
 
     def __init__(self, home: Path, *names: str, program: tuple[str, ...] = PROGRAM, healthy: str = "1s") -> None:
         super().__init__(home, *names)
+        self.workshop.host.environment["PYTHONPATH"] = str(ROOT)  # for programs that are not the one in cli.py
         self.slots: dict[str, str] = dict.fromkeys(names, "A")
         self.manifests: dict[str, Manifest] = {}
         self.starts: list[tuple[str, str]] = []
@@ -59,7 +61,7 @@ class Hosts(TlsCluster):
         own = ["--machine-id", f"{number:032x}", "--executor", "embedded", "--disable-engine=false"]
         disk = ["--update-disk", f"{name}.img", "--update-slot", self.slots[name]]
         words = ["--update-root", "repo/metadata/1.root.json", "--update-check", f"sh -c '! grep bad running-{name}'"]
-        times = ["--update-healthy", self._healthy, "--update-patience", "4s", "--agent-ttl", "4s"]
+        times = ["--update-healthy", self._healthy, "--update-patience", "12s", "--agent-ttl", "2s"]
         return [*super().flags(name), *own, *disk, *words, *times, "--reboot-command", f"touch reboot-{name}"]
 
     def start(self, name: str, *command: str) -> None:
@@ -84,11 +86,22 @@ class Hosts(TlsCluster):
         assert done.returncode == 0, f"{' '.join(words)}: {done.stdout}{done.stderr}"
         return done.stdout + done.stderr
 
-    def ask(self, name: str, *words: str) -> Any:
-        """What a verb says in JSON, asked of one node; None if it does not."""
-        command = [*PROGRAM, *words, "-o", "json", "--endpoints", self.clients[name]]
-        done = subprocess.run(command, capture_output=True, text=True, env=self.env, cwd=self.home, timeout=60)
-        return json.loads(done.stdout) if done.returncode == 0 else None
+    def status(self, name: str) -> dict[str, Any]:
+        """What a host's node says of its updates; empty if it does not answer."""
+        connection = UnixConnection(self.home / f"data-{name}" / "corenode.sock")
+        try:
+            connection.request("GET", "/corenode/host/update")
+            with connection.getresponse() as answer:
+                found: dict[str, Any] = json.loads(answer.read()) if answer.status == 200 else {}
+                return found
+        except (OSError, http.client.HTTPException):
+            return {}
+        finally:
+            connection.close()
+
+    def said(self, *words: str) -> Any:
+        """What a verb says in JSON."""
+        return json.loads(self.good(*words, "-o", "json").partition("\n")[0])
 
     def release(self, version: str) -> None:
         """Build, sign and publish an image."""
@@ -109,19 +122,20 @@ class Hosts(TlsCluster):
         """Whether every host runs this version, well, and nobody holds the lock."""
         if set(self.versions().values()) != {version}:
             return False
-        found = [self.ask(name, "update", "status") for name in self.peers]
-        lock = self.ask(next(iter(self.peers)), "lock", "status")
-        good = all(each and (each["stage"], each["version"]) == ("idle", version) for each in found)
-        return good and lock is not None and lock["holders"] == []
+        found = [self.status(name) for name in self.peers]
+        if not all((each.get("version"), each.get("step")) == (version, "idle") for each in found):
+            return False
+        locks = [self.run("lock", "status", "--group", group, "-o", "json") for group in ("", "voters")]
+        return all(lock.returncode == 0 and json.loads(lock.stdout)["holders"] == [] for lock in locks)
 
     def await_(self, holds: Any, what: str, seconds: float = 90) -> None:
         end = time.monotonic() + seconds
         while not holds():
             assert not self.trouble, self.trouble
             if time.monotonic() > end:
-                said = [self.ask(name, "update", "status") for name in self.peers]
+                said = [self.status(name) for name in self.peers]
                 raise AssertionError(f"not within {seconds:g} s: {what}; {self.starts}; {said}")
-            time.sleep(0.2)
+            time.sleep(0.1)
 
     # The power switch
 

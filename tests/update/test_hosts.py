@@ -1,6 +1,7 @@
 """Hosts update themselves from their cluster, one at a time, while a unit goes on serving; what is bad goes back."""
 
 import http.client
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,7 +63,7 @@ def test_three_hosts_take_turns_and_a_bad_image_stops_them(hosts: Hosts) -> None
         "Restart=always\n[X-Fleet]\nReplicas=2\nConflicts=web@*.service\n"
     )
     visitor = Visitor([base * 10 + 1, base * 10 + 2])
-    hosts.await_(lambda: len(hosts.ask("n1", "machine", "list") or ()) == 3, "all are machines")
+    hosts.await_(lambda: len(hosts.said("machine", "list")) == 3, "all are machines")
     hosts.good("unit", "start", str(unit))
     hosts.await_(visitor.serves, "both instances serve")
     visitor.start()
@@ -75,7 +76,7 @@ def test_three_hosts_take_turns_and_a_bad_image_stops_them(hosts: Hosts) -> None
         assert sorted(hosts.starts) == [("n1", "1.0.0"), ("n2", "1.0.0"), ("n3", "1.0.0")]
         hosts.release("2.bad")
         hosts.good("update", "channel", "set", "stable", "--version", "2.bad")
-        hosts.await_(lambda: hosts.ask("n1", "update", "group", "show", "default")["group"].get("paused"), "it pauses")
+        hosts.await_(lambda: any(hosts.status(name).get("stage") == "failed" for name in hosts.peers), "one fails")
         hosts.await_(lambda: hosts.settled("1.0.0"), "all run 1.0.0 again")
     finally:
         visitor.stop()
@@ -83,6 +84,24 @@ def test_three_hosts_take_turns_and_a_bad_image_stops_them(hosts: Hosts) -> None
     assert visitor.failed == []
     names = [name for name, version in hosts.starts if version == "2.bad"]
     assert len(names) == 1, f"{names} tried the bad image"
-    group = hosts.ask("n1", "update", "group", "show", "default")
+    group = hosts.said("update", "group", "show", "default")
     assert "did not prove itself" in group["group"]["why"]
-    assert [report["stage"] for report in group["hosts"].values()].count("failed") == 1
+    assert [report.get("stage") for report in group["hosts"].values()].count("failed") == 1
+
+
+DIES = (sys.executable, "-m", "tests.update.dies")
+STEPS = {"installing", "waiting", "locking", "draining", "rebooting", "proving", "good", "settling"}
+
+
+def test_a_node_that_is_killed_in_each_step_goes_on(tmp_path: Path) -> None:
+    with Hosts(tmp_path, "n1", program=DIES) as hosts:
+        hosts.good("update", "group", "set", "default", "--channel", "stable")
+        hosts.release("1.0.0")
+        hosts.good("update", "channel", "set", "stable", "--version", "1.0.0")
+        hosts.await_(lambda: hosts.settled("1.0.0"), "it runs 1.0.0")
+        assert {path.name for path in (tmp_path / "died").iterdir()} == STEPS
+        hosts.release("2.bad")
+        hosts.good("update", "channel", "set", "stable", "--version", "2.bad")
+        hosts.await_(lambda: any(hosts.status(name).get("stage") == "failed" for name in hosts.peers), "one fails")
+        hosts.await_(lambda: hosts.settled("1.0.0"), "it is back at 1.0.0")
+        assert {path.name for path in (tmp_path / "died").iterdir()} == {*STEPS, "returning"}
