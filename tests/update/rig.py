@@ -61,7 +61,7 @@ class Hosts(TlsCluster):
         own = ["--machine-id", f"{number:032x}", "--executor", "embedded", "--disable-engine=false"]
         disk = ["--update-disk", f"{name}.img", "--update-slot", self.slots[name]]
         words = ["--update-root", "repo/metadata/1.root.json", "--update-check", f"sh -c '! grep bad running-{name}'"]
-        times = ["--update-healthy", self._healthy, "--update-patience", "12s", "--agent-ttl", "2s"]
+        times = ["--update-healthy", self._healthy, "--update-patience", "12s", "--agent-ttl", "6s"]
         return [*super().flags(name), *own, *disk, *words, *times, "--reboot-command", f"touch reboot-{name}"]
 
     def start(self, name: str, *command: str) -> None:
@@ -156,7 +156,7 @@ class Hosts(TlsCluster):
         """The host goes down, its boot loader chooses, and it comes up in what was chosen."""
         self.down.add(name)
         assert len(self.down) == 1, f"{self.down} are down at the same time"
-        self.kill(name)
+        self.kill(name, hard=False)
         (self.home / f"reboot-{name}").unlink(missing_ok=True)
         boot = self.home / f"boot-{name}"
         count = int(boot.read_text().split("-")[3], 16) + 1
