@@ -10,6 +10,7 @@ import trio
 from core.api.updates import Apply, UpdatesRefused
 from core.client import Store
 from core.client.images import Images
+from core.client.updates import Begun, Served, SlotNow, UpdateStatus
 from core.config import Config
 from core.sched.records import Machine
 from core.service import StartError
@@ -85,7 +86,7 @@ class Updating:
 
     async def status(self) -> object:
         if self._work is None:
-            return {"off": self.off}
+            return UpdateStatus(off=self.off)
         work, config = self._work, self._config
         journal, shown = work.updater.journal, work.updater.shown
         try:
@@ -94,50 +95,50 @@ class Updating:
             raise UpdatesRefused(str(error)) from error
         held = {name: image.version for name, image in journal.slots.items()}
         report = work.cluster.report
-        return {
-            "off": "",
-            "group": config.update_group,
-            "strategy": config.reboot_strategy,
-            "disk": str(work.place.disk),
-            "product": work.place.product,
-            "version": work.running,
-            "slot": work.place.used,
-            "step": shown.step,
-            "stage": shown.stage,
-            "since": report.since if report is not None else 0,
-            "wanted": journal.wanted.version if journal.wanted is not None and shown.stage != "idle" else "",
-            "by_hand": journal.by_hand,
-            "done": shown.done,
-            "total": shown.total,
-            "why": shown.why,
-            "offer": work.cluster.order.image.version if work.cluster.order is not None else "",
-            "cluster_known": work.cluster.known,
-            "slots": [
-                {
-                    "slot": slot.name,
-                    "version": slot.title.partition(" ")[2] or held.get(slot.name, ""),
-                    "good": slot.good,
-                    "tries": slot.tries,
-                    "next": slot.next,
-                    "in_use": slot.name == work.place.used,
-                }
+        order, wanted = work.cluster.order, journal.wanted
+        return UpdateStatus(
+            group=config.update_group,
+            strategy=config.reboot_strategy,
+            disk=str(work.place.disk),
+            product=work.place.product,
+            version=work.running,
+            slot=work.place.used,
+            step=journal.step,
+            stage=shown.stage,
+            since=report.since if report is not None else 0,
+            wanted=wanted.version if wanted is not None and shown.stage != "idle" else "",
+            by_hand=journal.by_hand,
+            done=shown.done,
+            total=shown.total,
+            why=shown.why,
+            offer=order.image.version if order is not None else "",
+            cluster_known=work.cluster.known,
+            slots=tuple(
+                SlotNow(
+                    slot.name,
+                    slot.title.partition(" ")[2] or held.get(slot.name, ""),
+                    slot.good,
+                    slot.tries,
+                    slot.next,
+                    slot.name == work.place.used,
+                )
                 for slot in slots
-            ],
-        }
+            ),
+        )
 
     async def check(self) -> object:
         work = self._there()
         found = await self._verified(work)
         versions = sorted((each.version for each in found.releases if work.fits(each)), key=key)
-        return {
-            "product": work.place.product,
-            "version": work.running,
-            "offer": work.cluster.order.image.version if work.cluster.order is not None else "",
-            "newer": [version for version in versions if key(version) > key(work.running)],
-            "releases": versions,
-            "root": found.root,
-            "expires": int(found.expires.timestamp()),
-        }
+        return Served(
+            product=work.place.product,
+            version=work.running,
+            offer=work.cluster.order.image.version if work.cluster.order is not None else "",
+            newer=tuple(version for version in versions if key(version) > key(work.running)),
+            releases=tuple(versions),
+            root=found.root,
+            expires=int(found.expires.timestamp()),
+        )
 
     async def apply(self, wanted: Apply) -> object:
         work = self._there()
@@ -146,12 +147,12 @@ class Updating:
             if not wanted.now:
                 raise UpdatesRefused(f"{_version(updater)} is under way already; --now does not wait for a window")
             updater.apply(None, hurry=True)
-            return {"version": _version(updater)}
+            return Begun(_version(updater))
         image = self._chosen(work, wanted.version, await self._verified(work))
         if image.version == work.running:
             raise UpdatesRefused(f"this host runs {image.version}")
         updater.apply(image, hurry=wanted.now)
-        return {"version": image.version}
+        return Begun(image.version)
 
     def _there(self) -> "_Work":
         if self._work is None:

@@ -146,7 +146,9 @@ class Agent:
                 if moves:
                     await self._move(rounds)
                 outer.cancel_scope.cancel()
-            if moves:
+            # A host that was emptied before it restarts need not be waited for, nor wait for its own lease to end.
+            emptied = self._options.machine.leaving is not None and self.held == 0
+            if moves or emptied:
                 await self._give_up(presence)
         if self._refusal is not None:
             raise self._refusal

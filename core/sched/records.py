@@ -34,9 +34,9 @@ class UnitRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 class Drain(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A host that is to be empty of units."""
 
-    deadline: int = 0
+    deadline: Whole = 0
     """When patience ends: from then on everything moves at once."""
-    at_once: int = 1
+    at_once: Whole = 1
     """How many units may be on their way at the same time."""
 
 

@@ -134,6 +134,7 @@ class Updater:
         self.journal = journal
         failed = journal.error and journal.step in ("idle", "settling")
         self._show("failed" if failed else _STAGES[journal.step], why=journal.error if failed else "")
+        self._told()
 
     def _show(self, stage: Stage, done: int = 0, total: int = 0, why: str = "") -> None:
         shown = Shown(self.journal.step, stage, done, total, why)
@@ -268,6 +269,9 @@ class Updater:
 
     async def _drain(self, journal: Journal) -> Journal:
         await self._empty(journal)
+        if self._is_withdrawn(journal):
+            await self._persist(self._host.stay, "units cannot be told to come back")
+            return await self._withdraw(journal)
         return replace(journal, step="rebooting")
 
     async def _empty(self, journal: Journal) -> None:
