@@ -61,6 +61,9 @@ class Group(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Why it is paused: an operator's words, or the conductor's."""
     attempt: int = 1
     """One more each time it is resumed: hosts that failed are offered the version again under another number."""
+    omaha: str = ""
+    """The application id, lower case and without braces, under which hosts of other makes may ask for this group by
+    its name, without a certificate; empty: they may not."""
 
 
 class Offer(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
