@@ -84,6 +84,8 @@ class Held(msgspec.Struct, frozen=True, omit_defaults=True):
 
     served: int = 0
     staged: int = 0
+    trouble: str = ""
+    """Why it lacks something, for people."""
 
 
 def package_key(product: str, version: str, architecture: str) -> str:
