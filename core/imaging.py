@@ -8,6 +8,7 @@ import trio
 
 from core.api.access.gate import Gate
 from core.api.images import Doors
+from core.api.omaha import Omaha
 from core.api.router import Route
 from core.client import Store
 from core.client.credentials import ClientCredentials
@@ -60,15 +61,17 @@ class Imaging:
         """Images for this host itself, while `run` goes on."""
         self._resigner = Resigner(store, self._keeper, keyring, leads, self._ask_for_keys, _now)
         self._conductor = Conductor(store, config.name, self.releases)
+        self._omaha = Omaha(store, self._keeper, lambda: [endpoint.origin for endpoint in others()])
         self._doors = Doors(gate, self._keeper, keyring, Publisher(store, self._keeper, keyring, voters, _now))
 
     def routes(self) -> list[Route]:
-        """The paths of images."""
-        return self._doors.routes()
+        """The paths of images, and those of Omaha."""
+        return [*self._doors.routes(), *self._omaha.routes()]
 
     def releases(self) -> dict[tuple[str, str, str], Target]:
         """What is served, for the conductor: the path of a manifest says what it is of, and its hash."""
-        found = {}
+        packages = self._keeper.served.packages.values()
+        found = {(each.product, each.version, each.architecture): Target(each.sha256, each.size) for each in packages}
         for path, blob in self._keeper.served.manifests.items():
             _, product, version, architecture, _ = path.split("/")
             found[product, version, architecture] = Target(blob.sha256, blob.size)

@@ -162,8 +162,8 @@ class _MarkedOutlet:
         self._outlet = outlet
         self._headers = headers
 
-    async def start(self, status: int, headers: bytes) -> None:
-        await self._outlet.start(status, headers + self._headers)
+    async def start(self, status: int, headers: bytes, length: int | None = None) -> None:
+        await self._outlet.start(status, headers + self._headers, length)
 
     async def send(self, piece: bytes) -> None:
         await self._outlet.send(piece)

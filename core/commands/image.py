@@ -17,6 +17,7 @@ VERBS = {
         "publish": lazy.Verb(
             "core.commands.image_release:publish", "Let the cluster, or a repository, serve a release."
         ),
+        "package": lazy.Verb("core.commands.image_package:package", "Let the cluster serve a file of another make."),
         "verify": lazy.Verb("core.commands.image_release:verify", "Say whether a repository's release can be trusted."),
         "trust": lazy.Verb("core.commands.image_trust", "Make, show, change and renew what hosts trust."),
     },

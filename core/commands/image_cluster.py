@@ -11,6 +11,7 @@ from core.commands import output
 from core.commands.connection import Connection, connection_options
 from core.commands.failure import Failure
 from core.commands.image_keys import explained, online_option, repository_argument
+from core.commands.progress import Progress
 
 if TYPE_CHECKING:
     from core.client.transport import Transport
@@ -91,7 +92,8 @@ async def send(transport: "Transport", publication: object, chunks: Chunks, keys
     depot = Depot(transport)
     if keys:
         await depot.hand_over(keys)
-    count = await depot.upload(chunks, lambda _: None)
+    with Progress("uploading") as bar:
+        count = await depot.upload(chunks, bar.advance)
     output.note(f"{count} of {len(chunks)} chunks were not there yet")
     async for step in depot.publish(publication):
         if step.error:

@@ -18,6 +18,9 @@ from core.update.windows import WindowError, parse
 if TYPE_CHECKING:
     from core.client import Store
 
+VISITS_SECONDS = 86_400
+"""Patience with hosts that ask by Omaha: they do so every 45 minutes, and reboot when they like."""
+
 _name = click.argument("group", metavar="GROUP")
 
 
@@ -104,6 +107,11 @@ def show(group: str, output_: str, connection: Connection) -> None:
 @click.option("--window", nargs=2, metavar="START LENGTH", help="When hosts may begin, UTC: 'Thu 23:00' 1h30m.")
 @click.option("--any-time", is_flag=True, help="Without a window.")
 @click.option("--max-failures", type=click.IntRange(min=0), metavar="N", help="Pause by itself at so many; 0: never.")
+@click.option(
+    "--omaha",
+    metavar="APP-ID",
+    help="Open it to hosts that ask by Omaha, without a certificate, by this id; '': close it.",
+)
 @click.option("--patience", type=click.IntRange(min=60), metavar="SECONDS", help="What one host may take.")
 @connection_options
 def set_(
@@ -111,14 +119,18 @@ def set_(
     channel: str | None,
     window: tuple[str, str] | None,
     any_time: bool,
+    omaha: str | None,
     connection: Connection,
     **given: Any,
 ) -> None:
     """Make a group, or change what is given here and leave the rest.
 
+    A group that is open to Omaha has a patience of a day unless you say otherwise: such hosts only ask now and then.
+
     \b
-    Example:
+    Examples:
       corenode update group set web --channel stable --percent 10 --window 'Sat 02:00' 4h
+      corenode update group set flatcar --channel flatcar --omaha e96281a6-d1af-4bde-9a0a-97b76e56dc57
     """
     if given["at_once"] and given["percent"]:
         raise click.UsageError("--at-once and --percent say the same; give one of them.")
@@ -136,10 +148,15 @@ def set_(
     elif any_time:
         wanted["window"] = None
 
+    app = None if omaha is None else _app_id(omaha)
+
     def make(before: Group | None) -> Group:
         found = before or Group(channel or "stable")
+        if app and found.policy.patience == Policy().patience:
+            wanted.setdefault("patience", VISITS_SECONDS)
         policy = msgspec.structs.replace(found.policy, **wanted)
-        return msgspec.structs.replace(found, channel=channel or found.channel, policy=policy)
+        opened = found.omaha if app is None else app
+        return msgspec.structs.replace(found, channel=channel or found.channel, policy=policy, omaha=opened)
 
     _change(connection, group, make)
     output.note(f"{group} is set")
@@ -177,6 +194,13 @@ def resume(group: str, connection: Connection) -> None:
 
     _change(connection, group, make)
     output.note(f"{group} goes on")
+
+
+def _app_id(text: str) -> str:
+    found = text.strip().removeprefix("{").removesuffix("}").lower()
+    if len(found) > 64 or not all(letter.isalnum() or letter in "._-" for letter in found):
+        raise click.UsageError("--omaha: an application's id has letters, digits and . _ - only, at most 64.")
+    return found
 
 
 def _change(connection: Connection, group: str, make: Callable[[Group | None], Group]) -> None:

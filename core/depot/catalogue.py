@@ -1,7 +1,7 @@
 """What the cluster serves, as records in the store: blobs by their chunks, and the metadata that is small."""
 
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -21,6 +21,10 @@ ENCODED_MAX = 1 << 20
 R = TypeVar("R")
 
 
+_Name = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+~_-]{0,63}$")]
+_File = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+~_-]{0,127}$")]
+
+
 class CatalogueError(ValueError):
     """A record that this version cannot read, or that may not be; the text says why."""
 
@@ -28,14 +32,16 @@ class CatalogueError(ValueError):
 class Package(msgspec.Struct, frozen=True):
     """A file of another maker, served as it is: hosts that speak Omaha get it."""
 
-    product: str
-    version: str
-    architecture: str
+    product: _Name
+    version: _Name
+    architecture: _Name
     size: int
     sha1: str
     sha256: str
     index: Blob
     """Of the file that says of which chunks it is: a `Blob` as JSON."""
+    file: _File = "package"
+    """What it was called where it came from."""
 
     @property
     def key(self) -> str:
@@ -78,6 +84,8 @@ class Held(msgspec.Struct, frozen=True, omit_defaults=True):
 
     served: int = 0
     staged: int = 0
+    trouble: str = ""
+    """Why it lacks something, for people."""
 
 
 def package_key(product: str, version: str, architecture: str) -> str:

@@ -22,6 +22,8 @@ AT_ONCE = 8
 """Chunks fetched at the same time."""
 RETRY_SECONDS, LONGEST_RETRY_SECONDS = 1.0, 30.0
 COLLECT_SECONDS = 3600.0
+TROUBLE_MAX = 300
+"""Characters of what is told of a trouble."""
 
 log = logging.getLogger(__name__)
 
@@ -124,9 +126,7 @@ class Keeper:
                     await self._collect()
                     collected = trio.current_time()
             except (ClientError, ImageError, OSError) as error:
-                if str(error) != self.trouble:
-                    log.warning("this member lacks images: %s", error)
-                self.trouble = str(error)
+                await self._complain(error)
                 wait, pause = pause, min(pause * 2, LONGEST_RETRY_SECONDS)
             with trio.move_on_after(wait):
                 await changed.wait()
@@ -136,7 +136,7 @@ class Keeper:
         served, staged = self.served_revision, self.staged_revision
         if self.staged is not None:
             await self._fill(self.staged)
-            await self._say(Held(self._own.served, staged))
+            await self._say(msgspec.structs.replace(self._own, staged=staged))
         await self._fill(self.served)
         await self._say(Held(served, self._own.staged))
 
@@ -148,6 +148,18 @@ class Keeper:
         if held != self._own:
             await self._store.put(held_key(self._member), records.encode(held))
             self.held[self._member] = held
+
+    async def _complain(self, error: Exception) -> None:
+        """Let the log know, and whoever publishes through another member."""
+        told = f"its disk says: {error.strerror}" if isinstance(error, OSError) else str(error)
+        if told == self.trouble:
+            return
+        log.warning("this member lacks images: %s", told)
+        self.trouble = told
+        try:
+            await self._say(msgspec.structs.replace(self._own, trouble=told[:TROUBLE_MAX]))
+        except ClientError as away:
+            log.info("that cannot be noted: %s", away)
 
     async def _fill(self, catalogue: Catalogue) -> None:
         await self._fetch_all(catalogue.blobs())

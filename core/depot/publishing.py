@@ -124,8 +124,17 @@ class Publisher:
             if patience.cancelled_caught:
                 raise RefusedPublicationError(
                     f"only {count} of the {self._needed()} members that are needed have all of it: "
-                    f"{self._keeper.trouble or 'see the logs of the others, and corenode member list'}"
+                    f"{self._lacking(staged)}"
                 )
+
+    def _lacking(self, staged: int) -> str:
+        """Who has not all of it, and why as far as they say so."""
+        held = {voter: self._keeper.held.get(voter, Held()) for voter in self._voters()}
+        return "; ".join(
+            f"{voter}: {found.trouble or 'it is away, or slow; see corenode member list, and its log'}"
+            for voter, found in held.items()
+            if found.staged < staged
+        )
 
     def _count(self, staged: int) -> int:
         held = self._keeper.held

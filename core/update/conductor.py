@@ -6,7 +6,8 @@ to count anew, which only makes it more patient.
 """
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 import msgspec
@@ -15,9 +16,9 @@ import trio
 from core.client import Claim, Compare, Delete, KeyValue, Operation, Put, Store, prefix
 from core.client.errors import ClientError, CompactedError, NotLeadingError
 from core.update import keys
-from core.update.keys import Kind
-from core.update.plan import Change, Grant, Pause, Releases, Withdraw, World, plan
-from core.update.records import Channel, Group, Offer, RecordError, Report, decode, encode
+from core.update.mirror import Mirror
+from core.update.plan import Change, Grant, Pause, Releases, Withdraw, plan
+from core.update.records import Group, decode, encode
 from core.update.windows import WindowError, parse
 
 TTL = 10
@@ -25,6 +26,9 @@ TTL = 10
 LOOK_SECONDS = 5.0
 """How often it plans although nothing changed: windows open and patience ends."""
 RETRY_SECONDS = 1.0
+REST = 10
+"""How many times as long as a plan took nothing is planned after it; what hosts report meanwhile is one plan. So
+planning takes at most a tenth of a processor, however many hosts report."""
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +48,10 @@ class Conductor:
         self._name = name.encode()
         self._releases = releases
         self._wall = wall
-        self._stored: dict[bytes, KeyValue] = {}
-        self._since: dict[str, float] = {}
+        self._mirror = Mirror()
         self._changed = trio.Event()
+        self.longest_slice = 0.0
+        """Seconds for which a plan let nothing else run."""
 
     async def run(self) -> None:
         """Stand, lead, stand again; never returns. Cancelled, it resigns."""
@@ -75,12 +80,12 @@ class Conductor:
 
     async def _lead(self, claim: Claim) -> None:
         everything = prefix(keys.PREFIX)
-        self._stored, self._since = {}, {}
+        self._mirror = Mirror()
         revision = 0
         async for page in self._store.pages(everything):
             revision = revision or page.revision
             for kv in page.kvs:
-                self._apply(kv.key, kv)
+                self._mirror.apply(kv.key, kv)
         failure: list[Exception] = []
         async with self._store.watch(everything, start=revision + 1) as watch, trio.open_nursery() as nursery:
 
@@ -96,7 +101,7 @@ class Conductor:
             try:
                 async for batch in watch:
                     for event in batch.events:
-                        self._apply(event.kv.key, event.kv if event.kind == "put" else None)
+                        self._mirror.apply(event.kv.key, event.kv if event.kind == "put" else None)
                     self._changed.set()
             except ClientError as error:
                 failure.append(error)
@@ -104,30 +109,28 @@ class Conductor:
         if failure:
             raise failure[0]
 
-    def _apply(self, key: bytes, kv: KeyValue | None) -> None:
-        place = keys.parse(key)
-        if place is None:
-            return
-        if kv is None:
-            self._stored.pop(key, None)
-        else:
-            self._stored[key] = kv
-        if place.kind is Kind.OFFER:
-            self._since.pop(place.name, None)
-            if kv is not None:
-                self._since[place.name] = trio.current_time()
-
     async def _work(self, claim: Claim) -> None:
         while True:
             self._changed = trio.Event()
-            for change in plan(self.world()):
-                await self._make(claim, change)
+            seen, took = self._mirror.seen(), 0.0
+            parts = plan(self._mirror.world(self._releases(), self._is_open))
+            while True:
+                before = time.perf_counter()
+                found = next(parts, None)
+                slice_ = time.perf_counter() - before
+                took += slice_
+                self.longest_slice = max(self.longest_slice, slice_)
+                if found is None:
+                    break
+                for change in found:
+                    await self._make(claim, change, seen)
                 await trio.lowlevel.checkpoint()
+            await trio.sleep(REST * took)
             with trio.move_on_after(LOOK_SECONDS):
                 await self._changed.wait()
 
-    async def _make(self, claim: Claim, change: Change) -> None:
-        """Make a change, unless what it rests on is another by now; then the watch will tell."""
+    async def _make(self, claim: Claim, change: Change, seen: Mapping[bytes, KeyValue]) -> None:
+        """Make a change, unless what it rests on is not as the plan has `seen` it any more; then the next one tells."""
         match change:
             case Grant(machine, offer):
                 key, write = keys.offer(machine), Put(keys.offer(machine), encode(offer))
@@ -138,50 +141,16 @@ class Conductor:
                 rests, done = (keys.offer(machine), keys.report(machine)), Delete(keys.offer(machine))
                 log.info("an offer is over", extra={"machine": machine, "why": why})
             case Pause(group, why):
-                stored = msgspec.structs.replace(self.world().groups[group], paused=True, why=why)
+                stored = msgspec.structs.replace(decode(Group, seen[keys.group(group)].value), paused=True, why=why)
                 rests, done = (keys.group(group),), Put(keys.group(group), encode(stored))
                 log.warning("a group stops updating", extra={"group": group, "why": why})
-        compare = [self._unchanged(key) for key in rests]
+        compare = [_unchanged(seen, key) for key in rests]
         result = await self._store.txn([claim.compare, *compare], [done])
         if result.succeeded:
             for key in rests[:1]:
                 put = done if isinstance(done, Put) else None
                 kv = None if put is None else KeyValue(key, put.value, mod_revision=result.revision)
-                self._apply(key, kv)
-
-    def _unchanged(self, key: bytes) -> Compare:
-        seen = self._stored.get(key)
-        return Compare.absent(key) if seen is None else Compare.unchanged(seen)
-
-    def world(self) -> World:
-        """What the plan is made from."""
-        channels: dict[str, Channel] = {}
-        groups: dict[str, Group] = {}
-        reports: dict[str, Report] = {}
-        offers: dict[str, Offer] = {}
-        alive: set[str] = set()
-        for key, kv in self._stored.items():
-            place = keys.parse(key)
-            if place is None:
-                continue
-            try:
-                match place.kind:
-                    case Kind.CHANNEL:
-                        channels[place.name] = decode(Channel, kv.value)
-                    case Kind.GROUP:
-                        groups[place.name] = decode(Group, kv.value)
-                    case Kind.REPORT:
-                        reports[place.name] = decode(Report, kv.value)
-                    case Kind.OFFER:
-                        offers[place.name] = decode(Offer, kv.value)
-                    case Kind.ALIVE:
-                        alive.add(place.name)
-            except RecordError as error:
-                log.warning("a record of updates is left out: %s", error, extra={"name_": place.name})
-        now = trio.current_time()
-        ages = {machine: now - since for machine, since in self._since.items()}
-        open_ = {name for name, group in groups.items() if self._is_open(group)}
-        return World(channels, groups, reports, offers, alive, ages, open_, self._releases())
+                self._mirror.apply(key, kv)
 
     def _is_open(self, group: Group) -> bool:
         window = group.policy.window
@@ -189,3 +158,8 @@ class Conductor:
             return window is None or parse(window.start, window.length).holds(self._wall())
         except WindowError:
             return False  # a window that nobody understands never opens
+
+
+def _unchanged(seen: Mapping[bytes, KeyValue], key: bytes) -> Compare:
+    found = seen.get(key)
+    return Compare.absent(key) if found is None else Compare.unchanged(found)

@@ -1,20 +1,26 @@
-"""Which hosts may update now: from what is wanted and what hosts report to the next changes. Pure, and whole each time.
+"""Which hosts may update now: from what is wanted and what hosts report to the next changes. Pure, and made in slices.
 
 A host is under way from its offer until it reports that it is well on the version offered, or that it failed. One whose
 patience has run out counts as failed, and still as under way, because nobody knows what it does. Whatever an offer was
 for, it is taken back while the host can still stay: when the group is held, or the channel has gone on to another
-version. What failed stays noted until the group is resumed, so a failure counts once.
+version. What failed stays noted until the group is resumed, so a failure counts once. A host that only comes by now and
+then is offered something while it asks and at no other time: for one that is not there the others would wait.
 """
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
 
 from core.update.records import Channel, Group, Offer, Report
-from core.update.versions import key
+from core.update.versions import Key, key
 
+_WELL = frozenset(("idle", "asking"))
 _BUSY = frozenset(("fetching", "writing", "comparing", "waiting", "rebooting", "proving"))
+SLICE = 500
+"""Hosts looked at in one slice; some milliseconds."""
+
 _COMMITTED = frozenset(("rebooting", "proving"))
 """Stages in which an offer that is taken back is too late."""
 
@@ -70,17 +76,37 @@ class Pause(msgspec.Struct, frozen=True):
 Change = Grant | Withdraw | Pause
 
 
-def plan(world: World) -> list[Change]:
-    """The changes to make now; none once they are made and nothing else changed."""
-    found: list[Change] = []
-    for machine in sorted(world.offers):
-        if _group_of(world, machine) not in world.groups:
-            found.append(Withdraw(machine, "its group is gone"))
+def plan(world: World) -> Iterator[list[Change]]:
+    """The changes to make now, slice by slice; none once they are made and nothing else changed. The world stays as it
+    is meanwhile."""
+    hosts, offered = _by_group(world, world.reports), _by_group(world, world.offers)
+    yield [
+        Withdraw(machine, "its group is gone") for name in offered.keys() - world.groups for machine in offered[name]
+    ]
     for name in sorted(world.groups):
-        found += _Plan(world, name).changes()
+        yield from _sliced(_Plan(world, name, hosts.get(name, []), offered.get(name, [])).changes())
+
+
+def _by_group(world: World, machines: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for machine in sorted(machines):
+        found.setdefault(_group_of(world, machine), []).append(machine)
     return found
 
 
+def _sliced(changes: Iterator[Change | None]) -> Iterator[list[Change]]:
+    """None is a host that was looked at."""
+    found: list[Change] = []
+    for number, change in enumerate(changes, 1):
+        if change is not None:
+            found.append(change)
+        if number % SLICE == 0:
+            yield found
+            found = []
+    yield found
+
+
+@lru_cache(maxsize=4096)
 def next_version(channel: Channel, version: str) -> str | None:
     """Where a host goes from a version: to the next floor that it may not skip, else to that of the channel; None if it
     is there already, or ahead."""
@@ -102,7 +128,7 @@ def failed(world: World, machine: str) -> bool:
 def arrived(world: World, machine: str) -> bool:
     """Whether the host is well on the version it was offered."""
     offer, report = world.offers[machine], world.reports.get(machine)
-    return report is not None and report.version == offer.version and report.stage == "idle"
+    return report is not None and report.version == offer.version and report.stage in _WELL
 
 
 def _group_of(world: World, machine: str) -> str:
@@ -114,26 +140,36 @@ def _group_of(world: World, machine: str) -> str:
 class _Plan:
     """Of one group."""
 
-    def __init__(self, world: World, name: str) -> None:
+    def __init__(self, world: World, name: str, hosts: list[str], offered: list[str]) -> None:
         self._world = world
         self._name = name
         self._group = world.groups[name]
         self._channel = world.channels.get(self._group.channel)
-        self._hosts = sorted(machine for machine, report in world.reports.items() if report.group == name)
-        self._offered = [machine for machine in sorted(world.offers) if _group_of(world, machine) == name]
+        self._hosts = hosts
+        self._offered = offered
 
-    def changes(self) -> Iterator[Change]:
-        failures = [machine for machine in self._offered if self._counts(machine)]
+    def changes(self) -> Iterator[Change | None]:
+        """None for each host that needs none."""
+        failures = []
+        for machine in self._offered:
+            if self._counts(machine):
+                failures.append(machine)
+            yield None
         most = self._group.policy.max_failures
         stops = bool(most) and len(failures) >= most and not self._group.paused
         if stops:
             yield Pause(self._name, f"{len(failures)} failed: {', '.join(map(self._told, failures[:3]))}")
         held = self._held() or ("too many failures" if stops else "")
-        gone = {machine: why for machine in self._offered if (why := self._over(machine, held))}
-        for machine, why in gone.items():
-            yield Withdraw(machine, why)
+        kept = set()
+        for machine in self._offered:
+            why = self._over(machine, held)
+            if why:
+                yield Withdraw(machine, why)
+            else:
+                kept.add(machine)
+                yield None
         if not held and self._channel is not None:
-            yield from self._grants(self._channel, {*self._offered} - gone.keys())
+            yield from self._grants(self._channel, kept)
 
     def _counts(self, machine: str) -> bool:
         """Whether it failed since the group was resumed, at what the channel still wants."""
@@ -165,20 +201,24 @@ class _Plan:
             return "it may try again" if offer.attempt != self._group.attempt else ""
         return held
 
-    def _grants(self, channel: Channel, kept: Set[str]) -> Iterator[Grant]:
+    def _grants(self, channel: Channel, kept: Set[str]) -> Iterator[Grant | None]:
         world = self._world
         under_way = {machine for machine in self._hosts if world.reports[machine].stage in _BUSY}
         under_way |= {machine for machine in kept if not self._says_failed(machine)}
+        proven = self._proven()
         free = self._limit() - len(under_way)
         for machine in self._hosts:
+            yield None
             report = world.reports[machine]
             if machine in kept or machine in under_way or machine not in world.alive:
+                continue
+            if report.visits and report.stage != "asking":
                 continue
             version = next_version(channel, report.version) if report.product == channel.product else None
             target = world.releases.get((report.product, version or "", report.architecture))
             if version is None or target is None:
                 continue
-            alone = self._group.policy.first_alone and not self._proven(version)
+            alone = self._group.policy.first_alone and (proven is None or key(version) > proven)
             if free <= 0 or (alone and under_way):
                 return
             offer = Offer(
@@ -198,10 +238,10 @@ class _Plan:
         report = self._world.reports.get(machine)
         return failed(self._world, machine) and report is not None and report.stage == "failed"
 
-    def _proven(self, version: str) -> bool:
-        """Whether a host of the group is well on this version, or a later one."""
+    def _proven(self) -> Key | None:
+        """The latest version on which a host of the group is well."""
         reports = (self._world.reports[machine] for machine in self._hosts)
-        return any(report.stage == "idle" and key(report.version) >= key(version) for report in reports)
+        return max(map(key, {report.version for report in reports if report.stage in _WELL}), default=None)
 
     def _limit(self) -> int:
         policy = self._group.policy

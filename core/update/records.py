@@ -10,7 +10,7 @@ import msgspec
 DEFAULT_GROUP = "default"
 """The group of hosts that name none."""
 
-Stage = Literal["idle", "fetching", "writing", "comparing", "waiting", "rebooting", "proving", "failed"]
+Stage = Literal["idle", "asking", "fetching", "writing", "comparing", "waiting", "rebooting", "proving", "failed"]
 
 
 class RecordError(ValueError):
@@ -61,6 +61,9 @@ class Group(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Why it is paused: an operator's words, or the conductor's."""
     attempt: int = 1
     """One more each time it is resumed: hosts that failed are offered the version again under another number."""
+    omaha: str = ""
+    """The application id, lower case and without braces, under which hosts of other makes may ask for this group by
+    its name, without a certificate; empty: they may not."""
 
 
 class Offer(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -87,7 +90,8 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What it runs."""
     slot: str = ""
     stage: Stage = "idle"
-    """`idle` behind `proving` means that it is well; `failed` stays until another offer comes."""
+    """`idle` behind `proving` means that it is well; `failed` stays until another offer comes. `asking` is `idle` at a
+    host that visits, while it is there."""
     wanted: str = ""
     """The version it is on its way to, or failed to reach."""
     progress: int = 0
@@ -97,6 +101,8 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """When the stage began, by the host's clock: for people."""
     attempt: int = 0
     """Of the offer it follows, or followed last."""
+    visits: bool = False
+    """It is of another make, comes by now and then (`core.api.omaha`), and this is what it said."""
 
 
 Record = Channel | Group | Offer | Report

@@ -1,6 +1,7 @@
 """Which of two versions is later: numbers by value, words by letters, and what has a `-` or `~` before what has not."""
 
 import re
+from functools import lru_cache
 
 _PART = re.compile(r"\d+|[A-Za-z]+")
 _BEFORE = re.compile("[-~]")
@@ -8,6 +9,7 @@ _BEFORE = re.compile("[-~]")
 Key = tuple[tuple[tuple[int, int, str], ...], int, tuple[tuple[int, int, str], ...]]
 
 
+@lru_cache(maxsize=4096)
 def key(version: str) -> Key:
     """What to sort versions by: `1.9 < 1.10-rc1 < 1.10 < 1.10.1`."""
     main, *rest = _BEFORE.split(version, maxsplit=1)

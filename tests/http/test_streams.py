@@ -45,6 +45,34 @@ async def test_pieces_travel_as_chunks_and_the_connection_goes_on() -> None:
         assert served.statistics.accepted == 1
 
 
+async def test_with_a_length_pieces_travel_as_they_are() -> None:
+    async def produce(outlet: Outlet) -> None:
+        await outlet.start(206, b"X: y\r\n", 300_003)
+        for piece in (b"one", b"", b"x" * 300_000):
+            await outlet.send(piece)
+
+    async with serving(streaming(produce)) as served, served.client() as client:
+        for _ in range(2):
+            await client.send(STREAM + GET)
+            answer = await client.answer()
+            assert (answer.status, answer.headers[b"content-length"]) == (206, b"300003")
+            assert b"transfer-encoding" not in answer.headers
+            assert answer.body == b"one" + b"x" * 300_000
+            assert (await client.answer()).text.startswith("GET /echo")
+        assert served.statistics.accepted == 1
+
+
+async def test_what_breaks_off_before_its_length_ends_the_connection() -> None:
+    async def produce(outlet: Outlet) -> None:
+        await outlet.start(200, b"", 10)
+        await outlet.send(b"four")
+        await outlet.abort()
+
+    async with serving(streaming(produce)) as served, served.client() as client:
+        await client.send(STREAM)
+        assert (await client.end()).endswith(b"\r\n\r\nfour")
+
+
 async def test_the_head_is_sent_before_there_is_a_piece() -> None:
     async def produce(outlet: Outlet) -> None:
         await outlet.start(200, b"")

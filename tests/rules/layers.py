@@ -84,6 +84,12 @@ ROOMS = {
         "core.kv core.images core.trust core.api core.api.http core.api.access core.client core.depot",
         "trio msgspec",
     ),
+    "core.api.omaha": Room(
+        3,
+        "core.images core.api core.api.http core.api.access core.client core.depot core.update.keys core.update.plan"
+        " core.update.records",
+        "trio msgspec",
+    ),
     "core.update": Room(
         3, "core.client core.sched core.update.keys core.update.plan core.update.records", "trio msgspec"
     ),
@@ -135,8 +141,8 @@ ROOMS = {
     ),
     "core.imaging": Room(
         4,
-        "core.api core.api.access core.api.images core.client core.config core.depot core.service core.update"
-        " core.update.plan",
+        "core.api core.api.access core.api.images core.api.omaha core.client core.config core.depot core.service"
+        " core.update core.update.plan",
         "trio msgspec",
     ),
     "core.founding": Room(4, "core.addresses core.raft core.kv core.store_lmdb core.config", "msgspec"),
@@ -231,6 +237,8 @@ SAME_FLOOR = {
     ("core.depot", "core.update.keys"): "what is served has its keys in the world of updates",
     ("core.api.images", "core.client"): "services never reach into the store, they speak its client",
     ("core.api.images", "core.depot"): "the doors of what the cluster serves",
+    ("core.api.omaha", "core.client"): "services never reach into the store, they speak its client",
+    ("core.api.omaha", "core.depot"): "the packages that the cluster serves",
     ("core.api.fleetlock", "core.client"): "services never reach into the store, they speak its client",
     ("core.api.fleetlock", "core.update"): "the lock behind those doors is the one of this cluster's own hosts",
     ("core.api.fleet", "core.client"): "services never reach into the store, they speak its client",

@@ -1,18 +1,19 @@
 """The conductor on a real store: it offers, takes back, and pauses."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import msgspec
 import pytest
 import trio
 
-from core.client import Claim, Compare, Put, Store, prefix
+from core.client import Claim, Compare, KeyValue, Put, Store, prefix
 from core.client.inside import InsideStore
 from core.node.local import LocalStore
 from core.update import keys
+from core.update import plan as planning
 from core.update.conductor import Conductor
 from core.update.plan import Change, Grant, Pause, Target, Withdraw
-from core.update.records import Channel, Group, Offer, Report, decode, encode
+from core.update.records import Channel, Group, Offer, Policy, Report, decode, encode
 from tests.client.conftest import member
 
 __all__ = ["member"]
@@ -53,6 +54,28 @@ async def test_where_there_is_no_group_nothing_is_written(store: Store, member: 
         nursery.cancel_scope.cancel()
 
 
+async def test_a_thousand_hosts_hold_nobody_up(store: Store) -> None:
+    """What one of them reports is looked at together with the others' news, and the plan is made in slices."""
+    conductor = Conductor(store, "n1", lambda: RELEASES)
+    hosts = [f"{number:032x}" for number in range(1000)]
+    everyone = Policy(at_once=0, percent=100, first_alone=False)
+    for start in range(0, 1000, 50):
+        some = hosts[start : start + 50]
+        reports = [Put(keys.report(host), encode(Report("g", "os", "x86_64", "1.0"))) for host in some]
+        await store.txn([], [*reports, *(Put(keys.alive(host), b"") for host in some)])
+    await store.put(keys.channel("stable"), encode(Channel("os", "2.0")))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(conductor.run)
+        await store.put(keys.group("g"), encode(Group("stable", everyone)))
+        await until(store, keys.offer(hosts[-1]), lambda found: found is not None)
+        nursery.cancel_scope.cancel()
+    found = await store.range(prefix(keys.OFFERS), keys_only=True)
+    assert len(found.kvs) == 1000
+    slices = list(planning.plan(conductor._mirror.world(RELEASES, lambda _: True)))
+    assert max(map(len, slices)) <= planning.SLICE
+    assert len(slices) > 1000 // planning.SLICE
+
+
 async def test_it_offers_one_after_the_other_and_stops_by_itself(store: Store) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(Conductor(store, "n1", lambda: RELEASES).run)
@@ -85,8 +108,8 @@ class Always(Claim, frozen=True):
 class Deaf(Conductor):
     """Broken: it does not ask whether it still leads."""
 
-    async def _make(self, claim: Claim, change: Change) -> None:
-        await super()._make(Always(*msgspec.structs.astuple(claim)), change)
+    async def _make(self, claim: Claim, change: Change, seen: Mapping[bytes, KeyValue]) -> None:
+        await super()._make(Always(*msgspec.structs.astuple(claim)), change, seen)
 
 
 @pytest.mark.parametrize(("kind", "wrote"), [(Conductor, False), (Deaf, True)])
@@ -96,27 +119,29 @@ async def test_one_that_was_deposed_changes_nothing(store: Store, kind: type[Con
     await report(store, A)
     async with store.election(keys.LEADER).campaign(b"old", ttl=10) as lead:
         stale = lead.claim
-    conductor = kind(store, "old", lambda: RELEASES)
-    async for page in store.pages(prefix(keys.PREFIX)):
-        for kv in page.kvs:
-            conductor._apply(kv.key, kv)
+    conductor, seen = kind(store, "old", lambda: RELEASES), await everything(store)
     async with store.election(keys.LEADER).campaign(b"new", ttl=10):
         offer = Offer("os", "2.0", "x86_64", "a" * 64, 10, 1, "g")
         for change in (Grant(A, offer), Pause("g", "late"), Withdraw(A, "late")):
-            await conductor._make(stale, change)
+            await conductor._make(stale, change, seen)
     assert (await store.get(keys.group("g")) != encode(Group("stable"))) is wrote
-    assert await store.get(keys.offer(A)) is None
+    assert (await store.get(keys.offer(A)) is not None) is wrote
 
 
-async def test_what_was_read_and_changed_since_is_not_written_over(store: Store) -> None:
-    """An operator pauses while the conductor grants."""
+async def everything(store: Store) -> dict[bytes, KeyValue]:
+    return {kv.key: kv for kv in (await store.range(prefix(keys.PREFIX))).kvs}
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_what_changed_since_the_plan_was_made_is_not_written_over(store: Store, late: bool) -> None:
+    """An operator pauses while the conductor grants, and it has heard of that meanwhile."""
     await store.put(keys.group("g"), encode(Group("stable")))
     await report(store, A)
-    conductor = Conductor(store, "n1", lambda: RELEASES)
-    async for page in store.pages(prefix(keys.PREFIX)):
-        for kv in page.kvs:
-            conductor._apply(kv.key, kv)
-    await store.put(keys.group("g"), encode(Group("stable", paused=True)))
+    conductor, seen = Conductor(store, "n1", lambda: RELEASES), await everything(store)
+    if late:
+        await store.put(keys.group("g"), encode(Group("stable", paused=True)))
+        for key, kv in (await everything(store)).items():
+            conductor._mirror.apply(key, kv)
     async with store.election(keys.LEADER).campaign(b"n1", ttl=10) as lead:
-        await conductor._make(lead.claim, Grant(A, Offer("os", "2.0", "x86_64", "a" * 64, 10, 1, "g")))
-    assert await store.get(keys.offer(A)) is None
+        await conductor._make(lead.claim, Grant(A, Offer("os", "2.0", "x86_64", "a" * 64, 10, 1, "g")), seen)
+    assert (await store.get(keys.offer(A)) is None) is late

@@ -7,13 +7,18 @@ import msgspec
 import pytest
 
 from core.update import plan as planning
-from core.update.plan import Change, Grant, Pause, Target, Withdraw, World, next_version, plan
+from core.update.plan import Change, Grant, Pause, Target, Withdraw, World, next_version
 from core.update.records import Channel, Group, Offer, Policy, Report
 from core.update.versions import key
 
 VERSIONS = ("1.0", "1.1", "1.2", "1.10")
 RELEASES = {("os", version, "x86_64"): Target(version * 4, 100) for version in VERSIONS}
 Planner = Callable[[World], Sequence[Change]]
+
+
+def plan(world: World) -> list[Change]:
+    """All slices."""
+    return [change for part in planning.plan(world) for change in part]
 
 
 class BrokenRuleError(Exception):

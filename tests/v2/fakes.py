@@ -185,7 +185,7 @@ class FakeOutlet:
         self.pieces: list[bytes] = []
         self._on_send = on_send
 
-    async def start(self, status: int, headers: bytes) -> None:
+    async def start(self, status: int, headers: bytes, length: int | None = None) -> None:
         await trio.lowlevel.checkpoint()
         self.status = status
         self.headers = headers

@@ -108,9 +108,9 @@ class _Begun:
         self.send = outlet.send
         self.abort = outlet.abort
 
-    async def start(self, status: int, headers: bytes) -> None:
+    async def start(self, status: int, headers: bytes, length: int | None = None) -> None:
         self.begun = True
-        await self._outlet.start(status, headers)
+        await self._outlet.start(status, headers, length)
 
 
 async def streamed(produce: Produce, refuse: Refuse, request: Request, outlet: Outlet) -> None:

@@ -338,11 +338,11 @@ class Connection:
         if self._judge is not None:
             self._hub.resume(self)
 
-    def begin_stream(self, status: int, headers: bytes) -> None:
-        """Send the head of a streamed response."""
+    def begin_stream(self, status: int, headers: bytes, length: int | None = None) -> None:
+        """Send the head of a streamed response, with its length if that is known."""
         if not self.http_1_1 or self._hub.draining:
             self.keep_alive = False
-        framing = wire.CHUNKED if self.http_1_1 else b""
+        framing = wire.framing(length, chunked=self.http_1_1)
         close = b"" if self.keep_alive else wire.CLOSE
         self.transmit(b"%b%b%b%b\r\n" % (self._hub.heads[status], framing, close, headers))
 
@@ -351,7 +351,7 @@ class Connection:
         if self.out is not None:
             self.deadline = self._hub.write_deadline(len(self.out))
 
-    def end_stream(self, *, begun: bool, whole: bool) -> None:
+    def end_stream(self, *, begun: bool, whole: bool, chunked: bool = True) -> None:
         """The producer is done; with `whole` False it was cancelled, and the client must not take the body as whole."""
         self.outlet = None
         self._hub.counters.streams -= 1
@@ -362,7 +362,7 @@ class Connection:
         elif not begun or not (whole or self.head_only):
             self.close()
         else:
-            if self.http_1_1 and not self.head_only:
+            if self.http_1_1 and chunked and not self.head_only:
                 self.transmit(wire.LAST_CHUNK)
             self._complete()
 

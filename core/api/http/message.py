@@ -57,12 +57,12 @@ class Response(msgspec.Struct, frozen=True, gc=False):
 class Outlet(Protocol):
     """The sending half of a response that is made piece by piece, in a task of its own."""
 
-    async def start(self, status: int, headers: bytes) -> None:
-        """Send the head at once (chunked encoding is added)."""
+    async def start(self, status: int, headers: bytes, length: int | None = None) -> None:
+        """Send the head at once. With `length` so many bytes must follow; otherwise they come in chunked encoding."""
         ...
 
     async def send(self, piece: bytes) -> None:
-        """Send one piece as one HTTP chunk; waits while the client reads slowly."""
+        """Send one piece, as one HTTP chunk if no length was announced; waits while the client reads slowly."""
         ...
 
     async def abort(self) -> None:

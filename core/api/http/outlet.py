@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 class StreamOutlet:
     """An `Outlet` on a connection. At most one piece waits for the client; `scope` ends when the client goes."""
 
-    __slots__ = ("_begun", "_connection", "_drained", "scope")
+    __slots__ = ("_begun", "_connection", "_drained", "_left", "scope")
 
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection
         self._begun = False
         self._drained: trio.Event | None = None
+        self._left: int | None = None
+        """Bytes that were announced and not sent; None: none were."""
         self.scope = trio.CancelScope()
 
     async def run(self, produce: Produce) -> None:
@@ -29,14 +31,18 @@ class StreamOutlet:
             await produce(self)
             if not self._begun and not self.scope.cancel_called:
                 raise RuntimeError("a stream ended without a response")
-        connection.end_stream(begun=self._begun, whole=not self.scope.cancelled_caught)
+            if self._left and not self.scope.cancel_called:
+                raise RuntimeError(f"a stream ended {self._left} bytes before the length that it announced")
+        whole, chunked = not self.scope.cancelled_caught, self._left is None
+        connection.end_stream(begun=self._begun, whole=whole, chunked=chunked)
 
-    async def start(self, status: int, headers: bytes) -> None:
+    async def start(self, status: int, headers: bytes, length: int | None = None) -> None:
         """Send the head. RuntimeError the second time."""
         if self._begun:
             raise RuntimeError("a stream was started twice")
         self._begun = True
-        self._connection.begin_stream(status, headers)
+        self._left = length
+        self._connection.begin_stream(status, headers, length)
         if self._connection.head_only:
             self.scope.cancel()
         await self._wait()
@@ -46,7 +52,13 @@ class StreamOutlet:
         if not self._begun:
             raise RuntimeError("a stream must be started before a piece is sent")
         connection = self._connection
-        connection.transmit(chunk(piece) if connection.http_1_1 else piece)
+        if self._left is None:
+            connection.transmit(chunk(piece) if connection.http_1_1 else piece)
+        else:
+            self._left -= len(piece)
+            if self._left < 0:
+                raise RuntimeError("a stream sends more than the length that it announced")
+            connection.transmit(piece)
         await self._wait()
 
     def cancel(self) -> None:

@@ -18,6 +18,13 @@ BODILESS = frozenset((204, 304))
 """Statuses whose responses end with their head (RFC 9112 section 6.3)."""
 
 
+def framing(length: int | None, *, chunked: bool) -> bytes:
+    """The header line that says where the body of a streamed response ends; none: where the connection does."""
+    if length is not None:
+        return b"Content-Length: %d\r\n" % length
+    return CHUNKED if chunked else b""
+
+
 def http_date(wall: float) -> bytes:
     """A Unix time as `Sun, 06 Nov 1994 08:49:37 GMT`, whatever the locale."""
     t = time.gmtime(wall)

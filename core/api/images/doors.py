@@ -168,7 +168,7 @@ class Doors:
             "releases": sorted(served.manifests),
             "packages": [msgspec.structs.asdict(each) | {"index": None} for each in served.packages.values()],
             "held": {member: held.served >= keeper.served_revision for member, held in keeper.held.items()},
-            "trouble": keeper.trouble,
+            "trouble": {member: held.trouble for member, held in keeper.held.items() if held.trouble},
         }
         await _say(outlet, json_answer(told))
 

@@ -1,0 +1,1 @@
+"""Omaha as hosts of other makes speak it."""
