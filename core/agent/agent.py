@@ -109,13 +109,21 @@ class Agent:
             self._journal.boot = machine.boot_id
             self._journal.started.clear()
         orders = self._orders = Orders(
-            self._store, machine.id, self._journal.story, self._journal.revision, self._changed, self._rewound
+            self._store,
+            machine.id,
+            self._journal.story,
+            self._journal.revision,
+            self._changed,
+            self._rewound,
+            rewound=self._journal.rewound,
         )
 
         def registered() -> None:
-            rounds.admitted = True
+            orders.read_anew()  # what was read before may be of a time when this host counted as gone
+            if not rounds.admitted:
+                rounds.admitted = True
+                task_status.started()
             rounds.due()
-            task_status.started()
 
         presence = self._presence = Presence(
             self._store,
@@ -131,7 +139,15 @@ class Agent:
         checks = Checks(self._probe, self._told)
         async with self._executor:
             rounds = self._rounds = Rounds(
-                self._store, self._executor, self._options, self._journal, self._save, orders, reports, checks
+                self._store,
+                self._executor,
+                self._options,
+                self._journal,
+                self._save,
+                orders,
+                reports,
+                checks,
+                lambda: presence.lasts and orders.fresh,
             )
             async with trio.open_nursery() as outer:
                 async with trio.open_nursery() as inner:

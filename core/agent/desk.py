@@ -69,7 +69,9 @@ class Case(msgspec.Struct):
         if actual is None:
             if self.order is None:
                 return None
-            return UnitState(self.order.text, "error" if self.failure else "", "inactive", "dead", why=self.failure)
+            return UnitState(
+                self.order.text, "error" if self.failure else "", "inactive", "dead", why=self.failure or self._awaited
+            )
         return UnitState(
             text=mark.text if mark and actual.up else actual.text,
             load=actual.load,
@@ -77,7 +79,14 @@ class Case(msgspec.Struct):
             sub=actual.sub,
             since=actual.since,
             health=self.health if actual.up else "",
-            why=self.failure or self.sick or actual.result,
+            why=self.failure or self.sick or actual.result or ("" if actual.up else self._awaited),
             restarts=actual.restarts + self.revived,
             pid=actual.pid,
         )
+
+    @property
+    def _awaited(self) -> str:
+        """Who has to stop it first, in words; empty if nobody has."""
+        if self.order is None or not self.order.after or self.order.desired != "launched":
+            return ""
+        return f"it starts here when {' and '.join(each[:8] for each in self.order.after)} has stopped it"

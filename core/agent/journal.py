@@ -33,6 +33,8 @@ class Journal(msgspec.Struct):
     revision: int = 0
     """The store was at least here when it told that story; if it is not any more, an older snapshot was restored."""
     started: dict[str, Mark] = {}
+    rewound: bool = False
+    """The store went back, and no engine has begun another generation since."""
 
 
 class Memory(Protocol):

@@ -48,24 +48,30 @@ class Orders:
         known: Generation | None,
         revision: int,
         changed: Callable[[], None],
-        rewound: Callable[[], None],
+        told: Callable[[], None],
+        *,
+        rewound: bool = False,
     ) -> None:
+        """`known`, `revision` and `rewound` are what an earlier process knew. `changed` is called after each change,
+        `told` when the store is found to have gone back."""
         self._store = store
         self._prefix = keys.placements(machine)
         self._header_key = keys.header(machine)
         self._changed = changed
-        self._told = rewound
+        self._told = told
         self._placements: dict[str, Placement] = {}
         self._header: Header | None = None
         self._doubted = False
         """Whether the header was missing since the placements were last believed."""
         self._following = trio.CancelScope()
-        self._rewound = False
+        self.rewound = rewound
         """The store went back, and nobody has said since that its story counts."""
         self.known = known
         self.wanted: dict[str, Placement] | None = None
         self.doubt = "the store was not heard yet"
         """Why nothing may be stopped or started now; empty if `wanted` is what the engine says."""
+        self._asked = self._read = 0
+        """How often they were to be read anew, and how often they had been asked for that when they were read."""
         self.revision = revision
         """Everything up to and including it has been heard."""
 
@@ -86,6 +92,11 @@ class Orders:
                     await trio.sleep(pause)
                     pause = min(pause * 2, LONGEST_RETRY_SECONDS)
 
+    def read_anew(self) -> None:
+        """What was read so far is not to be relied on."""
+        self._asked += 1
+        self._following.cancel()
+
     def heard_of(self, revision: int, reached: int) -> None:
         """The store said that it is at this revision when `reached` had been heard already. If it has been further, its
         story is another now: an older snapshot was restored, and a watch would wait in silence until it has caught
@@ -100,9 +111,14 @@ class Orders:
         self._following.cancel()
 
     @property
+    def fresh(self) -> bool:
+        """Whether they were read since `read_anew`."""
+        return self._read == self._asked
+
+    @property
     def follows(self) -> Generation | None:
         """The least generation that is followed: the engine hears of it, and begins a new one where needed."""
-        if self.known is None or not self._rewound:
+        if self.known is None or not self.rewound:
             return self.known
         return Generation(self.known.cluster, self.known.generation + 1)
 
@@ -116,14 +132,14 @@ class Orders:
         self._rewind()
 
     def _rewind(self) -> None:
-        if not self._rewound:
-            self._rewound = True
+        if not self.rewound:
+            self.rewound = True
             self._told()
 
     async def _follow(self) -> None:
         placements: dict[str, Placement] = {}
         self._header = None
-        revision = 0
+        revision, asked = 0, self._asked
         async for page in self._store.pages(prefix(self._prefix)):
             revision = revision or page.revision
             for kv in page.kvs:
@@ -132,6 +148,7 @@ class Orders:
             self._went_back(revision)
         self._placements = placements
         self.revision = revision
+        self._read = asked
         self._judge()
         async with self._store.watch(prefix(self._prefix), start=revision + 1, lost=self._lost_connection) as watch:
             async for batch in watch:
@@ -171,13 +188,13 @@ class Orders:
         why = doubt(self._header, self.known, self._placements, (self.wanted or {}) if self._doubted else ())
         if self._header and self.known and self._header.generation < self.known.generation:
             self._rewind()
-        if self._rewound and not (self._header and self.known and self._header.generation > self.known.generation):
+        if self.rewound and not (self._header and self.known and self._header.generation > self.known.generation):
             why = why or "the store went back to an older snapshot, and the engine has not begun another generation"
         if why != self.doubt and why:
             log.warning("units are kept as they are: %s", why)
         self.doubt = why
         if not why:
-            self._doubted = self._rewound = False
+            self._doubted = self.rewound = False
             self.known = self._header
             self.wanted = dict(self._placements)
         self._changed()

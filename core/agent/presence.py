@@ -55,7 +55,7 @@ class Presence:
         self._chance = chance
         self._reached = reached
         self._heard_of = heard_of
-        self._registered = registered
+        self._is_there = registered
         self._key = keys.machine(machine.id)
         self._lost = trio.Event()
         self._record_revision = 0
@@ -63,6 +63,13 @@ class Presence:
         self.follows: Generation | None = None
         """What the machine record says of the agent's faith in placements."""
         self.lease = 0
+        self._good_until = -float("inf")
+        """Trio's time until which the lease lasts at the least: the store counts from a later moment."""
+
+    @property
+    def lasts(self) -> bool:
+        """Whether this host counts as present beyond doubt. If not, its units may have been placed elsewhere."""
+        return bool(self.lease) and trio.current_time() < self._good_until
 
     @property
     def fence(self) -> Compare:
@@ -85,14 +92,14 @@ class Presence:
     ) -> None:
         """Register, renew, register anew when that is lost; never returns. DuplicateMachineError.
 
+        It says so to `registered` each time it is, and when a lease that might have ended turns out to last.
         `announce(lease)` writes the states of units before the machine appears, so that whoever sees the machine sees
         what runs on it. `save` makes the journal durable.
         """
         while True:
             self._lost = trio.Event()
             await self._register(journal, save, announce)
-            self._registered()
-            self._registered = _nothing
+            self._is_there()
             await self._stay()
 
     def leave(self, drain: Drain | None) -> None:
@@ -141,17 +148,19 @@ class Presence:
         if found is not None and not (owner and owner.session in sessions and owner.boot_id == machine.boot_id):
             await self._outwait(found, owner)
             return False
+        asked = trio.current_time()
         if found is not None and found.lease:
             lease = found.lease
-            await self._store.keep_alive(lease)
+            ttl = await self._store.keep_alive(lease)
         else:
-            lease = (await self._store.grant(self._ttl)).id
+            granted = await self._store.grant(self._ttl)
+            lease, ttl = granted.id, granted.ttl
         await announce(lease)
         unchanged = Compare(self._key, "mod", "=", found.mod_revision if found else 0)
         done = await self._store.txn([unchanged], [Put(self._key, encode(machine), lease)])
         if not done.succeeded or machine.leaving != self._machine.leaving:
             return False
-        self.lease, self._record_revision = lease, done.revision
+        self.lease, self._record_revision, self._good_until = lease, done.revision, asked + ttl
         return True
 
     async def _outwait(self, found: KeyValue, owner: Machine | None) -> None:
@@ -183,7 +192,7 @@ class Presence:
                 await self._lost.wait()
                 return
             try:
-                await self._store.keep_alive(self.lease, seconds=self._ttl / RENEW_SHARE)
+                await self._renew()
                 renewals += 1
                 if renewals % LOOK_EVERY == 0:
                     await self.look()
@@ -196,6 +205,12 @@ class Presence:
             else:
                 wait, pause = self._ttl / RENEW_SHARE, RETRY_SECONDS
 
+    async def _renew(self) -> None:
+        lapsed, asked = not self.lasts, trio.current_time()
+        self._good_until = asked + await self._store.keep_alive(self.lease, seconds=self._ttl / RENEW_SHARE)
+        if lapsed and self.lasts:
+            self._is_there()
+
     async def look(self) -> None:
         """Find out whether the host is still registered. ClientError."""
         reached = self._reached()  # before the question: a watch may overtake the answer
@@ -206,10 +221,6 @@ class Presence:
         self._furthest = found.revision
         if found.first is None or found.first.mod_revision != self._record_revision:
             self.lose("its record was deleted or written by somebody else")
-
-
-def _nothing() -> None:
-    """Only the first time is told."""
 
 
 def _owner(found: KeyValue) -> Machine | None:

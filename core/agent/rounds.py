@@ -42,7 +42,10 @@ class Rounds:
         orders: Orders,
         reports: Reports,
         checks: Checks,
+        may_start: Callable[[], bool],
     ) -> None:
+        """`may_start` says whether what is placed here may be begun: not while the host may count as gone, for it may
+        be placed elsewhere by now."""
         self._store = store
         self._executor = executor
         self._options = options
@@ -51,6 +54,7 @@ class Rounds:
         self._orders = orders
         self._reports = reports
         self._checks = checks
+        self._may_start = may_start
         self._due = trio.Event()
         self._starts = trio.CapacityLimiter(STARTS_AT_ONCE)
         self._stops = trio.CapacityLimiter(STOPS_AT_ONCE)
@@ -152,6 +156,9 @@ class Rounds:
             return
         if self._unlisted or now >= self._listed + self._options.listing:
             await self._list()
+        if self._journal.rewound != self._orders.rewound:
+            self._journal.rewound = self._orders.rewound
+            await self._save()
         wanted = self._orders.wanted
         if wanted is None:
             return
@@ -192,6 +199,8 @@ class Rounds:
                 continue
             mark = self._journal.started.get(name)
             what: tuple[str, ...] = steps(case.order, case.actual, mark)
+            if "start" in what and not self._may_start():
+                continue
             if not what and case.wants_revival(mark) and not case.revivals.waits(now):
                 case.revivals.failed(now)
                 case.revived += 1
@@ -201,7 +210,7 @@ class Rounds:
                 todo[name] = what
             elif case.order and case.order.desired == "loaded":
                 self._journal.started.pop(name, None)
-            elif case.order and mark is None:
+            elif case.order and mark is None and not case.order.after:
                 self._journal.started[name] = Mark(case.order.text, case.order.restart)
         return todo
 

@@ -10,7 +10,7 @@ from core.client import Leadership, Store
 from core.client.errors import ClientError, CompactedError, NotLeadingError
 from core.engine.figures import Figures
 from core.engine.mirror import Mirror
-from core.engine.term import Past, Term
+from core.engine.term import LostTouchError, Past, Term
 from core.engine.writer import WentBackError
 from core.sched import keys
 
@@ -60,6 +60,8 @@ class Engine:
                 log.info("changes of the records are no longer kept; another term begins")
             except WentBackError as error:
                 log.warning("%s; another term begins", error)
+            except LostTouchError as error:
+                log.info("%s; another term begins", error)
             except NotLeadingError as error:
                 log.warning("%s", error)
             except ClientError as error:

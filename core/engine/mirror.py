@@ -21,6 +21,9 @@ COST = 100
 PAGE_KEYS = 4000
 """Read at a time. A store counts for each page all that is left: many small ones would take the square of the whole."""
 
+COMPARED = 4_096
+"""Revisions of records compared in between two rounds of the loop."""
+
 MOST_STATES = 10_000
 """Units one host may tell of; what it says beyond is passed over, so that none of them fills the engine's memory."""
 
@@ -64,6 +67,17 @@ class Mirror:
                 self._apply(kv.key, kv)
                 taken = await _paused(taken, kv)
         self.revision = revision
+
+    async def tells_otherwise(self, mods: dict[bytes, int], revision: int) -> bool:
+        """Whether this is another story than one that was known up to a revision, with these revisions of its records:
+        one of no later revision is here that was not known. A store that went back and was written to since is told by
+        this, whatever revision it has reached. States come and go with the leases of hosts, and count for nothing."""
+        for number, (key, mod) in enumerate(list(self.mods.items()), 1):
+            if mod <= revision and mods.get(key) != mod and not key.startswith(keys.STATES):
+                return True
+            if number % COMPARED == 0:
+                await trio.lowlevel.checkpoint()
+        return False
 
     async def follow(self, lost: Callable[[str], None]) -> None:
         """Apply changes as they come, from where `read` ended; never returns. CompactedError: read anew. `lost` is told

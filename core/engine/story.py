@@ -11,6 +11,8 @@ most of the others have not said so by the end of the wait, it is not heard agai
 
 from collections.abc import Collection
 
+import msgspec
+
 from core.sched import names
 from core.sched.obstacles import Obstacle, obstacle
 from core.sched.records import Generation, Header, Placement
@@ -125,6 +127,7 @@ def adopted(view: View) -> list[Move | Place]:
         why = "it was found running here"
         if places:
             source, placement = next(iter(sorted(places.items())))
+            placement = msgspec.structs.replace(placement, why=why, after=(), until=0, unheard=False)
             tasks.append(Move(name, machines[0], placement, why, source))
         else:
             text = view.states[machines[0], name].text or unit.text

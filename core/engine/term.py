@@ -27,11 +27,18 @@ LOOK_SECONDS = 15.0
 HEADERS_AT_ONCE = 50
 
 
+class LostTouchError(Exception):
+    """The connection to the store was lost, and is there again: nobody knows what it was told of."""
+
+
 class Past(msgspec.Struct):
     """What a process knows of the store from its earlier terms."""
 
     revision: int = 0
     generation: Generation | None = None
+    mods: dict[bytes, int] = {}
+    """The revisions of all records, as they were at `mods_at`."""
+    mods_at: int = 0
     doubted: dict[str, tuple[float, float]] = {}
     """Hosts that are not heard on whether the store went back: until when, and after how many seconds of that."""
 
@@ -57,6 +64,7 @@ class Term:
         self._figures = figures
         self._due = trio.Event()
         self._doubted = trio.Event()
+        self._why_doubted = ""
         self._failure: Exception | None = None
         self._spawn: Spawn = _not_running
         self.mirror = Mirror(store, self._changed)
@@ -66,9 +74,16 @@ class Term:
         return Writer(store, claim, value, self.mirror, self._figures)
 
     async def run(self) -> None:
-        """Until the lead is lost. NotLeadingError, WentBackError, ClientError; CompactedError: everything is to be
-        read anew."""
+        """Until the lead is lost. NotLeadingError, WentBackError, ClientError; CompactedError or LostTouchError: all
+        is to be read anew."""
         await self.mirror.read()
+        try:
+            await self._lead()
+        finally:
+            if self._past.mods is self.mirror.mods:
+                self._past.mods_at = self.mirror.revision
+
+    async def _lead(self) -> None:
         async with trio.open_nursery() as nursery:
 
             async def guarded(work: Callable[..., Awaitable[None]], *arguments: object) -> None:
@@ -93,15 +108,16 @@ class Term:
         self._due.set()
 
     def _lost_connection(self, why: str) -> None:
-        log.info("the connection to the store was lost: %s", why)
+        self._why_doubted = why
         self._doubted.set()
 
     async def _look(self) -> None:
-        """Whether the store goes forward; a watch on one that went back is silent."""
+        """Whether the store goes forward; a watch on one that went back is silent. When the connection was lost it may
+        have gone back and forward again, so all is read anew."""
         while True:
             with trio.move_on_after(LOOK_SECONDS):
                 await self._doubted.wait()
-            self._doubted = trio.Event()
+                raise LostTouchError(f"the connection to the store was lost: {self._why_doubted}")
             known = self.mirror.revision  # before the question: the watch may overtake the answer
             found = await self._store.range(self._claim.key)
             if found.revision < known:
@@ -112,6 +128,9 @@ class Term:
         await self._agree()
         self._spawn(collect, self.mirror, self._writer, self._figures)
         planner, rollouts = Planner(self.mirror.view), Rollouts(self.mirror, self._writer)
+        if self._past.generation is not None and story.is_older(self.mirror.headers, self._past.generation):
+            await self._plan(planner)  # an older story's placements are set right before anybody is told to follow them
+            await self._writer.settled()
         while True:
             self._due = trio.Event()
             await self._write_headers()
@@ -133,7 +152,8 @@ class Term:
     async def _agree(self) -> None:
         """Return when it is known which story the placements tell, and agents may believe it."""
         mirror, past = self.mirror, self._past
-        saw_it = went_back = mirror.revision < past.revision
+        went_back = mirror.revision < past.revision or await mirror.tells_otherwise(past.mods, past.mods_at)
+        saw_it = went_back
         raised = False
         was_emptied = mirror.generation is None and await self._wait_for_founders()
         while True:
@@ -146,6 +166,7 @@ class Term:
             await (mirror.reached(revision) if revision else self._due.wait())
             went_back, raised = False, True
         past.generation, past.revision = mirror.generation, mirror.revision
+        past.mods, past.mods_at = mirror.mods, mirror.revision
         if mirror.generation is not None and story.is_older(mirror.headers, mirror.generation):
             self._hold("the store was restored from a snapshot; waiting for hosts to tell what runs on them")
             await trio.sleep(story.SETTLE_SECONDS)

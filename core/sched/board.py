@@ -32,6 +32,8 @@ class Unit(msgspec.Struct, eq=False, gc=False):
     """Made by Replicas=, so that its family stands on as many machines as it can."""
     kept: bool = False
     """Its author asked for restarts when it fails (Restart= or Health=), so it is moved if they do not help."""
+    stopping: int = 0
+    """Seconds that stopping it may take."""
     conflicts: tuple[Pattern, ...] = ()
     replaces: tuple[Pattern, ...] = ()
     matched: tuple[Pattern, ...] = ()

@@ -130,8 +130,11 @@ def _waits_for(view: View, unit: Unit, verdicts: tuple[Verdict, ...]) -> str:
 
 
 def _waits_here(view: View, unit: Unit) -> str:
-    """What a unit that stands well waits for: only that it becomes well."""
-    for machine in view.board.places.get(unit.name, ()):
+    """What a unit that stands well waits for: that another machine has stopped it, and that it becomes well."""
+    for machine, placement in view.board.places.get(unit.name, {}).items():
+        if placement.after and unit.desired == "launched":
+            names = " and ".join(each[:8] for each in placement.after)
+            return f"{names} to stop it, {max(placement.until - view.now, 0)} s at most"
         state = view.states.get((machine, unit.name))
         if state is not None and is_failing(state) and unit.desired == "launched":
             return f"it is not well on {machine[:8]}: {state.why or state.health or state.sub or state.active}"

@@ -18,6 +18,7 @@ from typing import Literal
 
 import msgspec
 
+from core.sched import handover
 from core.sched.board import Slot, Unit
 from core.sched.obstacles import Obstacle, obstacle, words
 from core.sched.ranking import Ranking, kind_of
@@ -289,6 +290,7 @@ class Planner:
             choice = self.ranking.choose(unit)
             if choice is not None:
                 placement = self._placement(unit, choice.machine, choice.why)
+                placement = handover.begin(self.view, unit, choice.machine, placement)
                 self._do(Place(unit.name, choice.machine, placement, choice.why))
                 self._wait_no_more(unit.name)
                 self._push_out(unit, self.view.board.slots[choice.machine])
@@ -353,8 +355,11 @@ class Planner:
             changes.append(f"its desired state is {unit.desired}")
         if placement.restart != unit.restarted:
             changes.append("a restart was asked for")
+        waiting = handover.go_on(self.view, unit, machine, placement)
+        if waiting != placement:
+            changes.append("its hand-over goes on" if waiting.after else "it may start now")
         if changes:
-            renewed = msgspec.structs.replace(placement, text=text, desired=_placed(unit), restart=unit.restarted)
+            renewed = msgspec.structs.replace(waiting, text=text, desired=_placed(unit), restart=unit.restarted)
             self._do(Update(unit.name, machine, renewed, ", ".join(changes)))
 
     def _push_out(self, unit: Unit, slot: Slot) -> None:
@@ -381,8 +386,9 @@ class Planner:
     def _moved(self, unit: Unit, source: str, machine: str, why: str) -> Placement:
         """A unit's placement elsewhere, with what is worth remembering of the one before."""
         before = self.view.board.places[unit.name][source]
+        placement = handover.begin(self.view, unit, machine, self._placement(unit, machine, why), source)
         return msgspec.structs.replace(
-            self._placement(unit, machine, why),
+            placement,
             text=before.text if self.view.rollout_of(unit) is not None and before.text else unit.text,
             moves=before.moves,
             shun={key: until for key, until in before.shun.items() if until > self.view.now},

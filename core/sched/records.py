@@ -90,6 +90,12 @@ class Placement(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Machines it failed on, and until when others are preferred."""
     drained: str = ""
     """The machine it had to leave for this one because that is drained."""
+    after: tuple[str, ...] = ()
+    """Machines that may still have it: it is loaded here, and started once none is named any more."""
+    until: int = 0
+    """When `after` ends at the latest."""
+    unheard: bool = False
+    """What `after` names had told nothing of it when it was moved, so that silence does not say that it has stopped."""
 
 
 class Generation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

@@ -2,12 +2,18 @@
 
 import msgspec
 
-from core.sched import fleet_section, names, unit_text
+from core.sched import fleet_section, names, unit_text, values
 from core.sched.board import Unit
 from core.sched.fleet_section import SECTION, Rules
 from core.sched.names import UnitName
 from core.sched.records import UnitRecord
 from core.sched.unit_text import UnitText
+
+STOP_TIMEOUT = 90.0
+"""Seconds, systemd's default."""
+STOPPING_SPARE = 30
+LONGEST_STOPPING = 3_600
+"""Seconds; nobody waits longer for a unit that has TimeoutStopSec=infinity."""
 
 
 class UnreadableError(ValueError):
@@ -21,6 +27,8 @@ class Source(msgspec.Struct, eq=False, gc=False):
     """With the options of [X-Fleet] only, and without its bytes."""
     kept: bool
     """Whether its author asked for restarts."""
+    stopping: int
+    """Seconds that stopping it may take."""
     rules: Rules | None = None
     """If they are the same whatever the unit's name."""
 
@@ -44,7 +52,9 @@ class Sources:
         restart = whole.last("Service", "Restart")
         options = tuple(option for option in whole.options if option.section == SECTION)
         self._known[digest] = Source(
-            UnitText(b"", options, whole.sections, ()), restart is not None and restart.lower() != "no"
+            UnitText(b"", options, whole.sections, ()),
+            restart is not None and restart.lower() != "no",
+            _stopping(whole),
         )
 
     def discard(self, digest: str) -> None:
@@ -96,4 +106,15 @@ class Sources:
             family=parsed.template or "",
             replica=name != owner,
             kept=source.kept or bool(rules.checks),
+            stopping=source.stopping,
         )
+
+
+def _stopping(text: UnitText) -> int:
+    """Seconds from the word to stop until a unit is down: it has its time twice, for ExecStop= and after SIGTERM."""
+    timeout = text.last("Service", "TimeoutStopSec") or text.last("Service", "TimeoutSec") or ""
+    try:
+        seconds = values.time_span(timeout) if timeout else STOP_TIMEOUT
+    except values.ValueFormError:
+        seconds = STOP_TIMEOUT
+    return STOPPING_SPARE + int(2 * min(seconds, LONGEST_STOPPING / 2))

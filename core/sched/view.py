@@ -57,6 +57,10 @@ class View:
         """Machines whose drain or global units the next plan looks at."""
         self.drained: dict[str, set[str]] = {}
         """By machine: units that left it because it was drained."""
+        self.awaited: dict[str, set[str]] = {}
+        """By machine: units that stand elsewhere and wait until it has stopped them."""
+        self.leaving: dict[str, set[str]] = {}
+        """By unit: machines it stands on no more, and that have not said yet that it has ended there."""
         self._unread: dict[str, None] = {}
         self._sources = Sources()
         self._made: dict[str, dict[str, None]] = {}
@@ -145,6 +149,8 @@ class View:
             self.wake(drain.deadline, machine)
         if machine in self.board.slots:
             self.dirty.update(dict.fromkeys(self.board.slots[machine].units))
+        if record is None:
+            self.dirty.update(dict.fromkeys(sorted(self.awaited.get(machine, ()))))
 
     def _apply_placement(self, machine: str, name: str, value: bytes | None, revision: int) -> None:
         key = machine, name
@@ -170,9 +176,12 @@ class View:
         _set(self.states, key, state)
         if state is None:
             self._crashes.pop(key, None)
+            _unlink(self.leaving, name, machine)
         elif state.sub == AUTO_RESTART and self._crashes.get(key, (0, 0))[0] + CRASH_WINDOW <= self.now:
             self._crashes[key] = self.now, state.restarts
         if (before is not None and is_failing(before)) or (state is not None and is_failing(state)):
+            self.dirty[name] = None
+        if (before is None) != (state is None) and name in self.awaited.get(machine, ()):
             self.dirty[name] = None
         placement = self.board.places.get(name, {}).get(machine)
         if placement is not None and placement.drained:
@@ -225,15 +234,22 @@ class View:
     def _stand(self, name: str, machine: str, placement: Placement | None) -> None:
         before = self.board.places.get(name, {}).get(machine)
         if before is not None and before.drained:
-            self.drained[before.drained].discard(name)
+            _unlink(self.drained, before.drained, name)
             self.changed_machines[before.drained] = None
+        for other in before.after if before is not None else ():
+            _unlink(self.awaited, other, name)
         if machine in self.board.draining:
             self.changed_machines[machine] = None
         if placement is None:
             self.board.take(name, machine)
+            if before is not None and (machine, name) in self.states:
+                self.leaving.setdefault(name, set()).add(machine)
         else:
             self.board.put(name, machine, placement)
             self._look_at_crowd(name, machine)
+            _unlink(self.leaving, name, machine)
+            for other in placement.after:
+                self.awaited.setdefault(other, set()).add(name)
             if placement.drained:
                 self.drained.setdefault(placement.drained, set()).add(name)
         if name in self.board.followers:
@@ -368,6 +384,14 @@ def effective_metadata(machine: Machine, host: HostRecord) -> dict[str, str]:
 def _standing(machine: Machine) -> tuple[object, ...]:
     """What of a machine matters to placement."""
     return machine.metadata, machine.cpus, machine.memory, machine.boot_id, machine.leaving
+
+
+def _unlink(table: dict[str, set[str]], key: str, member: str) -> None:
+    found = table.get(key)
+    if found is not None:
+        found.discard(member)
+        if not found:
+            del table[key]
 
 
 def _set(table: dict, key: object, value: object) -> None:  # type: ignore[type-arg]

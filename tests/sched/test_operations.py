@@ -158,6 +158,7 @@ def test_at_its_deadline_a_drain_moves_everything_and_stops_what_cannot_move() -
     for number in range(6):
         world.submit(f"a.{number}.service")
     world.plan()
+    world.run_all()
     world.drain(1, at_once=1, deadline=world.view.now + 60)
     assert len(world.plan()) == 1
     assert world.view.next_due == world.view.now + 60
@@ -204,6 +205,7 @@ def test_a_unit_that_keeps_failing_goes_elsewhere_with_growing_patience() -> Non
         assert task.machine not in task.placement.shun
         patience.append(due - begin)
         world.state(here, "a.service", None)
+        assert [told.why for told in world.plan()] == ["it may start now"]
     assert patience == [30, 60]
     assert world.on("a.service") == [3]
 

@@ -6,7 +6,7 @@ A world lives through some minutes of trouble, then is healed, and is given time
 1. every unit that can be placed runs in the end, once (a global one on every host), with its present text;
 2. nothing was stopped without a reason: an operator's word, a host that counted as gone, a drain, an old snapshot;
 3. whoever did not lead changed no placement, header or generation, and no unit was placed twice;
-4. no unit ran twice, but for the time a lease lasts, a slow stop, or while the host was cut off.
+4. no unit was started while it ran elsewhere, unless that host was away or had its time to stop it.
 A world is reproduced by its seed.
 """
 
@@ -114,6 +114,8 @@ class World:
         """By machine: when there last was a reason to move its units."""
         self.doubled: dict[str, float] = {}
         """By unit: when it was last seen on more than one host."""
+        self.left_behind: set[tuple[str, str]] = set()
+        """Units on machines they were moved away from when those were away, or had had their time to stop them."""
         self.restored = -1e9
         self.wiped = -1e9
         self.done: list[str] = []
@@ -268,6 +270,13 @@ class World:
                 both = [key for key in self.cluster.kvs if key.startswith(keys.PLACEMENTS) and key.endswith(behind)]
                 if len(both) > 1:
                     self.fault(f"{place.name} was placed twice")
+                if event.previous is not None:
+                    before, now = decode(Placement, event.previous.value), decode(Placement, event.kv.value)
+                    for machine in set(before.after) - set(now.after):
+                        if before.until <= trio.current_time() or keys.machine(machine) not in self.cluster.kvs:
+                            self.left_behind.add((place.name, machine))
+            if event.kind == "delete" and keys.machine(place.machine) not in self.cluster.kvs:
+                self.left_behind.add((place.name, place.machine))
 
     def leader(self) -> bytes | None:
         stand = [kv for key, kv in self.cluster.kvs.items() if key.startswith(keys.LEADER + b"/")]
@@ -276,29 +285,35 @@ class World:
     async def watch_over(self) -> None:
         """Units that stop, and units that run twice."""
         seen = 0
-        twice: dict[str, float] = {}
+        running: dict[str, set[str]] = {}
         while True:
             await trio.sleep(0.5)
             for deed in self.ledger[seen:]:
-                if deed.what == "down":
-                    self.judge_stop(deed)
+                where = running.setdefault(deed.name, set())
+                match deed.what:
+                    case "up":
+                        self.judge_start(deed, where)
+                        where.add(deed.machine)
+                    case "down":
+                        self.judge_stop(deed)
+                        where.discard(deed.machine)
+                    case "killed":
+                        where.discard(deed.machine)
             seen = len(self.ledger)
-            running: dict[str, list[Node]] = {}
-            for node in self.nodes:
-                for name in node.host.running():
-                    running.setdefault(name, []).append(node)
-            now = trio.current_time()
-            for name, nodes in running.items():
-                if len(nodes) > 1:
-                    self.doubled[name] = now
-                excused = name == "all.service" or any(now - node.uneasy < GRACE for node in nodes)
-                excused = excused or now - self.restored < 2 * story_seconds() or name == "stubborn.service"
-                if len(nodes) < 2 or excused or any(node.host.gone for node in nodes):
-                    twice.pop(name, None)
-                elif now - twice.setdefault(name, now) > TTL:
-                    twice[name] = now + 1e9
-                    where = ", ".join(node.host.machine[-2:] for node in nodes)
-                    self.fault(f"{name} runs on {where} for more than {TTL} s although nobody was cut off")
+            twice = [name for name, where in running.items() if len(where) > 1]
+            self.doubled.update(dict.fromkeys(twice, trio.current_time()))
+
+    def judge_start(self, deed: Deed, where: set[str]) -> None:
+        """A unit is started where it runs nowhere else, but on a host that was away when it was placed elsewhere, or
+        that has had its time to stop it."""
+        now = trio.current_time()
+        self.left_behind.discard((deed.name, deed.machine))
+        if deed.name == "all.service" or now - self.restored < 2 * story_seconds():
+            return
+        for machine in sorted(where - {deed.machine}):
+            if (deed.name, machine) not in self.left_behind:
+                here, there = deed.machine[-2:], machine[-2:]
+                self.fault(f"{deed.name} was started on {here} at {deed.at:.1f} s while it ran on {there}")
 
     def judge_stop(self, deed: Deed) -> None:
         """A stop has a reason: an operator's word, or one to move it."""
@@ -307,6 +322,7 @@ class World:
             now - self.touched.get(deed.name, -1e9) < 200,
             now - self.shaken.get(deed.machine, -1e9) < 200,
             now - self.restored < 200 and now - self.doubled.get(deed.name, -1e9) < 100,  # a slow stop takes 90 s
+            deed.name not in self.units,
             deed.name == "with.service" and now - self.touched.get("here.service", -1e9) < 200,
         ]
         if not any(reasons):

@@ -126,7 +126,7 @@ class Cluster:
                 if new.lease:
                     self.leases[new.lease].keys.add(new.key)
                 self.kvs[new.key] = new
-                self._events.append(Event("put", new))
+                self._events.append(Event("put", new, old))
                 return PutResult(self._next, old if operation.previous else None)
             case Delete():
                 gone = self._select(operation.keys)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 import trio
 
@@ -16,6 +17,7 @@ from core.client.errors import CompactedError
 from core.engine import story
 from core.engine.term import Term
 from core.engine.writer import Writer
+from core.sched import handover
 from core.sched.tasks import Task
 from tests.units.simulator import Kinds, run, survey
 
@@ -96,7 +98,7 @@ def test_an_agent_that_overlooks_lost_history_is_found_out(monkeypatch: pytest.M
             await trio.sleep_forever()
 
     monkeypatch.setattr(Orders, "_follow", deaf)
-    assert caught(Kinds(misfortunes=("cut", "compact", "operator")))
+    assert caught(Kinds(misfortunes=("cut", "compact", "operator"), pace=5.0))
 
 
 def test_an_agent_that_believes_an_empty_registry_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,6 +129,21 @@ def test_an_agent_that_restarts_what_it_takes_over_is_found_out(monkeypatch: pyt
 
     monkeypatch.setattr(rounds, "steps", hasty)
     assert caught(Kinds(agent=Forgetful, misfortunes=("crash",)))
+
+
+def test_an_agent_that_does_not_wait_for_the_machine_before_it_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = steps
+
+    def hasty(order, actual, mark):  # type: ignore[no-untyped-def]
+        return right(order and msgspec.structs.replace(order, after=()), actual, mark)
+
+    monkeypatch.setattr(rounds, "steps", hasty)
+    assert caught(Kinds(misfortunes=("drain",)))
+
+
+def test_an_engine_that_hands_nothing_over_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handover, "begin", lambda view, unit, machine, placement, source="": placement)
+    assert caught(Kinds(misfortunes=("drain",)))
 
 
 def test_an_agent_that_is_not_seen_again_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
