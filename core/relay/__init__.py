@@ -14,6 +14,7 @@ one. Cancelled, those tasks end and what they wait for is closed. A crash leaves
 """
 
 from core.relay.passing import Relay
+from core.relay.revoked import Revoked
 from core.relay.upstreams import Upstreams
 
-__all__ = ["Relay", "Upstreams"]
+__all__ = ["Relay", "Revoked", "Upstreams"]

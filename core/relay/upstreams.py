@@ -46,10 +46,14 @@ class Upstream:
 class Upstreams:
     """All of them, in the order in which they are asked: the one that answered last comes first."""
 
-    def __init__(self, seeds: Sequence[Endpoint], tls: ClientCredentials | None) -> None:
+    def __init__(
+        self, seeds: Sequence[Endpoint], tls: ClientCredentials | None, followers: Sequence[Transport] = ()
+    ) -> None:
+        """`followers` are told whom to ask: the members as they are known."""
         self.cluster = ""
         """Id of the cluster, once one of its members has answered."""
         self._tls = tls
+        self._followers = followers
         self._seeds = tuple(seeds)
         self._all = {seed: Upstream(seed, tls) for seed in seeds}
         self._order = list(self._all.values())
@@ -98,7 +102,7 @@ class Upstreams:
         # Never from https:// to http://, whatever is advertised.
         schemes = {seed.secure for seed in self._seeds}
         named = {url for urls in told.values() for url in urls}
-        wanted = {*self._seeds, *(found for url in named if (found := parse(url)).secure in schemes)}
+        wanted = {*self._seeds, *(found for found in map(_way, named) if found is not None and found.secure in schemes)}
         for endpoint in wanted - self._all.keys():
             self._all[endpoint] = upstream = Upstream(endpoint, self._tls)
             self._order.append(upstream)
@@ -106,6 +110,9 @@ class Upstreams:
             upstream = self._all.pop(endpoint)
             self._order.remove(upstream)
             await upstream.close()
+        ours = [upstream.endpoint for upstream in self.in_order()]
+        for follower in self._followers:
+            await follower.follow(ours)
 
     async def keep(self) -> None:
         """Refresh until cancelled."""
@@ -137,3 +144,12 @@ class Upstreams:
                 extra={"member": upstream.endpoint.text, "its_cluster": cluster, "ours": self.cluster},
             )
         return not upstream.stranger
+
+
+def _way(url: str) -> Endpoint | None:
+    """The way to a member that another one names; None if it is none, or leads to a socket of this host."""
+    try:
+        found = parse(url)
+    except ValueError:
+        return None
+    return found if found.socket is None else None

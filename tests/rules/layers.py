@@ -179,8 +179,8 @@ ROOMS = {
     "core.worker": Room(
         4,
         "core.version core.addresses core.kv core.store_lmdb core.tls core.api core.api.http core.api.access"
-        " core.api.fleet core.api.ops core.client core.config core.credentials core.hosting core.logs core.process"
-        " core.relay core.service core.slowness core.this_host core.views",
+        " core.admission core.api.fleet core.api.ops core.client core.config core.credentials core.hosting core.logs"
+        " core.process core.relay core.service core.slowness core.this_host core.views",
         "trio",
     ),
     "core.commands": Room(
