@@ -43,6 +43,7 @@ from core.kv.access import Office
 from core.logs import set_level
 from core.process import announced, body_max, cut_short, listen, obey
 from core.relay import Relay, Revoked, Upstreams
+from core.renewal import Renewal
 from core.service import Notifier, StartError
 from core.store_lmdb.creation import is_made
 from core.this_host import machine
@@ -79,14 +80,19 @@ async def _main(config: Config) -> None:
         async with Upstreams(members, tls, (agents,)) as upstreams:
             await upstreams.refresh()
             async with trio.open_nursery() as writes:
-                await _serve(config, notifier, upstreams, writes, agents)
+                await _serve(config, notifier, upstreams, writes, agents, tls)
     finally:
         notifier.close()
     _logger.info("stopped")
 
 
 async def _serve(
-    config: Config, notifier: Notifier, upstreams: Upstreams, writes: trio.Nursery, agents: Transport
+    config: Config,
+    notifier: Notifier,
+    upstreams: Upstreams,
+    writes: trio.Nursery,
+    agents: Transport,
+    tls: ClientCredentials | None,
 ) -> None:
     credentials, listeners, bound = listen(config)
     relay = Relay(upstreams, writes)
@@ -111,6 +117,7 @@ async def _serve(
             background.start_soon(notifier.feed_watchdog, lambda: True)
             background.start_soon(credentials.watch, listeners)
             background.start_soon(upstreams.keep)
+            background.start_soon(Renewal(config, upstreams.ways, lambda: tls).run)
             if credentials.context is not None:
                 background.start_soon(revoked.keep)
                 background.start_soon(admission.keep, frontend)

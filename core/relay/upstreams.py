@@ -76,6 +76,10 @@ class Upstreams:
         """Those to ask, one after the other."""
         return [upstream for upstream in self._order if not upstream.stranger]
 
+    def ways(self) -> list[Endpoint]:
+        """The same, as endpoints."""
+        return [upstream.endpoint for upstream in self.in_order()]
+
     def prefer(self, upstream: Upstream) -> None:
         """It answered: ask it first."""
         if upstream.trouble:
@@ -110,9 +114,8 @@ class Upstreams:
             upstream = self._all.pop(endpoint)
             self._order.remove(upstream)
             await upstream.close()
-        ours = [upstream.endpoint for upstream in self.in_order()]
         for follower in self._followers:
-            await follower.follow(ours)
+            await follower.follow(self.ways())
 
     async def keep(self) -> None:
         """Refresh until cancelled."""
