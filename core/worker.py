@@ -42,7 +42,7 @@ from core.hosting import Hosting, executor_of
 from core.kv.access import Office
 from core.logs import set_level
 from core.process import announced, body_max, cut_short, listen, obey
-from core.relay import Relay, Revoked, Upstreams
+from core.relay import OPENED, Relay, Revoked, Upstreams
 from core.renewal import Renewal
 from core.service import Notifier, StartError
 from core.store_lmdb.creation import is_made
@@ -102,7 +102,7 @@ async def _serve(
     own = _Own(config, upstreams, credentials, relay)
     names = [url.host for url in (*config.listen_client_urls, *config.advertise_client_urls)]
     browsers = Browsers(HostHandler(hosting.face, own, _require), names, config.cors)
-    frontend = Frontend(browsers, Limits(body_max=body_max(config)), admit=admission)
+    frontend = Frontend(browsers, Limits(body_max=body_max(config)), admit=admission, opened=OPENED)
     holds = slowness.Holds()
     trio.lowlevel.add_instrument(holds)
     own.metrics = Metrics([relay.figures, hosting.figures, holds.figures, lambda: connection_figures(frontend)])

@@ -11,6 +11,7 @@ import trio
 from core.client.credentials import ClientCredentials
 from core.client.endpoints import Endpoint, parse
 from core.client.errors import ClientError
+from core.client.pool import CONNECT_SECONDS, KEEPALIVE
 from core.client.transport import Answer, Transport
 
 REFRESH_SECONDS = 10.0
@@ -32,11 +33,32 @@ class Upstream:
 
     def __init__(self, endpoint: Endpoint, tls: ClientCredentials | None) -> None:
         self.endpoint = endpoint
+        self._tls = tls
         self.transport = Transport([endpoint], tls)
         self.trouble = ""
         """Why it did not answer when it was asked last."""
         self.stranger = False
         """It belongs to another cluster."""
+
+    async def connect(self) -> trio.abc.Stream:
+        """A connection of one's own. OSError, BrokenResourceError, TooSlowError."""
+        host, _, port = self.endpoint.origin.partition("://")[2].rpartition(":")
+        with trio.fail_after(CONNECT_SECONDS):
+            plain = await trio.open_tcp_stream(host.strip("[]"), int(port))
+            for option in KEEPALIVE:
+                plain.setsockopt(*option)
+            if not self.endpoint.secure:
+                return plain
+            context = None if self._tls is None else self._tls.context()
+            if context is None:
+                raise OSError("there is nothing by which its certificate could be verified")
+            try:
+                secure = trio.SSLStream(plain, context, server_hostname=host.strip("[]"), https_compatible=True)
+                await secure.do_handshake()
+            except BaseException:
+                await trio.aclose_forcefully(plain)
+                raise
+            return secure
 
     async def close(self) -> None:
         """Break off what goes on with it."""

@@ -176,7 +176,7 @@ ROOMS = {
         " core.managing core.peer core.joining core.renewal core.salvage core.member core.views",
         "trio",
     ),
-    "core.relay": Room(4, "core.api core.api.http core.api.access core.client", "trio msgspec"),
+    "core.relay": Room(4, "core.api core.api.http core.api.access core.client", "trio h11 msgspec"),
     "core.worker": Room(
         4,
         "core.version core.addresses core.kv core.store_lmdb core.tls core.api core.api.http core.api.access"
