@@ -2,7 +2,6 @@
 
 import logging
 import ssl
-import time
 from collections.abc import Iterable
 
 import trio
@@ -10,16 +9,11 @@ import trio
 from core.api.http import Listener
 from core.config import Config
 from core.tls import files
-from core.tls.authority import FORMER, ISSUING, ISSUING_KEY, Authority, AuthorityError, load_chain
 from core.tls.contexts import TlsFilesError, server_context
-from core.tls.lifetime import renewal_due
 from core.tls.shown import Shown, describe
 
 LOOK_SECONDS = 2.0
 """How often the files are looked at: six calls of stat(2)."""
-
-RETRY_SECONDS = 60.0
-"""After a renewal that failed."""
 
 AUTHORITY = "authority"
 """Where in the data directory a member keeps the issuing authority, if it is one of those that have it."""
@@ -40,10 +34,6 @@ class Credentials:
         self._stamp = files.stamp(self._files)
         self._told = ""
         self._insists = True
-        self._due = 0.0
-        self._authority = config.data_dir / AUTHORITY
-        self._authority_files = [self._authority / name for name in (ISSUING, ISSUING_KEY, FORMER)]
-        self._authority_stamp = files.stamp(self._authority_files)
         self.context, self.shown = self._make(), self._describe()
 
     def reload(self, listeners: Iterable[Listener]) -> None:
@@ -56,7 +46,7 @@ class Credentials:
                 self._told = str(error)
                 _logger.error("new certificates not taken; going on with the old ones", extra={"why": str(error)})
             return
-        self._stamp, self._told, self._due = stamp, "", 0.0
+        self._stamp, self._told = stamp, ""
         self.context, self.shown = context, shown
         for listener in listeners:
             if listener.tls is not None:
@@ -75,32 +65,8 @@ class Credentials:
         fit together is looked at again."""
         while self.context is not None:
             await trio.sleep(LOOK_SECONDS)
-            self._renew_if_due()
             if files.stamp(self._files) != self._stamp:
                 self.reload(listeners)
-
-    def _renew_if_due(self) -> None:
-        """Renew this node's own certificate at two thirds of its life, or when a new root has taken over from that of
-        its authority, if the issuing authority is here."""
-        stamp = files.stamp(self._authority_files)
-        if stamp != self._authority_stamp:
-            self._authority_stamp, self._due = stamp, 0.0
-        file = self._config.cert_file
-        if time.time() < self._due or file is None or not (self._authority / ISSUING_KEY).exists():
-            return
-        try:
-            authority, own = Authority.open(self._authority), load_chain(file)[0]
-            superseded = authority.made(own) and not authority.is_current(own)
-            self._due = renewal_due(own).timestamp()
-            if time.time() < self._due and not superseded:
-                return
-            new = authority.renew(file)
-        except (AuthorityError, TlsFilesError, OSError) as error:
-            self._due = time.time() + RETRY_SECONDS
-            _logger.error("own certificate not renewed; trying again in a minute", extra={"why": str(error)})
-        else:
-            self._due = 0.0
-            _logger.info("own certificate renewed", extra={"until": str(new.not_valid_after_utc)})
 
     def _describe(self) -> Shown | None:
         config = self._config

@@ -30,9 +30,9 @@ from core.api.browsers import Browsers
 from core.api.figures import Source
 from core.api.http import Frontend, Handler, Limits, Listener
 from core.api.images.doors import BASE as IMAGES
-from core.api.ops import joining
+from core.api.ops import joining, renewing
 from core.api.ops import routes as operations
-from core.api.router import Router
+from core.api.router import Route, Router
 from core.api.v2 import routes as tree
 from core.api.v2.counters import Counters
 from core.api.v2.keys import Keys
@@ -50,6 +50,7 @@ from core.member import Member
 from core.node.local import LocalStore
 from core.peer import PeerListener, PeerListenError, open_listeners
 from core.process import announced, body_max, collect_seldom, cut_short, listen, obey
+from core.renewal import Renewal
 from core.salvage import go_on_alone
 from core.service import Notifier, StartError
 from core.store_lmdb.errors import StoreError
@@ -126,6 +127,7 @@ async def _serve(
             background.start_soon(enrolment.run, credentials)
             background.start_soon(notifier.feed_watchdog, lambda: not member.node.is_stuck(STUCK_SECONDS))
             background.start_soon(credentials.watch, listeners)
+            background.start_soon(Renewal(config, view.doors, units.credentials).run)
             background.start_soon(admission.keep, frontend)
             background.start_soon(gate.claims.run)
             background.start_soon(units.run)
@@ -170,12 +172,13 @@ def _frontend(
             *calls,
             *operations.routes(store, gate, view, view, view, sources, VERSION),
             *joining.routes(store, gate, enrolment, enrolment.signing),
+            Route(renewing.PATH, renewing.RenewHandler(store, enrolment, enrolment.signing)),
             *units.routes(),
             *images.routes(),
         ],
         store.damage,
     ).__call__
-    handler = units.in_front_of(handler, (IMAGES + b"/",))
+    handler = units.in_front_of(handler, (IMAGES + b"/", renewing.PATH))
     if config.client_cert_auth:
         handler = Door(handler).__call__
     names = [url.host for url in (*config.listen_client_urls, *config.advertise_client_urls)]

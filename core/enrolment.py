@@ -1,4 +1,5 @@
-"""What this node needs so that hosts can join by it: the token records, its authority, and an open door.
+"""What this node needs so that hosts can join by it, and have their certificates renewed: the token records, its
+authority, and an open door.
 
 Where every client must show a certificate (--client-cert-auth), TLS turns strangers away in the handshake; so it would
 a host that wants to join. While a token is good, therefore, TLS asks for a certificate and does not insist, and `Door`
@@ -32,7 +33,7 @@ LOOK_SECONDS = 0.1
 
 
 class Enrolment:
-    """Fulfils `Place` of operations."""
+    """Fulfils both `Place` of operations."""
 
     def __init__(self, config: Config, member: Member) -> None:
         self._config = config
@@ -80,6 +81,9 @@ class Enrolment:
 
     def was_removed(self, member: int) -> bool:
         return self._keyspace.was_removed(member)
+
+    def revoked(self) -> Sequence[int]:
+        return self._keyspace.revoked()
 
     def runs(self, machine: str) -> bool:
         return self._keyspace.key(keys.machine(machine)) is not None

@@ -2,7 +2,8 @@
 
     run
     ├─ writes          those that are passed on; ended last, so that their outcomes are told
-    └─ background      systemd's watchdog, the watch on the loop, on certificate files, and on who the members are
+    └─ background      systemd's watchdog, the watch on the loop, on certificate files, on who the members are, and on
+                       which certificates are revoked
        └─ front end    innermost, with the agent and the signals, as in `core.daemon`
 
 It keeps no data of the cluster: its data directory holds the unix socket, and what its agent needs. Who is asking, a
@@ -21,6 +22,7 @@ import trio
 
 from core import slowness
 from core.addresses import Url
+from core.admission import Admission
 from core.api.access import audit
 from core.api.access.gate import untrusted
 from core.api.access.identity import ANONYMOUS, of_certificate
@@ -29,19 +31,22 @@ from core.api.fleet import HostHandler
 from core.api.http import Frontend, Handler, Limits, Reply, Request
 from core.api.ops.metrics import Metrics
 from core.api.plain import json_answer, message, plain
+from core.api.store import Damage
 from core.api.updates import PATH as UPDATES
 from core.api.updates import UpdateDoor
-from core.client import connect
 from core.client.credentials import ClientCredentials
 from core.client.endpoints import parse
 from core.client.images import Images
+from core.client.remote import RemoteStore
+from core.client.transport import Transport
 from core.config import Config
 from core.credentials import Credentials
 from core.hosting import Hosting, executor_of
 from core.kv.access import Office
 from core.logs import set_level
 from core.process import announced, body_max, cut_short, listen, obey
-from core.relay import Relay, Upstreams
+from core.relay import OPENED, Relay, Revoked, Upstreams
+from core.renewal import Renewal
 from core.service import Notifier, StartError
 from core.store_lmdb.creation import is_made
 from core.this_host import machine
@@ -52,6 +57,8 @@ from core.version import VERSION
 from core.views import connection_figures
 
 DRAIN_SECONDS = 10.0
+REVOKED = "revoked.json"
+"""In the data directory: the serial numbers of revoked certificates, as members last told them."""
 
 _logger = logging.getLogger(__name__)
 
@@ -71,25 +78,35 @@ async def _main(config: Config) -> None:
         raise StartError(f"{config.data_dir} cannot be made: {error.strerror}") from error
     notifier = Notifier()
     try:
-        async with Upstreams([parse(str(url)) for url in config.members], tls) as upstreams:
+        members = [parse(str(url)) for url in config.members]
+        agents = Transport(members, tls)
+        async with Upstreams(members, tls, (agents,)) as upstreams:
             await upstreams.refresh()
             async with trio.open_nursery() as writes:
-                await _serve(config, notifier, upstreams, writes)
+                await _serve(config, notifier, upstreams, writes, agents, tls)
     finally:
         notifier.close()
     _logger.info("stopped")
 
 
-async def _serve(config: Config, notifier: Notifier, upstreams: Upstreams, writes: trio.Nursery) -> None:
+async def _serve(
+    config: Config,
+    notifier: Notifier,
+    upstreams: Upstreams,
+    writes: trio.Nursery,
+    agents: Transport,
+    tls: ClientCredentials | None,
+) -> None:
     credentials, listeners, bound = listen(config)
     relay = Relay(upstreams, writes)
-    tls = _shown_to_members(config)
     images = Images(lambda: [way.endpoint for way in upstreams.in_order()], lambda: tls)
-    hosting = _hosting(config, bound, images)
+    hosting = _hosting(config, bound, agents, images)
+    revoked = _revoked(config, upstreams)
+    admission = Admission(revoked, Damage())
     own = _Own(config, upstreams, credentials, relay, UpdateDoor(hosting.updating, _require))
     names = [url.host for url in (*config.listen_client_urls, *config.advertise_client_urls)]
     browsers = Browsers(HostHandler(hosting.face, own, _require), names, config.cors)
-    frontend = Frontend(browsers, Limits(body_max=body_max(config)))
+    frontend = Frontend(browsers, Limits(body_max=body_max(config)), admit=admission, opened=OPENED)
     holds = slowness.Holds()
     trio.lowlevel.add_instrument(holds)
     own.metrics = Metrics([relay.figures, hosting.figures, holds.figures, lambda: connection_figures(frontend)])
@@ -104,6 +121,10 @@ async def _serve(config: Config, notifier: Notifier, upstreams: Upstreams, write
             background.start_soon(notifier.feed_watchdog, lambda: True)
             background.start_soon(credentials.watch, listeners)
             background.start_soon(upstreams.keep)
+            background.start_soon(Renewal(config, upstreams.ways, lambda: tls).run)
+            if credentials.context is not None:
+                background.start_soon(revoked.keep)
+                background.start_soon(admission.keep, frontend)
             async with trio.open_nursery() as serving:
                 await serving.start(frontend.serve, listeners)
                 serving.start_soon(hosting.run)
@@ -169,8 +190,17 @@ def _require(request: Request, reply: Reply, serve: Callable[[Reply], None]) -> 
         reply.send(message(403, untrusted(Office.OPERATOR)))
 
 
-def _hosting(config: Config, bound: list[Url], images: Images) -> Hosting:
-    """This host's part in the cluster. StartError."""
+def _revoked(config: Config, upstreams: Upstreams) -> Revoked:
+    """Who is turned away. StartError."""
+    file = config.data_dir / REVOKED
+    try:
+        return Revoked(file, upstreams)
+    except (OSError, ValueError) as error:
+        raise StartError(f"{file} cannot be read: {error}; remove it, and the members are asked anew") from error
+
+
+def _hosting(config: Config, bound: list[Url], agents: Transport, images: Images) -> Hosting:
+    """This host's part in the cluster; its agent asks by `agents`. StartError."""
     certificate = config.peer_cert_file
     own = None if certificate is None else identity_of(load_chain(certificate)[0])
     try:
@@ -184,14 +214,8 @@ def _hosting(config: Config, bound: list[Url], images: Images) -> Hosting:
         identifier = config.machine_id or own.name
         if identifier != own.name:
             raise StartError(f"{certificate} is that of the host {own.name}, and --machine-id says {identifier}")
-        store = connect(
-            ",".join(str(url) for url in config.members),
-            cacert=config.peer_trusted_ca_file,
-            cert=certificate,
-            key=config.peer_key_file,
-        )
         here = machine(config, identifier, config.advertised(bound))
-        return Hosting(config, store, here, executor_of(config, identifier), images)
+        return Hosting(config, RemoteStore(agents), here, executor_of(config, identifier), images)
     except (TlsFilesError, ValueError) as error:
         raise StartError(str(error)) from error
 

@@ -16,7 +16,7 @@ CONNECT_SECONDS = 2.0
 IDLE_CONNECTIONS = 10
 """Connections kept open to each endpoint when nothing is asked."""
 
-_KEEPALIVE = (  # a watch may be silent for days: notice within a minute that the other host is gone
+KEEPALIVE = (  # a watch may be silent for days: notice within a minute that the other host is gone
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 20),
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
@@ -39,7 +39,7 @@ class Pool:
             max_connections=None,  # each watch holds one for as long as it lasts
             max_keepalive_connections=IDLE_CONNECTIONS,
             keepalive_expiry=30.0,
-            socket_options=None if endpoint.socket else _KEEPALIVE,
+            socket_options=None if endpoint.socket else KEEPALIVE,
         )
 
     @asynccontextmanager

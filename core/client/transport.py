@@ -9,7 +9,7 @@ import math
 import os
 import re
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from types import TracebackType
@@ -122,6 +122,14 @@ class Transport:
     def endpoints(self) -> list[Endpoint]:
         """All of them, in the order in which they are tried next."""
         return list(self._endpoints)
+
+    async def follow(self, endpoints: Collection[Endpoint]) -> None:
+        """Ask these from now on. What is under way at others goes on to its end."""
+        known = set(self._endpoints)
+        self._endpoints = [each for each in self._endpoints if each in endpoints]
+        self._endpoints += [each for each in endpoints if each not in known]
+        for endpoint in [each for each in self._pools if each not in endpoints]:
+            await self._pools.pop(endpoint).retire()
 
     def avoid(self, endpoint: Endpoint) -> None:
         """Try the others first, from now on: this one broke off, or knows no leader."""

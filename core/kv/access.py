@@ -74,7 +74,7 @@ class Identity(msgspec.Struct, frozen=True):
     member: bool = False
     """It is a member of the cluster."""
     key: bytes = b""
-    """SHA-256 of the public key in its certificate, if it is a host."""
+    """SHA-256 of the public key in its certificate, if it is a host or a member."""
 
 
 class Span(msgspec.Struct, frozen=True, gc=False):

@@ -9,11 +9,15 @@ is behind this process.
 Refused: caching, answering from here, repeating writes, passing on client certificates or who the caller is: of whoever
 asks only the Authorization header is passed on.
 
+A watch whose request stays open is passed on both ways (`conversing`).
+
 Owns its connections to the members, and one task for each request under way, of which a client's connection has at most
 one. Cancelled, those tasks end and what they wait for is closed. A crash leaves nothing behind. There are no queues.
 """
 
+from core.relay.calls import OPENED
 from core.relay.passing import Relay
+from core.relay.revoked import Revoked
 from core.relay.upstreams import Upstreams
 
-__all__ = ["Relay", "Upstreams"]
+__all__ = ["OPENED", "Relay", "Revoked", "Upstreams"]

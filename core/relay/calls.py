@@ -34,7 +34,9 @@ _V3_READS = frozenset(
         b"auth/role/list",
     )
 )
-_V3_WAITS = frozenset((b"/watch", b"/lock/lock", b"/election/campaign", b"/election/observe"))
+OPENED = frozenset(b"/%b/watch" % version for version in (b"v3", b"v3alpha", b"v3beta"))
+"""Requests whose body stays open while the answer comes."""
+_V3_WAITS = frozenset((b"/lock/lock", b"/election/campaign", b"/election/observe"))
 _V3_OPERATIONS = (b"/maintenance/", b"/cluster/member/")
 
 

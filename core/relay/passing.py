@@ -11,17 +11,18 @@ import trio
 from core.api.access.reserve import RELAYED
 from core.api.figures import Figure
 from core.api.http import Outlet, Reply, Request, Response
-from core.api.plain import JSON, json_answer, message
+from core.api.plain import JSON, json_answer, message, method_not_allowed
 from core.client.errors import ClientError, ConnectionLostError, OutcomeUnknownError, UnreachableError
 from core.client.transport import Stream
-from core.relay.calls import Call, call_of, refusal_of
+from core.relay.calls import OPENED, Call, call_of, refusal_of
+from core.relay.conversing import Passing
 from core.relay.upstreams import Upstreams
 
-_TAKEN = frozenset((b"accept", b"authorization", b"content-type"))
+_TAKEN = frozenset((b"accept", b"authorization", b"content-type", b"grpc-metadata-hasleader"))
 """What of a request's headers is passed on."""
 _MARK = (RELAYED, b"1")
 """Members see this host's certificate, which vouches for nobody who comes by here."""
-_LEFT = frozenset(("connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"))
+_LEFT = frozenset((b"connection", b"keep-alive", b"transfer-encoding", b"content-length", b"date", b"server"))
 """What of an answer's headers is for one connection only, or written by the front end."""
 _V2_INTERNAL, _V2_NO_LEADER = 300, 301
 _GRPC_UNAVAILABLE, _GRPC_UNKNOWN = 14, 2
@@ -45,6 +46,9 @@ class Relay:
         if refusal is not None:
             reply.send(refusal)
             return
+        if request.path in OPENED:
+            self._converse(request, reply)
+            return
         call = call_of(request)
         if call.piecewise:
             reply.stream(partial(self._pass_pieces, request, call))
@@ -60,6 +64,19 @@ class Relay:
             good = float(not upstream.trouble and not upstream.stranger)
             labels = {"member": upstream.endpoint.text}
             yield Figure("corenode_upstream_good", "1 if the member answered last time.", good, labels=labels)
+
+    def _converse(self, request: Request, reply: Reply) -> None:
+        if request.method != b"POST":
+            reply.send(method_not_allowed((b"POST",)))
+            return
+
+        def start(passing: Passing) -> None:
+            self._nursery.start_soon(self._pass_conversation, passing)
+
+        reply.converse(Passing(request, _taken(request), self._upstreams, _kept, start))
+
+    async def _pass_conversation(self, passing: Passing) -> None:
+        self._passed["answered" if await passing.run() else "broken"] += 1
 
     async def _pass_whole(self, request: Request, call: Call, reply: Reply) -> None:
         """A write: its answer is small."""
@@ -107,7 +124,7 @@ class Relay:
                         _target(request),
                         method=request.method.decode(),
                         body=request.body,
-                        headers=[*(header for header in request.headers if header[0] in _TAKEN), _MARK],
+                        headers=_taken(request),
                         repeatable=call.repeatable,
                     )
                     with trio.fail_after(call.seconds) if call.repeatable and call.seconds else trio.CancelScope():
@@ -158,10 +175,19 @@ def _target(request: Request) -> str:
 _QUERY = "/%:@!$&'()*+,=~;?"
 
 
+def _taken(request: Request) -> list[tuple[bytes, bytes]]:
+    """The headers that go to a member."""
+    return [*(header for header in request.headers if header[0] in _TAKEN), _MARK]
+
+
 def _headers(stream: Stream) -> bytes:
-    kept = {
-        name: value
-        for name, value in stream.headers.items()
-        if name not in _LEFT and not name.startswith("access-control-")
-    }
-    return "".join(f"{name}: {value}\r\n" for name, value in kept.items()).encode("latin-1")
+    return _kept([(name.encode("latin-1"), value.encode("latin-1")) for name, value in stream.headers.items()])
+
+
+def _kept(headers: list[tuple[bytes, bytes]]) -> bytes:
+    """What a client gets of a member's headers, by lower-case names."""
+    return b"".join(
+        b"%b: %b\r\n" % (name, value)
+        for name, value in headers
+        if name not in _LEFT and not name.startswith(b"access-control-")
+    )

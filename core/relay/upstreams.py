@@ -11,6 +11,7 @@ import trio
 from core.client.credentials import ClientCredentials
 from core.client.endpoints import Endpoint, parse
 from core.client.errors import ClientError
+from core.client.pool import CONNECT_SECONDS, KEEPALIVE
 from core.client.transport import Answer, Transport
 
 REFRESH_SECONDS = 10.0
@@ -32,11 +33,32 @@ class Upstream:
 
     def __init__(self, endpoint: Endpoint, tls: ClientCredentials | None) -> None:
         self.endpoint = endpoint
+        self._tls = tls
         self.transport = Transport([endpoint], tls)
         self.trouble = ""
         """Why it did not answer when it was asked last."""
         self.stranger = False
         """It belongs to another cluster."""
+
+    async def connect(self) -> trio.abc.Stream:
+        """A connection of one's own. OSError, BrokenResourceError, TooSlowError."""
+        host, _, port = self.endpoint.origin.partition("://")[2].rpartition(":")
+        with trio.fail_after(CONNECT_SECONDS):
+            plain = await trio.open_tcp_stream(host.strip("[]"), int(port))
+            for option in KEEPALIVE:
+                plain.setsockopt(*option)
+            if not self.endpoint.secure:
+                return plain
+            context = None if self._tls is None else self._tls.context()
+            if context is None:
+                raise OSError("there is nothing by which its certificate could be verified")
+            try:
+                secure = trio.SSLStream(plain, context, server_hostname=host.strip("[]"), https_compatible=True)
+                await secure.do_handshake()
+            except BaseException:
+                await trio.aclose_forcefully(plain)
+                raise
+            return secure
 
     async def close(self) -> None:
         """Break off what goes on with it."""
@@ -46,10 +68,14 @@ class Upstream:
 class Upstreams:
     """All of them, in the order in which they are asked: the one that answered last comes first."""
 
-    def __init__(self, seeds: Sequence[Endpoint], tls: ClientCredentials | None) -> None:
+    def __init__(
+        self, seeds: Sequence[Endpoint], tls: ClientCredentials | None, followers: Sequence[Transport] = ()
+    ) -> None:
+        """`followers` are told whom to ask: the members as they are known."""
         self.cluster = ""
         """Id of the cluster, once one of its members has answered."""
         self._tls = tls
+        self._followers = followers
         self._seeds = tuple(seeds)
         self._all = {seed: Upstream(seed, tls) for seed in seeds}
         self._order = list(self._all.values())
@@ -75,6 +101,10 @@ class Upstreams:
     def in_order(self) -> list[Upstream]:
         """Those to ask, one after the other."""
         return [upstream for upstream in self._order if not upstream.stranger]
+
+    def ways(self) -> list[Endpoint]:
+        """The same, as endpoints."""
+        return [upstream.endpoint for upstream in self.in_order()]
 
     def prefer(self, upstream: Upstream) -> None:
         """It answered: ask it first."""
@@ -102,7 +132,7 @@ class Upstreams:
         # Never from https:// to http://, whatever is advertised.
         schemes = {seed.secure for seed in self._seeds}
         named = {url for urls in told.values() for url in urls}
-        wanted = {*self._seeds, *(found for url in named if (found := parse(url)).secure in schemes)}
+        wanted = {*self._seeds, *(found for found in map(_way, named) if found is not None and found.secure in schemes)}
         for endpoint in wanted - self._all.keys():
             self._all[endpoint] = upstream = Upstream(endpoint, self._tls)
             self._order.append(upstream)
@@ -110,6 +140,8 @@ class Upstreams:
             upstream = self._all.pop(endpoint)
             self._order.remove(upstream)
             await upstream.close()
+        for follower in self._followers:
+            await follower.follow(self.ways())
 
     async def keep(self) -> None:
         """Refresh until cancelled."""
@@ -141,3 +173,12 @@ class Upstreams:
                 extra={"member": upstream.endpoint.text, "its_cluster": cluster, "ours": self.cluster},
             )
         return not upstream.stranger
+
+
+def _way(url: str) -> Endpoint | None:
+    """The way to a member that another one names; None if it is none, or leads to a socket of this host."""
+    try:
+        found = parse(url)
+    except ValueError:
+        return None
+    return found if found.socket is None else None

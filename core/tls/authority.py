@@ -15,7 +15,7 @@ keeps the key: so one rename replaces a certificate, and at no moment do key and
 import contextlib
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -132,18 +132,28 @@ class Authority:
                 f"{file} was not made by the authority in {self._directory}, or under a root that is gone; "
                 "name its authority with --dir, or issue a new one"
             )
+        new, chain = self.renewed(old, life)
+        files.replace(file, chain)
+        return new
+
+    def renewed(self, old: x509.Certificate, life: timedelta | None = None) -> tuple[x509.Certificate, bytes]:
+        """A certificate like one that was made here, and as PEM with its issuer behind it. AuthorityError."""
         identity = identity_of(old)
         public = old.public_key()
         if identity.role is None or not isinstance(public, ec.EllipticCurvePublicKey):
-            raise AuthorityError(f"{file} is not the certificate of a peer, server or client; issue a new one")
+            raise AuthorityError("it is not the certificate of a peer, server or client; issue a new one")
         names = certificates.alternative_names(certificates.shown_names(old))
         if life is None:
             whole = old.not_valid_after_utc - old.not_valid_before_utc
             life = max(whole - certificates.CLOCK_SKEW, whole / 2)
         new = certificates.leaf(self._certificate, self._key, public, identity.role, identity.name, names, life)
         self._record(new)
-        files.replace(file, pem(new, *self._chain))
-        return new
+        return new, pem(new, *self._chain)
+
+    def has_made(self, serials: Collection[int], key: object) -> bool:
+        """Whether one of the certificates of these serial numbers was made here for this public key."""
+        kept = (self._directory / ISSUED / _kept_as(serial) for serial in serials)
+        return any(load_chain(file)[0].public_key() == key for file in kept if file.exists())
 
     def made(self, certificate: x509.Certificate) -> bool:
         """Whether it was signed here, while a new root takes over also by the issuing authority before."""
@@ -157,8 +167,12 @@ class Authority:
         """Keep a copy before the certificate is handed out, so that none can be forgotten when it must be revoked."""
         kept = self._directory / ISSUED
         kept.mkdir(exist_ok=True)
-        path = kept / f"{certificate.serial_number:040x}.crt"
+        path = kept / _kept_as(certificate.serial_number)
         files.write_new(path, certificate.public_bytes(Encoding.PEM), files.PUBLIC)
+
+
+def _kept_as(serial: int) -> str:
+    return f"{serial:040x}.crt"
 
 
 def create(directory: Path, name: str, passphrase: bytes | None = None) -> None:

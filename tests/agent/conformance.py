@@ -176,10 +176,16 @@ class Conformance:
         if os.geteuid() != 0:
             text = text.replace(b"User=nobody\n", b"")
         actual = await host.started("a.service", text)
-        wanted = [f"$(id -u) = {os.stat(f'/proc/{actual.pid}').st_uid}", "$WORD = good", "$(ulimit -n) = 99"]
-        script = " && ".join(f"test {each}" for each in (*wanted, f"$MAINPID = {actual.pid}"))
-        same = f"cmp /proc/self/cgroup /proc/{actual.pid}/cgroup"
-        assert await host.executor.check("a.service", ("/bin/sh", "-c", f"{script} && {same}"), SECONDS) == ""
+        uid = os.stat(f"/proc/{actual.pid}").st_uid
+        script = (
+            f'echo "$(id -u) $WORD $(ulimit -n) $MAINPID"; cmp /proc/self/cgroup /proc/{actual.pid}/cgroup && exit 7'
+        )
+        for each, wanted in (
+            (script.partition(";")[0] + "; exit 7", f"{uid} good 99 {actual.pid}"),
+            (script, "status 7"),
+        ):
+            why = await host.executor.check("a.service", ("/bin/sh", "-c", each), SECONDS)
+            assert wanted in why, why
         assert "exit status 3" in await host.executor.check("a.service", ("/bin/sh", "-c", "exit 3"), SECONDS)
         assert "no answer" in await host.executor.check("a.service", ("/bin/sleep", "999"), 0.3)
         with pytest.raises(ExecutorError):

@@ -114,6 +114,7 @@ ROOMS = {
     "core.logs": Room(4, libraries="msgspec"),
     "core.admission": Room(4, "core.kv core.node core.tls core.api.http", "trio"),
     "core.credentials": Room(4, "core.tls core.api.http core.config", "trio"),
+    "core.renewal": Room(4, "core.tls core.client core.config core.credentials", "trio msgspec"),
     "core.runtime_dir": Room(4, libraries="msgspec"),
     "core.service": Room(4, libraries="trio"),
     "core.slowness": Room(4, "core.api core.node", "trio msgspec"),
@@ -191,16 +192,16 @@ ROOMS = {
         "core.version core.addresses core.store_lmdb core.node core.api core.api.http core.api.access core.api.v2"
         " core.api.v3 core.api.images core.api.ops core.admission core.config core.credentials core.logs"
         " core.process core.service core.slowness core.client core.enrolment core.hosting core.imaging"
-        " core.managing core.peer core.joining core.salvage core.member core.views",
+        " core.managing core.peer core.joining core.renewal core.salvage core.member core.views",
         "trio",
     ),
-    "core.relay": Room(4, "core.api core.api.http core.api.access core.client", "trio msgspec"),
+    "core.relay": Room(4, "core.api core.api.http core.api.access core.client", "trio h11 msgspec"),
     "core.worker": Room(
         4,
         "core.version core.addresses core.kv core.store_lmdb core.tls core.api core.api.http core.api.access"
-        " core.api.fleet core.api.ops core.api.updates core.client core.config core.credentials core.hosting core.logs"
-        " core.process"
-        " core.relay core.service core.slowness core.this_host core.views",
+        " core.admission core.api.fleet core.api.ops core.api.updates core.client core.config core.credentials"
+        " core.hosting core.logs core.process core.relay core.renewal core.service core.slowness core.this_host"
+        " core.views",
         "trio",
     ),
     "core.commands": Room(

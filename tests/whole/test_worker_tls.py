@@ -2,6 +2,8 @@
 
 import subprocess
 from collections.abc import Awaitable, Callable
+from contextlib import closing
+from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,10 +13,12 @@ import trio
 from core.client import Store, connect, prefix
 from core.client.errors import RefusedError
 from core.kv.reserved import FLEET_PREFIX
+from core.tls.authority import Pair
 from core.tls.identity import Role
 from tests.cli.programs import PROGRAM
 from tests.ops.clusters import TlsCluster
 from tests.whole.servers import HOST
+from tests.whole.test_tls_revocation import connect as connection_to
 
 pytestmark = pytest.mark.slow
 
@@ -95,3 +99,39 @@ def test_the_certificate_of_a_host_is_for_its_agent_and_not_for_whoever_comes_by
 
         with workshop.node(*flags(cluster, own.certificate), "--name", "worker1") as worker:
             trio.run(main, worker.url)
+
+
+def test_a_worker_turns_away_who_is_revoked_also_when_no_member_can_be_asked(tmp_path: Path) -> None:
+    with TlsCluster(tmp_path, "n1") as cluster:
+        workshop = cluster.workshop
+        own, bob = workshop.issue(Role.HOST, "0123456789abcdef" * 2), workshop.issue(Role.CLIENT, "bob")
+        with workshop.node(*flags(cluster, own.certificate), "--name", "worker1") as worker:
+
+            def served(connection: HTTPSConnection) -> bool:
+                try:
+                    connection.request("GET", "/livez")
+                    answer = connection.getresponse()
+                    answer.read()
+                except (OSError, HTTPException):
+                    return False
+                return answer.status == 200
+
+            def lets_in(pair: Pair) -> bool:
+                with closing(connection_to(workshop, worker, pair)) as connection:
+                    return served(connection)
+
+            kept = connection_to(workshop, worker, bob)
+            assert served(kept)
+            assert cluster.run("ca", "revoke", str(bob.certificate)).returncode == 0
+            cluster.until(lambda: not served(kept), "the open connection is closed")
+            assert not lets_in(bob)
+            assert lets_in(own)
+            kept_file = Path(worker.file.data_dir) / "revoked.json"
+            cluster.until(kept_file.exists, "the list is kept")
+            kept.close()
+        cluster.kill("n1")
+        with workshop.node(
+            *flags(cluster, own.certificate), "--name", "worker1", "--data-dir", str(kept_file.parent)
+        ) as worker:
+            assert not lets_in(bob)
+            assert lets_in(own)

@@ -55,14 +55,13 @@ def _kept(job: bytes) -> Rows:
 
 
 def cgroups_of(pid: int) -> Rows:
-    """Records that put a check into the cgroups of a process; none if it is gone."""
+    """Records that put a check into the cgroups of a process, where it is not in ours anyway; none if it is gone."""
     try:
-        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+        lines = set(Path(f"/proc/{pid}/cgroup").read_text().splitlines())
     except OSError:
         return []
-    places = mounts()
-    found = []
-    for line in lines:
+    places, found = mounts(), []
+    for line in sorted(lines - set(Path("/proc/self/cgroup").read_text().splitlines())):
         _, names, own = line.split(":", 2)
         if names in places:
             found.append(["cgroup", places[names] + own.rstrip("/")])

@@ -5,6 +5,7 @@ import binascii
 import hashlib
 import math
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 
@@ -65,7 +66,7 @@ class Gate:
         self.claims = Claims(self.switch)
         self._hashing = hashing
         self._damage = damage
-        self.tokens = Tokens(accounts, trio.current_time)
+        self.tokens = Tokens(accounts, trio.current_time, time.time)
         """What users of v3 show instead of a password."""
         self._throttle = Throttle()
         self._secret = secrets.token_bytes(32)

@@ -27,7 +27,7 @@ def of_certificate(der: bytes) -> Identity:
         return Identity("certificate ", user="")
     office = Office.NONE if found.role is None else _OFFICES.get(found.role, Office.NONE)
     host = found.name if found.role is Role.HOST and _MACHINE.fullmatch(found.name) else ""
-    key = public_key_digest(der) if host else b""
+    key = public_key_digest(der) if host or found.role is Role.PEER else b""
     return Identity(f"certificate {found.name}", office, found.name, host, found.role is Role.PEER, key)
 
 

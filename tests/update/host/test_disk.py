@@ -61,12 +61,14 @@ class World(Images):
         target = self.makers.repository.targets().signed.targets[f"os/{version}/x86_64/manifest.json"]
         return Image("os", version, "x86_64", target.hashes["sha256"], target.length)
 
-    async def fetch(self, path: str, limit: int) -> bytes:
+    async def fetch(self, path: str, limit: int, check: Callable[[bytes], None] = lambda _: None) -> bytes:
         await trio.lowlevel.checkpoint()
         try:
-            return self.makers.repository.fetch(path, limit)
+            found = self.makers.repository.fetch(path, limit)
         except NotFoundError as error:
             raise FileAbsentError(str(error)) from None
+        check(found)
+        return found
 
     async def chunk(self, chunk: Chunk) -> bytes:
         await trio.lowlevel.checkpoint()

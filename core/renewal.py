@@ -1,0 +1,116 @@
+"""The certificates of this node, renewed at two thirds of their life, or when a new root has taken over from theirs.
+
+Where the issuing authority is, it signs; elsewhere members are asked for it, over TLS with the certificate that is
+still good. The key stays, so one rename replaces a certificate; who uses it takes it up as any file that changed.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import trio
+
+from core.client import renewing
+from core.client.credentials import ClientCredentials
+from core.client.endpoints import Endpoint
+from core.client.errors import ClientError, RefusedError
+from core.config import Config
+from core.credentials import AUTHORITY
+from core.tls import files
+from core.tls.authority import FORMER, ISSUING, ISSUING_KEY, Authority, AuthorityError, load_chain, load_key
+from core.tls.contexts import TlsFilesError
+from core.tls.enrolment import EnrolmentError, check_issued
+from core.tls.lifetime import renewal_due
+from core.tls.renewal import asked
+
+LOOK_SECONDS = 2.0
+RETRY_SECONDS = 60.0
+"""After a renewal that failed."""
+REFUSED_SECONDS = 3600.0
+"""After one that was refused: another authority's certificates are renewed by somebody else."""
+
+_logger = logging.getLogger(__name__)
+
+
+class _Pair(msgspec.Struct):
+    certificate: Path
+    key: Path
+    due: float = 0.0
+    """Unix seconds; before that nothing is to be done."""
+    told: str = ""
+
+
+class Renewal:
+    """`run` is a task of the daemon."""
+
+    def __init__(
+        self,
+        config: Config,
+        members: Callable[[], Sequence[Endpoint]],
+        credentials: Callable[[], ClientCredentials | None],
+    ) -> None:
+        """`members` are asked where there is no authority; `credentials` are shown to them, and tell whom to trust."""
+        self._members = members
+        self._credentials = credentials
+        self._authority = config.data_dir / AUTHORITY
+        self._authority_files = [self._authority / name for name in (ISSUING, ISSUING_KEY, FORMER)]
+        self._stamp = files.stamp(self._authority_files)
+        given = ((config.cert_file, config.key_file), (config.peer_cert_file, config.peer_key_file))
+        self._pairs = [_Pair(file, key) for file, key in given if file is not None and key is not None]
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while self._pairs:
+            await trio.sleep(LOOK_SECONDS)
+            stamp = files.stamp(self._authority_files)
+            for pair in self._pairs:
+                if stamp != self._stamp:
+                    pair.due = 0.0
+                if time.time() >= pair.due:
+                    await self._look(pair)
+            self._stamp = stamp
+
+    async def _look(self, pair: _Pair) -> None:
+        try:
+            here = (self._authority / ISSUING_KEY).exists()
+            renewed = self._renew_here(pair) if here else await self._ask(pair)
+        except RefusedError as error:
+            self._failed(pair, error, REFUSED_SECONDS if error.status < 500 else RETRY_SECONDS)
+        except (AuthorityError, TlsFilesError, EnrolmentError, ClientError, OSError, ValueError) as error:
+            self._failed(pair, error, RETRY_SECONDS)
+        else:
+            pair.due, pair.told = renewal_due(load_chain(pair.certificate)[0]).timestamp(), ""
+            if renewed:
+                until = load_chain(pair.certificate)[0].not_valid_after_utc
+                _logger.info("own certificate renewed", extra={"file": str(pair.certificate), "until": str(until)})
+
+    def _failed(self, pair: _Pair, error: Exception, seconds: float) -> None:
+        pair.due = time.time() + seconds * random.uniform(1, 1.5)  # noqa: S311 - spreads load
+        if str(error) != pair.told:
+            pair.told = str(error)
+            extra = {"file": str(pair.certificate), "why": str(error), "again_in_seconds": seconds}
+            _logger.error("own certificate not renewed", extra=extra)
+
+    def _renew_here(self, pair: _Pair) -> bool:
+        """Whether it was due, and is new."""
+        authority, own = Authority.open(self._authority), load_chain(pair.certificate)[0]
+        superseded = authority.made(own) and not authority.is_current(own)
+        if time.time() < renewal_due(own).timestamp() and not superseded:
+            return False
+        authority.renew(pair.certificate)
+        return True
+
+    async def _ask(self, pair: _Pair) -> bool:
+        """The same, by asking members."""
+        own = load_chain(pair.certificate)[0]
+        credentials = self._credentials()
+        if time.time() < renewal_due(own).timestamp() or credentials is None:
+            return False
+        key = load_key(pair.key, None)
+        new = await renewing.renew(self._members(), credentials, *asked(own, key))
+        check_issued(new, key)
+        files.replace(pair.certificate, new.encode())
+        return True
