@@ -7,6 +7,7 @@ figure that has one; README.md describes the method.
 """
 
 import argparse
+import logging
 import os
 import statistics
 import sys
@@ -431,6 +432,7 @@ def main() -> int:
         print("\n".join(ROWS))
         return 0
     given.dir.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(filename=given.dir / "hosts.log", filemode="w")
     chosen = {name: row for name, row in ROWS.items() if not given.only or any(part in name for part in given.only)}
     program = corenode()
     for name, row in chosen.items():
