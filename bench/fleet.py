@@ -48,6 +48,7 @@ class Observer:
         self.engine = Told(0.0)
         """Of those that stand for election the first is the leader."""
         self._contenders: dict[bytes, tuple[int, str]] = {}
+        self._first = 0, ""
         self.revision = 0
 
     async def run(self, store: Store, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -80,9 +81,10 @@ class Observer:
             self._contenders.pop(key, None)
             if value is not None:
                 self._contenders[key] = created, value.decode()
-            first = min(self._contenders.values(), default=(0, ""))[1]
-            if first != self.engine.value:
-                self.engine = Told(now, value=first)
+            first = min(self._contenders.values(), default=(0, ""))
+            if first != self._first:
+                self._first = first
+                self.engine = Told(now, value=first[1])
             return
         match place := keys.parse(key):
             case keys.Place(Kind.MACHINE):
@@ -189,13 +191,15 @@ def figures(member: Member) -> dict[str, float]:
     return found
 
 
-def longest_lag(before: dict[str, float], after: dict[str, float]) -> float:
-    """Seconds by which a member's loop came late at most in between: the upper bound of the histogram's bucket."""
-    start = 'corenode_loop_lag_duration_seconds_bucket{le="'
+def longest_hold(before: dict[str, float], after: dict[str, float]) -> float:
+    """Seconds of processor for which a member's loop was held at most in between; what else runs on the machine does
+    not count. The upper bound of the histogram's bucket, or what the member itself remembers, if that is less."""
+    start, end = 'corenode_loop_hold_duration_seconds_bucket{le="', '",time="processor"}'
     bounds = sorted(
-        (float(name.removeprefix(start).rstrip('"}').replace("+Inf", "inf")), after[name] - before.get(name, 0.0))
+        (float(name.removeprefix(start).removesuffix(end).replace("+Inf", "inf")), after[name] - before.get(name, 0.0))
         for name in after
-        if name.startswith(start)
+        if name.startswith(start) and name.endswith(end)
     )
     total = bounds[-1][1] if bounds else 0.0
-    return next((bound for bound, count in bounds if count >= total), 0.0)
+    bucket = next((bound for bound, count in bounds if count >= total), 0.0)
+    return min(bucket, after['corenode_loop_hold_longest_seconds{time="processor"}']) if total else 0.0

@@ -1,8 +1,10 @@
 """Hosts that are simulated: real agents, each with a connection of its own over HTTP, and nothing that runs on them."""
 
 import random
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from types import TracebackType
+from typing import Any
 
 import trio
 
@@ -10,7 +12,10 @@ from core.agent.agent import Agent
 from core.agent.executor import CHANGES, Actual, Executor
 from core.agent.journal import Journal
 from core.agent.options import Options
-from core.client import connect
+from core.client.endpoints import parse_list
+from core.client.remote import RemoteStore
+from core.client.store import Watch
+from core.client.transport import Transport
 from core.sched.records import Machine
 
 
@@ -69,10 +74,28 @@ class Forgetful:
         """Nothing is kept."""
 
 
-async def host(number: int, url: str, ttl: int) -> None:
+class Following(RemoteStore):
+    """A host's way to the store. The host follows its orders while a watch of it is open."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(Transport(parse_list(url)))
+        self.open = 0
+        """Watches."""
+
+    @asynccontextmanager
+    async def watch(self, *arguments: Any, **more: Any) -> AsyncIterator[Watch]:
+        async with super().watch(*arguments, **more) as watch:
+            self.open += 1
+            try:
+                yield watch
+            finally:
+                self.open -= 1
+
+
+async def host(number: int, store: Following, ttl: int) -> None:
     """One host's agent; never returns."""
     name = f"idle{number}"
     machine = Machine(f"{number + 1:032x}", name, boot_id="boot", metadata={"host": name}, cpus=2, memory=4 << 30)
-    async with connect(url) as store:
+    async with store:
         chance = random.Random(number)
         await Agent(store, Idle(), Options(machine=machine, ttl=ttl), Forgetful(), chance=chance).run()

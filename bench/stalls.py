@@ -163,6 +163,24 @@ def _lease(caller: Caller) -> None:
     caller.fill("l/", 10_000, lease=5)
 
 
+def _directories(caller: Caller) -> None:
+    """20,000, each with one key."""
+    for start in range(0, 20_000, BATCH):
+        names = [f"/d/{number:08}/k" for number in range(start, start + BATCH)]
+        caller.post("kv/txn", success=[{"request_put": {"key": text(name), "value": text("v")}} for name in names])
+
+
+def _delete_shown(keys: int) -> Load:
+    """In a transaction that shows what it deleted."""
+
+    def run(caller: Caller) -> None:
+        found = caller.post("kv/txn", success=[{"request_delete_range": {**below("d/"), "prev_kv": True}}])
+        if found.count(b'"key"') != keys:
+            raise RuntimeError(f"not all keys were shown: {found[:300]!r}")
+
+    return Load(run, lambda caller: caller.fill("d/", keys))
+
+
 def _revoke(caller: Caller) -> None:
     caller.post("lease/revoke", ID="5")
 
@@ -229,6 +247,8 @@ def loads(keys: int) -> Mapping[str, Load]:
         f"range delete of {many} keys": _delete_range(keys),
         "the same with a watch of them": _delete_watched(keys),
         "v2 delete of a tree of 20,000": Load(_delete_tree, lambda caller: caller.fill("/d/", 20_000)),
+        "v2 delete of 20,000 directories": Load(_delete_tree, _directories),
+        f"delete of {many} keys in a transaction that shows them": _delete_shown(keys),
         "revoking a lease of 10,000 keys": Load(_revoke, _lease),
         "10,000 leases expire": Load(_expiry, _leases),
         "ranges of 10,000 keys": Load(_ranges, lambda caller: caller.fill("d/", 10_000)),

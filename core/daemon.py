@@ -15,6 +15,7 @@ Everything that can be wrong with configuration, directory, addresses or certifi
 request is served, and is a `StartError`. An exception in any task after that ends the daemon.
 """
 
+import gc
 import logging
 import signal
 import time
@@ -66,6 +67,7 @@ _logger = logging.getLogger(__name__)
 
 def run(config: Config) -> None:
     """Serve until a signal ends it. StartError if it cannot start; the text is for people."""
+    collect_seldom()
     trio.run(_main, config)
 
 
@@ -134,7 +136,7 @@ async def _serve(
             background.start_soon(guarded, "service of images", images.run)
             async with trio.open_nursery() as serving:
                 await serving.start(frontend.serve, listeners)
-                collect_seldom()
+                gc.freeze()  # what the start has made is not looked at again
                 serving.start_soon(units.hosting.run)
                 with announced(config, notifier, bound):
                     await obey(signals, config, notifier, take, lambda: credentials.reload(listeners))

@@ -56,6 +56,7 @@ class Agent:
         self._probe = probe or functools.partial(probe_of, executor)
         self._journal = Journal()
         self._saved = b""
+        self._saving = trio.Lock()
         self._ending = trio.Event()
         self._refusal: DuplicateMachineError | None = None
         self._rounds: Rounds | None = None
@@ -210,11 +211,14 @@ class Agent:
 
     async def _save(self) -> None:
         """Keep the journal, if it has changed. Without a disk to write to the agent goes on."""
-        data = msgspec.json.encode(self._journal)
-        if data == self._saved:
-            return
-        try:
-            await self._memory.write(self._journal)
-            self._saved = data
-        except OSError as error:
-            log.warning("the agent's journal cannot be written, after a restart units may be started again: %s", error)
+        async with self._saving:  # or the older of two might be the last
+            data = msgspec.json.encode(self._journal)
+            if data == self._saved:
+                return
+            try:
+                await self._memory.write(self._journal)
+                self._saved = data
+            except OSError as error:
+                log.warning(
+                    "the agent's journal cannot be written, after a restart units may be started again: %s", error
+                )

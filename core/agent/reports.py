@@ -1,6 +1,7 @@
 """What this host tells of its units: changes only, many in one transaction, under the host's lease."""
 
 import logging
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -14,11 +15,11 @@ from core.sched.records import RecordError, UnitState, decode, encode
 
 log = logging.getLogger(__name__)
 
-GATHER_SECONDS = 0.05
-"""How long a change waits for company."""
-LONGEST_GATHER_SECONDS = 1.0
+SPACING_SECONDS = 0.02
+"""Between two writes: a first change is told at once, those that follow are told together."""
+LONGEST_SPACING_SECONDS = 1.0
 """The same once BURST writes came in a row: a host that never comes to rest writes once in so long."""
-BURST = 20
+BURST = 40
 """Writes that may follow one another quickly; each second of rest gives one back."""
 RETRY_SECONDS = 1.0
 SLICE = 50
@@ -70,13 +71,13 @@ class Reports:
 
     async def run(self, presence: Presence) -> None:
         """Write changes as they come, while the host is registered; never returns."""
-        left, counted = float(BURST), trio.current_time()
+        left, written = float(BURST), -math.inf
         while True:
             await self._dirty.wait()
+            await trio.sleep_until(written + (SPACING_SECONDS if left >= 1 else LONGEST_SPACING_SECONDS))
             now = trio.current_time()
-            left, counted = min(left + (now - counted) / LONGEST_GATHER_SECONDS, float(BURST)), now
-            await trio.sleep(GATHER_SECONDS if left >= 1 else LONGEST_GATHER_SECONDS)
-            left = max(left - 1, 0.0)
+            left = max(min(left + (now - written) / LONGEST_SPACING_SECONDS, float(BURST)) - 1, 0.0)
+            written = now
             self._dirty = trio.Event()
             try:
                 async with self._turn:

@@ -26,7 +26,7 @@ STARTS_AT_ONCE = 8
 STOPS_AT_ONCE = 64
 """Most of a stop is waiting, and those that take their time should not hold up others."""
 SPACING_SECONDS = 0.02
-"""Between two rounds, so that changes which come together are one round."""
+"""Between two rounds, so that changes which come together are one round, or two."""
 
 
 class Rounds:
@@ -87,9 +87,9 @@ class Rounds:
                     self._gone = Backoff()
                 except ExecutorGone as error:
                     self._lost(error)
+                await trio.sleep(SPACING_SECONDS)
                 with trio.move_on_at(self._wake()):
                     await self._due.wait()
-                await trio.sleep(SPACING_SECONDS)
 
     async def clear(self) -> None:
         """Unload everything, when `run` has ended: the host leaves. What cannot be unloaded is said in the log.

@@ -20,6 +20,7 @@ from core.kv import errors as kv
 from core.kv.access import Span
 from core.kv.leases import Lease
 from core.kv.records import Record
+from core.kv.steps import Steps
 from core.node import errors as node
 
 LEAST_TTL = 2
@@ -99,8 +100,8 @@ class Node(Watched, Protocol):
         """The ids of the leases behind `after`, in order."""
         ...
 
-    def evaluate(self, command: commands.Txn) -> outcomes.TxnDone:
-        """What a transaction that writes nothing comes to now; KeyspaceError."""
+    def evaluation(self, command: commands.Txn) -> Steps[outcomes.TxnDone]:
+        """What a transaction that writes nothing comes to now, in steps; KeyspaceError."""
         ...
 
 
@@ -122,8 +123,18 @@ class InsideStore(Store):
         if isinstance(command, commands.Txn) and only_reads(operation):
             await self._confirm()
             with self._reading():
-                return translation.result(operation, self._node.evaluate(command))
+                return translation.result(operation, await self._evaluated(command))
         return translation.result(operation, await self._propose(command))
+
+    async def _evaluated(self, command: commands.Txn) -> outcomes.TxnDone:
+        work = self._node.evaluation(command)
+        while True:
+            try:
+                next(work)
+            except StopIteration as end:
+                done: outcomes.TxnDone = end.value
+                return done
+            await trio.lowlevel.checkpoint()
 
     async def page(self, keys: Keys, size: int, revision: int) -> Page:
         """As `Store.page`, but that what follows is not counted."""

@@ -23,7 +23,7 @@ from core.kv.ledger import SYSTEM_PREFIX, Ledger
 from core.kv.outcomes import DeleteDone, PutDone, RangeDone, TxnDone
 from core.kv.records import Action, Record
 from core.kv.reserved import clipped, is_hidden, is_reserved
-from core.kv.steps import Steps, finish, scan, taken
+from core.kv.steps import Steps, scan, taken
 from core.kv.transaction import Table
 
 DEEPEST_TXN = 128
@@ -52,18 +52,18 @@ def delete_range(ledger: Ledger, command: DeleteRange) -> Steps[DeleteDone]:
     return _delete_range(ledger, command)
 
 
-def range_(ledger: Ledger, command: Range) -> Steps[RangeDone]:
-    """Read keys, now or at a revision that is still kept."""
+def range_(ledger: Ledger, command: Range, at: int = 0) -> Steps[RangeDone]:
+    """Read keys, now (`at`: as of that revision) or at a revision that is still kept."""
     _check_revision(ledger, command.revision)
     found: list[Record] = []
     count = 0
-    for _, position in _positions(ledger, command.key, command.end, command.revision or None):
+    for _, position in _positions(ledger, command.key, command.end, command.revision or at):
         count += 1
         if count % READS == 0:
             yield
         if not command.count_only and (not command.limit or len(found) < command.limit):
             found.append(ledger.existing(position))
-    return RangeDone(ledger.revision, tuple(found), count)
+    return RangeDone(at or ledger.revision, tuple(found), count)
 
 
 def txn(ledger: Ledger, command: Txn) -> Steps[TxnDone]:
@@ -79,13 +79,27 @@ def txn(ledger: Ledger, command: Txn) -> Steps[TxnDone]:
     return _settled_txn(done, before, ledger.revision, moved)
 
 
-def evaluate(ledger: Ledger, command: Txn) -> TxnDone:
-    """What a transaction of reads alone comes to; ValueError if it can write."""
+def evaluation(ledger: Ledger, command: Txn) -> Steps[TxnDone]:
+    """What a transaction of reads alone comes to now, in steps between which anything may be written; ValueError if it
+    can write."""
     if any(_can_write(operation) for operation in (*command.success, *command.failure)):
         raise ValueError("a transaction that writes has to go through the log")
+    while True:
+        at = ledger.revision
+        work = _evaluated(ledger, command, at)
+        while at >= ledger.floor:  # what was now at first may be compacted away before the end
+            try:
+                next(work)
+            except StopIteration as end:
+                done: TxnDone = end.value
+                return done
+            yield
+
+
+def _evaluated(ledger: Ledger, command: Txn, at: int) -> Steps[TxnDone]:
     branches: dict[int, bool] = {}
-    finish(_choose(ledger, command, branches, _Allowance()))
-    return finish(_run(ledger, command, branches))
+    yield from _choose(ledger, command, branches, _Allowance(), at)
+    return (yield from _run(ledger, command, branches, at))
 
 
 def _can_write(operation: Operation) -> bool:
@@ -161,22 +175,22 @@ class _Allowance:
             yield item
 
 
-def _choose(ledger: Ledger, command: Txn, branches: dict[int, bool], allowance: _Allowance) -> Steps[None]:
+def _choose(ledger: Ledger, command: Txn, branches: dict[int, bool], allowance: _Allowance, at: int = 0) -> Steps[None]:
     """Decide the branch of each transaction from the state before all of them, and check what they will do."""
     succeeded = True
     for compare in command.compare:
-        succeeded = yield from _holds(ledger, compare, allowance)
+        succeeded = yield from _holds(ledger, compare, allowance, at)
         if not succeeded:
             break
     branches[id(command)] = succeeded
     for operation in command.success if succeeded else command.failure:
         if isinstance(operation, Txn):
-            yield from _choose(ledger, operation, branches, allowance)
+            yield from _choose(ledger, operation, branches, allowance, at)
         elif isinstance(operation, Put):
             _check_put(ledger, operation, in_txn=True)
         elif isinstance(operation, Range):
             _check_revision(ledger, operation.revision)
-            yield from _check_range(ledger, operation, allowance)
+            yield from _check_range(ledger, operation, allowance, at)
 
 
 def _changes(command: Txn, branches: dict[int, bool]) -> int | None:
@@ -195,7 +209,7 @@ def _changes(command: Txn, branches: dict[int, bool]) -> int | None:
     return changes
 
 
-def _run(ledger: Ledger, command: Txn, branches: dict[int, bool]) -> Steps[TxnDone]:
+def _run(ledger: Ledger, command: Txn, branches: dict[int, bool], at: int = 0) -> Steps[TxnDone]:
     succeeded = branches[id(command)]
     responses: list[PutDone | DeleteDone | RangeDone | TxnDone] = []
     for operation in command.success if succeeded else command.failure:
@@ -204,10 +218,10 @@ def _run(ledger: Ledger, command: Txn, branches: dict[int, bool]) -> Steps[TxnDo
         elif isinstance(operation, DeleteRange):
             responses.append((yield from _delete_range(ledger, operation)))
         elif isinstance(operation, Range):
-            responses.append((yield from range_(ledger, operation)))
+            responses.append((yield from range_(ledger, operation, at)))
         else:
-            responses.append((yield from _run(ledger, operation, branches)))
-    return TxnDone(ledger.revision, succeeded, tuple(responses))
+            responses.append((yield from _run(ledger, operation, branches, at)))
+    return TxnDone(at or ledger.revision, succeeded, tuple(responses))
 
 
 def _settled_txn(done: TxnDone, before: int, last: int, moved: dict[bytes, Record]) -> TxnDone:
@@ -235,11 +249,11 @@ def _settled(
     return _settled_txn(done, before, last, moved)
 
 
-def _holds(ledger: Ledger, compare: Compare, allowance: _Allowance) -> Steps[bool]:
+def _holds(ledger: Ledger, compare: Compare, allowance: _Allowance, at: int) -> Steps[bool]:
     """Whether a comparison holds for every key of its range. If none is there it is made with a key that has zeros and
     no value, as etcd makes it."""
     found = 0
-    for _, position in allowance.take(_positions(ledger, compare.key, compare.end, None), COUNTED):
+    for _, position in allowance.take(_positions(ledger, compare.key, compare.end, at), COUNTED):
         found += 1
         if found % READS == 0:
             yield
@@ -302,7 +316,7 @@ def _put(ledger: Ledger, command: Put) -> PutDone:
 
 def _delete_range(ledger: Ledger, command: DeleteRange) -> Steps[DeleteDone]:
     found: deque[Record] = deque()
-    for _, position in _positions(ledger, command.key, command.end, None):
+    for _, position in _positions(ledger, command.key, command.end, 0):
         found.append(ledger.existing(position))
         if len(found) % READS == 0:
             yield
@@ -312,19 +326,20 @@ def _delete_range(ledger: Ledger, command: DeleteRange) -> Steps[DeleteDone]:
     return DeleteDone(ledger.revision, count, previous)
 
 
-def _positions(ledger: Ledger, key: bytes, end: bytes | None, at: int | None) -> Iterator[tuple[bytes, bytes]]:
-    """(key, position) of each version in a range, in key order, as of revision `at` or now; good while what it has
-    shown is deleted."""
+def _positions(ledger: Ledger, key: bytes, end: bytes | None, at: int) -> Iterator[tuple[bytes, bytes]]:
+    """(key, position) of each version in a range, in key order, as of revision `at`, whatever is written meanwhile; or
+    now (0), good while what it has shown is deleted."""
     if end is None:
         row = ledger.rows.get(Table.KEY, key)
-        position = ledger.shown(row, at) if row is not None and not is_hidden(key, key) else None
+        position = ledger.shown(row, at or None) if row is not None and not is_hidden(key, key) else None
         if position is not None:
             yield key, position
         return
     start = b"" if key == _ALL else key
     for found, row in scan(ledger.rows, Table.KEY, start, clipped(start, None if end == _ALL else end)):
         if not is_hidden(found, start):
-            position = ledger.shown(row, at)
+            # A row that was read before a write shows what it did; the newest is found sooner.
+            position = ledger.shown(row, None if at in (0, ledger.revision) else at)
             if position is not None:
                 yield found, position
 
@@ -342,11 +357,11 @@ def _check_put(ledger: Ledger, command: Put, *, in_txn: bool = False) -> None:
         raise KeyNotFoundError
 
 
-def _check_range(ledger: Ledger, command: Range, allowance: _Allowance) -> Steps[None]:
+def _check_range(ledger: Ledger, command: Range, allowance: _Allowance, at: int) -> Steps[None]:
     """LimitError if it would look at more keys than the transaction may. What the limit leaves out is counted."""
     if command.end is None:
         return
-    found = _positions(ledger, command.key, command.end, command.revision or None)
+    found = _positions(ledger, command.key, command.end, command.revision or at)
     read = 0 if command.count_only else command.limit or MOST_READ + 1
     for part in (allowance.take(islice(found, read), COUNTED), allowance.take(found, 1)):
         for number, _ in enumerate(part, 1):

@@ -331,9 +331,10 @@ class Keyspace:
         """A page of a range of keys as v3 sees them; CompactedError, FutureRevisionError."""
         return reading.page(self._ledger, part, at, wanted, reverse=reverse)
 
-    def evaluate(self, command: Txn) -> TxnDone:
-        """What a transaction of reads comes to, without the log; ValueError if it can write, KeyspaceError."""
-        return flat.evaluate(self._ledger, command)
+    def evaluation(self, command: Txn) -> Steps[TxnDone]:
+        """What a transaction of reads comes to, without the log, all as of its first step; between two of them anything
+        may be applied. ValueError if it can write, KeyspaceError."""
+        return flat.evaluation(self._ledger, command)
 
     @property
     def swept(self) -> bool:

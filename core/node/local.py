@@ -26,7 +26,7 @@ class LocalStore:
         self.record = node.keyspace.record
         self.key = node.keyspace.key
         self.page = node.keyspace.page
-        self.evaluate = node.keyspace.evaluate
+        self.evaluation = node.keyspace.evaluation
         self.lease = node.keyspace.lease
         self.leases = node.keyspace.leases
         self.host_key = node.keyspace.host_key
@@ -49,7 +49,7 @@ class LocalStore:
         self.record = refuse if why else keyspace.record
         self.key = refuse if why else keyspace.key
         self.page = refuse if why else keyspace.page
-        self.evaluate = refuse if why else keyspace.evaluate
+        self.evaluation = refuse if why else keyspace.evaluation
         self.lease = refuse if why else keyspace.lease
         self.leases = refuse if why else keyspace.leases
         self.host_key = refuse if why else keyspace.host_key

@@ -164,7 +164,7 @@ async def test_damage_to_the_disk_ends_nobody_who_uses_the_store(
 
     async with connect("local:", node=member) as store:
         lease = (await store.grant(60)).id
-        for name in ("key", "page", "lease", "leases", "evaluate", "watch_keys"):
+        for name in ("key", "page", "lease", "leases", "evaluation", "watch_keys"):
             monkeypatch.setattr(member, name, damaged)
         reads: list[Callable[[], Awaitable[object]]] = [
             lambda: store.get(b"a"),

@@ -6,7 +6,7 @@ from core.kv import commands as c
 from core.kv.keyspace import Keyspace
 from core.kv.memory import MemoryStore
 from core.kv.outcomes import Expired, TxnDone
-from core.kv.steps import CHANGES
+from core.kv.steps import CHANGES, finish
 from tests.kv.trial import dump
 
 SECOND = 1_000_000_000
@@ -92,3 +92,48 @@ def test_a_refusal_is_an_outcome_in_steps_too() -> None:
     assert isinstance(done, TxnDone)
     [expired], _ = keyspace.apply(3, 1, c.Batch(99 * SECOND, (c.Expire(10),)))
     assert expired == Expired(1)
+
+
+READS = c.Txn(
+    compare=(c.Compare(b"/d/", "version", "=", 1, b"/d0"),),
+    success=(EVERYTHING, c.Txn(success=(c.Range(b"\0", b"\0", limit=3), c.Range(b"/new")))),
+    failure=(c.Range(b"/d/00000"),),
+)
+
+
+def _write(keyspace: Keyspace, number: int, *more: c.Command) -> None:
+    names = [b"/d/%05d" % (KEYS * number * part // 7 % KEYS) for part in range(1, 7)]
+    index = keyspace.applied[0] + 1
+    puts = [c.Put(name, b"late") for name in names[:3]]
+    deletes = [c.DeleteRange(name) for name in names[3:]]
+    keyspace.apply(index, 1, c.Batch(SECOND, (c.Put(b"/new"), c.Put(b"/d/%05d+" % number), *puts, *deletes, *more)))
+
+
+def test_reads_in_steps_show_one_revision() -> None:
+    """Whatever is written, flushed away or compacted before it between the steps."""
+    keyspace, _ = _filled()
+    revision = keyspace.revision
+    expected = finish(keyspace.evaluation(READS))
+    found: object = None
+    work = keyspace.evaluation(READS)
+    for number in range(1, 1000):
+        try:
+            next(work)
+        except StopIteration as end:
+            found = end.value
+            break
+        _write(keyspace, number, c.Compact(revision))
+        keyspace.sweep()
+    assert number >= 4
+    assert found == expected
+    assert finish(keyspace.evaluation(READS)) != expected, "nothing would have been seen"
+
+
+def test_reads_begin_anew_when_their_revision_is_compacted_away() -> None:
+    keyspace, _ = _filled()
+    work = keyspace.evaluation(READS)
+    next(work)
+    _write(keyspace, 1, c.Compact(keyspace.revision + 3))
+    while keyspace.sweep():
+        pass
+    assert finish(work) == finish(keyspace.evaluation(READS))

@@ -82,13 +82,18 @@ class FakeHost:
 class FakeMemory:
     def __init__(self, host: FakeHost) -> None:
         self.host = host
+        self._writing = trio.Lock()
 
     async def read(self) -> Journal:
         return msgspec.json.decode(self.host.journal, type=Journal)
 
     async def write(self, journal: Journal) -> None:
-        await trio.sleep(0.001)
-        self.host.journal = msgspec.json.encode(journal)
+        self._writing.acquire_nowait()  # a file is not written by two at once
+        try:
+            await trio.sleep(0.001)
+            self.host.journal = msgspec.json.encode(journal)
+        finally:
+            self._writing.release()
 
 
 class FakeExecutor(Executor):

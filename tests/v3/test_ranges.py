@@ -4,10 +4,11 @@ import json
 from typing import Any
 
 import pytest
+import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.api.v3 import sorting
+from core.api.v3 import sorting, txn
 from core.kv.access import Span
 from core.kv.commands import Compact, DeleteRange, Put
 from core.kv.reading import SCANNED
@@ -124,27 +125,34 @@ def test_no_page_looks_at_more_than_its_share() -> None:
     assert page.count <= SCANNED
 
 
-def test_a_transaction_brings_no_range_without_bound() -> None:
+async def test_a_transaction_brings_no_range_without_bound() -> None:
     world = World()
+
+    async def status(asked: object) -> int:
+        reply, outlet = world.ask("kv/txn", json.dumps(asked).encode()), FakeOutlet()
+        await body_of(reply, outlet)
+        return outlet.status if reply.response is None else reply.response.status
+
     for number in range(10_001):
         world.apply(Put(b"x%05d" % number))
     whole = {"success": [{"request_range": everything()}]}
-    status, body = world.answer("kv/txn", whole)
-    assert (status, body["code"]) == (400, 3)
+    assert (await body_of(world.ask("kv/txn", json.dumps(whole).encode())))["code"] == 3
+    assert await status(whole) == 400
     before = world.revision
     writing = {"success": [{"request_put": {"key": b64("y")}}, *whole["success"]]}
-    assert world.answer("kv/txn", writing)[0] == 400
+    assert await status(writing) == 400
     assert world.revision == before, "refused as a whole"
     everywhere = {**everything(), "target": "VERSION", "result": "GREATER"}
-    assert world.answer("kv/txn", {"compare": [everywhere]})[0] == 400
-    assert world.answer("kv/txn", {"compare": [{**everywhere, "result": "LESS"}]})[0] == 200, "the first key decides"
+    assert await status({"compare": [everywhere]}) == 400
+    assert await status({"compare": [{**everywhere, "result": "LESS"}]}) == 200, "the first key decides"
     many = {**everything(), "limit": 300}
-    assert world.answer("kv/txn", {"success": [{"request_range": many}] * 3})[0] == 200
-    assert world.answer("kv/txn", {"success": [{"request_range": many}] * 30})[0] == 400, "all together count"
+    assert await status({"success": [{"request_range": many}] * 3}) == 200
+    assert await status({"success": [{"request_range": many}] * 30}) == 400, "all together count"
     counted = {**everything(), "count_only": True}
-    assert world.answer("kv/txn", {"success": [{"request_range": counted}]})[0] == 200
+    assert await status({"success": [{"request_range": counted}]}) == 200
     limited = {"success": [{"request_range": {**everything(), "limit": 3}}]}
-    assert len(world.answer("kv/txn", limited)[1]["responses"][0]["response_range"]["kvs"]) == 3
+    found = await body_of(world.ask("kv/txn", json.dumps(limited).encode()))
+    assert len(found["responses"][0]["response_range"]["kvs"]) == 3
 
 
 keys = st.sampled_from([b"a", b"aa", b"b", b"ba", b"c", b"\xff", b"\xff\xff"])
@@ -210,3 +218,51 @@ async def test_a_large_delete_shows_what_it_ended_in_pieces() -> None:
     answer = await body_of(reply, outlet)
     assert answer["deleted"] == str(MANY)
     assert [plain(each["key"]) for each in answer["prev_kvs"]] == NAMES
+
+
+@pytest.mark.parametrize("within", [False, True])
+async def test_a_large_delete_in_a_transaction_shows_what_it_ended_in_pieces(
+    within: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(txn, "PIECE_BYTES", 10_000)
+    world = filled()
+    outlet = FakeOutlet()
+    operation: dict[str, object] = {
+        "request_delete_range": {"key": b64(b"/k/"), "range_end": b64(b"/k0"), "prev_kv": True}
+    }
+    if within:
+        operation = {"request_txn": {"success": [operation]}}
+    asked = {"success": [{"request_put": {"key": b64(b"/a"), "prev_kv": True}}, operation]}
+    answer = await body_of(world.ask("kv/txn", json.dumps(asked).encode()), outlet)
+    found = answer["responses"][1]
+    if within:
+        found = found["response_txn"]["responses"][0]
+    found = found["response_delete_range"]
+    assert found["deleted"] == str(MANY)
+    assert [plain(each["key"]) for each in found["prev_kvs"]] == NAMES
+    assert answer["header"]["revision"] == str(world.revision)
+    assert len(outlet.pieces) > 2
+    assert max(map(len, outlet.pieces[1:])) < 100_000
+
+
+async def test_what_is_written_between_slices_of_a_transaction_of_reads_does_not_show() -> None:
+    world = filled()
+    revision = world.revision
+    reads = [{"request_range": everything()}, {"request_range": {**everything(), "limit": "3"}}]
+    reply = world.ask("kv/txn", json.dumps({"success": reads}).encode())
+    outlet = FakeOutlet()
+    assert reply.produce is not None, "sent at once"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reply.produce, outlet)
+        await trio.lowlevel.checkpoint()
+        world.apply(DeleteRange(NAMES[0]))
+        world.apply(DeleteRange(NAMES[-1]))
+        world.apply(Put(NAMES[-2], b"late"))
+        assert not outlet.pieces, "too late"
+    answer = json.loads(outlet.body)
+    assert answer["header"]["revision"] == str(revision)
+    whole, few = (each["response_range"] for each in answer["responses"])
+    assert [plain(kv["key"]) for kv in whole["kvs"]] == NAMES
+    assert whole["kvs"][-2].get("value") != b64("late")
+    assert [plain(kv["key"]) for kv in few["kvs"]] == NAMES[:3]
+    assert (whole["count"], few["count"], few["more"]) == (str(MANY), str(MANY), True)

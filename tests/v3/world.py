@@ -51,7 +51,7 @@ class World:
         self.damage = Damage()
         self.gate = Gate(self.keyspace.access, Hashing(), self.damage)
         keyspace = self.keyspace
-        self.key, self.page, self.evaluate = keyspace.key, keyspace.page, keyspace.evaluate
+        self.key, self.page, self.evaluation = keyspace.key, keyspace.page, keyspace.evaluation
         self.lease, self.leases, self.hashing = keyspace.lease, keyspace.leases, keyspace.hashing
         self.host_key = keyspace.host_key
         self.node, self.children, self.record = keyspace.node, keyspace.children, keyspace.record

@@ -1,6 +1,7 @@
 """Puts and deletes, alone or in a transaction: their commands, and what follows the header in their answers."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 
 from core.api.v3.encoding import int64
 from core.api.v3.errors import invalid
@@ -42,30 +43,29 @@ def put_fields(done: PutDone, *, prev_kv: bool) -> bytes:
     return b',"prev_kv":%b' % key_value(done.previous)
 
 
-def delete_fields(done: DeleteDone, *, prev_kv: bool) -> bytes:
-    """What follows the header in the answer to a delete."""
-    return b"".join(delete_pieces(done, prev_kv=prev_kv))
-
-
 def delete_pieces(done: DeleteDone, *, prev_kv: bool) -> Iterator[bytes]:
-    """The same in pieces, a slice of work each."""
+    """What follows the header in the answer to a delete, in pieces, a slice of work each."""
     if not done.deleted:
         return
     yield b',"deleted":"%d"' % done.deleted
-    if not prev_kv:
-        return
-    before = b',"prev_kvs":['
-    for records in _slices(done.previous):
-        yield before + key_values(records)
+    if prev_kv:
+        yield b',"prev_kvs":['
+        yield from key_value_pieces(done.previous)
+        yield b"]"
+
+
+def key_value_pieces(records: Iterable[Record], *, keys_only: bool = False) -> Iterator[bytes]:
+    """Keys with their values and commas between them, not too many at once, nor too large ones. Each is let go of as it
+    is shown: all of many at the end would take a while."""
+    left = deque(records)
+    del records
+    before = b""
+    while left:
+        part: list[Record] = []
+        size = 0
+        while left and len(part) < SLICE and size < SLICE_BYTES:
+            record = left.popleft()
+            size += len(record.value)
+            part.append(record)
+        yield before + key_values(part, keys_only=keys_only)
         before = b","
-    yield b"]" if done.previous else before + b"]"
-
-
-def _slices(records: tuple[Record, ...]) -> Iterator[tuple[Record, ...]]:
-    """Not too many at once, nor too large ones."""
-    start = size = 0
-    for end, record in enumerate(records, 1):
-        size += len(record.value)
-        if end - start >= SLICE or size >= SLICE_BYTES or end == len(records):
-            yield records[start:end]
-            start, size = end, 0

@@ -10,6 +10,7 @@ from core.api.v3.calls import Call, Context
 from core.api.v3.encoding import int64
 from core.api.v3.errors import invalid
 from core.api.v3.messages import SORT_ORDERS, SORT_TARGETS, RangeRequest
+from core.api.v3.operations import key_value_pieces
 from core.api.v3.render import key_value, key_values
 from core.api.v3.sorting import Sorting, ordered
 from core.api.v3.store import Store
@@ -127,20 +128,24 @@ def one(options: Options, record: Record | None) -> bytes:
     return b',"kvs":[%b],"count":"1"' % key_value(record, keys_only=options.keys_only)
 
 
-def shaped(options: Options, done: RangeDone) -> bytes:
-    """What follows the header in the answer for a range that was read within a transaction."""
+def shaped(options: Options, done: RangeDone) -> Iterator[bytes]:
+    """What follows the header in the answer for a range that was read within a transaction, in pieces, a slice of work
+    each."""
     records = [record for record in done.records if options.keeps(record)]
     descending = options.order == _DESCEND
     if not options.by_key:
         records = ordered(records, options.target, descending=descending)
     elif descending:
         records.reverse()
-    limit = options.limit or _ALL
-    shown = tuple(records[:limit])
-    kvs = b',"kvs":[%b]' % key_values(shown, keys_only=options.keys_only) if shown else b""
-    more = b',"more":true' if len(records) > limit else b""
-    count = b',"count":"%d"' % done.count if done.count else b""
-    return kvs + more + count
+    shown = records[: options.limit or _ALL]
+    if shown:
+        yield b',"kvs":['
+        yield from key_value_pieces(shown, keys_only=options.keys_only)
+        yield b"]"
+    if len(records) > len(shown):
+        yield b',"more":true'
+    if done.count:
+        yield b',"count":"%d"' % done.count
 
 
 class Body:

@@ -1,6 +1,7 @@
 """Keys with their values as JSON. Written by hand: it is most of what this dialect sends."""
 
 from binascii import b2a_base64
+from collections.abc import Sequence
 
 from core.kv.records import Record
 
@@ -21,6 +22,6 @@ def key_value(record: Record, *, keys_only: bool = False) -> bytes:
     return b'%b,"lease":"%d"}' % (head, record.lease) if record.lease else head + b"}"
 
 
-def key_values(records: tuple[Record, ...], *, keys_only: bool = False) -> bytes:
+def key_values(records: Sequence[Record], *, keys_only: bool = False) -> bytes:
     """Several, with commas between them."""
     return b",".join([key_value(record, keys_only=keys_only) for record in records])

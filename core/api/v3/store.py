@@ -12,6 +12,7 @@ from core.kv.leases import Lease
 from core.kv.outcomes import TxnDone
 from core.kv.reading import RangePage
 from core.kv.records import Event, Record
+from core.kv.steps import Steps
 
 
 class KeyWatcher(Protocol):
@@ -67,8 +68,9 @@ class Store(store.Store, Protocol):
         FutureRevisionError."""
         ...
 
-    def evaluate(self, command: Txn) -> TxnDone:
-        """What a transaction that writes nothing comes to now. KeyspaceError."""
+    def evaluation(self, command: Txn) -> Steps[TxnDone]:
+        """What a transaction that writes nothing comes to now, in steps of a millisecond; others may write between
+        them. KeyspaceError."""
         ...
 
     def lease(self, lease: int) -> tuple[Lease, list[bytes]] | None:

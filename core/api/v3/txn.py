@@ -1,5 +1,6 @@
 """`/v3/kv/txn`: compare, then do one of two things, all at one revision."""
 
+from collections.abc import Iterator
 from functools import partial
 
 from msgspec.structs import replace
@@ -9,7 +10,7 @@ from core.api.v3.encoding import int64
 from core.api.v3.errors import invalid
 from core.api.v3.leasing import permit_lease
 from core.api.v3.messages import RESULTS, TARGETS, Comparison, RequestOp, TxnRequest
-from core.api.v3.operations import delete_fields, delete_of, put_fields, put_of
+from core.api.v3.operations import delete_of, delete_pieces, put_fields, put_of
 from core.api.v3.ranges import Options, options_of, shaped
 from core.kv.access import Right
 from core.kv.commands import Compare, DeleteRange, Operation, Put, Range, Relation, Target, Txn
@@ -21,6 +22,9 @@ MAX_OPERATIONS = 128
 """Comparisons or operations of a branch; what is nested shares them."""
 MAX_IN_ALL = 1024
 """Operations of all branches together. Nested ones could be tens of thousands, and are carried out in one piece."""
+BEGIN = b'{"header":'
+PIECE_BYTES = 64 << 10
+"""Of an answer that are made at once: about a millisecond."""
 _RELATIONS: tuple[Relation, ...] = ("=", ">", "<", "!=")
 _TARGETS: tuple[Target, ...] = ("version", "create", "mod", "value", "lease")
 
@@ -62,10 +66,33 @@ class Transactions:
             call.confirmed(partial(self._read, command, shape, call))
 
     def _read(self, command: Txn, shape: Shape, call: Call) -> None:
-        self._done(shape, call, self._store.evaluate(command))
+        call.send_slices(BEGIN, self._evaluated(command, shape))
+
+    def _evaluated(self, command: Txn, shape: Shape) -> Iterator[bytes]:
+        work = self._store.evaluation(command)
+        while True:
+            try:
+                next(work)
+            except StopIteration as end:
+                done: TxnDone = end.value
+                break
+            yield b""
+        yield from self._pieces(done, shape)
 
     def _done(self, shape: Shape, call: Call, done: TxnDone) -> None:
-        call.send(b'{"header":%b%b}' % (self._header.at(done.revision), _fields(done, shape)))
+        call.send_slices(BEGIN, self._pieces(done, shape))
+
+    def _pieces(self, done: TxnDone, shape: Shape) -> Iterator[bytes]:
+        """What follows BEGIN, in pieces of a slice of work each."""
+        waiting = [self._header.at(done.revision)]
+        size = 0
+        for piece in _fields(done, shape):
+            waiting.append(piece)
+            size += len(piece)
+            if size >= PIECE_BYTES:
+                yield b"".join(waiting)
+                waiting, size = [], 0
+        yield b"".join([*waiting, b"}"])
 
     def _permit(self, command: Txn, shape: Shape, call: Call) -> None:
         """RpcError unless whoever asks may do all of it, whichever way it goes."""
@@ -189,25 +216,36 @@ def _serializable(request: TxnRequest) -> bool:
     return bool(ranges) and all(each is not None and each.serializable for each in ranges)
 
 
-def _fields(done: TxnDone, shape: Shape) -> bytes:
+def _fields(done: TxnDone, shape: Shape) -> Iterator[bytes]:
     """What follows the header in the answer to a transaction."""
-    succeeded = b',"succeeded":true' if done.succeeded else b""
+    if done.succeeded:
+        yield b',"succeeded":true'
     if not done.responses:
-        return succeeded
-    shapes = shape.success if done.succeeded else shape.failure
-    answers = [_response(each, how) for each, how in zip(done.responses, shapes, strict=True)]
-    return b'%b,"responses":[%b]' % (succeeded, b",".join(answers))
+        return
+    before = b',"responses":['
+    for each, how in zip(done.responses, shape.success if done.succeeded else shape.failure, strict=True):
+        yield before
+        yield from _response(each, how)
+        before = b","
+    yield b"]"
 
 
-def _response(done: PutDone | DeleteDone | RangeDone | TxnDone, how: Options | bool | Shape) -> bytes:
+def _response(done: PutDone | DeleteDone | RangeDone | TxnDone, how: Options | bool | Shape) -> Iterator[bytes]:
     header = b'{"header":{"revision":"%d"}' % done.revision
     match done:
         case PutDone():
-            return b'{"response_put":%b%b}}' % (header, put_fields(done, prev_kv=how is True))
+            yield b'{"response_put":%b%b}}' % (header, put_fields(done, prev_kv=how is True))
         case DeleteDone():
-            return b'{"response_delete_range":%b%b}}' % (header, delete_fields(done, prev_kv=how is True))
+            yield b'{"response_delete_range":%b' % header
+            yield from delete_pieces(done, prev_kv=how is True)
+            yield b"}}"
         case RangeDone() if isinstance(how, Options):
-            return b'{"response_range":%b%b}}' % (header, shaped(how, done))
+            yield b'{"response_range":%b' % header
+            yield from shaped(how, done)
+            yield b"}}"
         case TxnDone() if isinstance(how, Shape):
-            return b'{"response_txn":{"header":{}%b}}' % _fields(done, how)
-    raise TypeError("the outcome of a transaction is not that of its operations")
+            yield b'{"response_txn":{"header":{}'
+            yield from _fields(done, how)
+            yield b"}}"
+        case _:
+            raise TypeError("the outcome of a transaction is not that of its operations")

@@ -1,6 +1,7 @@
 """An install on a real disk-image file, from signed releases: whole, again, cut short, and refused."""
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
