@@ -1,48 +1,40 @@
 """Changed rows that lie over the stored ones, and the reads that see both as one."""
 
 from collections.abc import Iterator
+from itertools import islice
 
 from sortedcontainers import SortedList
 
 
 class Rows:
-    """Changed rows of one table; None for a deletion."""
+    """Changed rows of one table."""
 
-    __slots__ = ("fresh", "ordered", "rows")
+    __slots__ = ("_ordered", "rows")
 
     def __init__(self) -> None:
         self.rows: dict[bytes, bytes | None] = {}
-        self.fresh: list[bytes] = []
-        """Keys not in `ordered` yet. Most tables are written far more often than scanned."""
-        self.ordered: SortedList[bytes] = SortedList()
+        """None for a deletion. Whoever changes a row puts it in here, and takes none out."""
+        self._ordered: SortedList[bytes] = SortedList()
+        """The first of the keys: the rest is put in order when somebody scans, which is seldom."""
 
     def keys(self, start: bytes, end: bytes | None, *, reverse: bool) -> Iterator[bytes]:
         """The keys of a range, in order."""
-        if self.fresh:
-            self.ordered.update(self.fresh)
-            self.fresh.clear()
-        found: Iterator[bytes] = self.ordered.irange(start, end, inclusive=(True, False), reverse=reverse)
+        ordered = self._ordered
+        if len(ordered) < len(self.rows):
+            ordered.update(islice(self.rows, len(ordered), None))
+        found: Iterator[bytes] = ordered.irange(start, end, inclusive=(True, False), reverse=reverse)
         return found
-
-    def put(self, key: bytes, value: bytes | None) -> None:
-        """Change one row."""
-        if key not in self.rows:
-            self.fresh.append(key)
-        self.rows[key] = value
-
-    def put_all(self, rows: dict[bytes, bytes | None]) -> None:
-        """Change many."""
-        known = self.rows
-        self.fresh.extend([key for key in rows if key not in known])
-        known.update(rows)
 
     def forget(self, limit: int) -> int:
         """Let go of some rows, for nobody reads these any more: to let go of all at once takes a while where they are
         many. How many are left."""
-        self.ordered, self.fresh = SortedList(), []
+        self._ordered = SortedList()
         rows = self.rows
-        for _ in range(min(limit, len(rows))):
-            rows.popitem()
+        if len(rows) <= limit:
+            rows.clear()
+        else:
+            for _ in range(limit):
+                rows.popitem()
         return len(rows)
 
 

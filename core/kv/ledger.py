@@ -192,21 +192,23 @@ class Ledger:
 
     def file_above(self, path: bytes) -> bytes | None:
         """The first ancestor of `path` that is a file, if any."""
-        if self.knows_open(paths.parent(path)):
+        if self.knows_open_above(path):
             return None
         for directory in paths.ancestors(path):
             if self.is_live(Table.KEY, directory):
                 return directory
         return None
 
-    def knows_open(self, directory: bytes) -> bool:
-        """Whether the directory is known to be live with no file at or above it. False says nothing."""
-        return directory in self._open_directories or directory == paths.ROOT
+    def knows_open_above(self, path: bytes) -> bool:
+        """Whether the directory that holds a clean path is known to be live with no file at or above it. False says
+        nothing."""
+        directory = path[: path.rindex(b"/")]
+        return not directory or directory in self._open_directories
 
     def make_parents(self, path: bytes, index: int, part: int) -> int:
         """Make the missing directories above a clean path, silently, as parts of the change `index` from sub-number
         `part` on; the next free sub-number."""
-        if self.knows_open(paths.parent(path)):
+        if self.knows_open_above(path):
             return part
         above = paths.ancestors(path)
         if len(self._open_directories) + len(above) > _KNOWN_DIRECTORIES:
@@ -255,7 +257,17 @@ class Ledger:
                 self.rows.put(Table.OLDER, position, row)
                 row = rows.pointing_to(position)
                 flags |= SPILLED
-        same_kind = previous is not None and previous.directory == bool(flags & DIRECTORY)
+        modified = created = index
+        create_revision, version, replaced = revision, 1, NOWHERE
+        if previous is not None:
+            replaced = previous.position
+            if keep_modified:
+                modified = previous.modified
+            if keep_created:
+                created = previous.created
+            if previous.flags & DIRECTORY == flags & DIRECTORY:
+                create_revision = previous.create_revision
+                version = previous.version + 1
         record = Record(
             position,
             key,
@@ -263,13 +275,13 @@ class Ledger:
             action,
             flags,
             revision,
-            previous.modified if keep_modified and previous is not None else index,
-            previous.created if keep_created and previous is not None else index,
-            previous.create_revision if same_kind and previous is not None else revision,
-            previous.version + 1 if same_kind and previous is not None else 1,
+            modified,
+            created,
+            create_revision,
+            version,
             lease,
             deadline,
-            NOWHERE if previous is None else previous.position,
+            replaced,
             self.time,
         )
         self._store(table, record, rows.appended(row, position, revision, gone=False))
@@ -326,7 +338,7 @@ class Ledger:
 
     def tell(self, record: Record, previous: Record | None, files: Iterable[Event] = ()) -> Event:
         """Count the change as visible: it consumes its index and goes to the watchers, with the files that ended."""
-        self.revision = record.index
+        self.revision += 1
         event = Event(record, previous)
         self.events.append(event)
         self.events.extend(files)

@@ -79,7 +79,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     @property
     def index(self) -> int:
         """The v2 index of the change."""
-        return int.from_bytes(self.position[:8], "big")
+        index: int = POSITION.unpack(self.position)[0]
+        return index
 
     @property
     def directory(self) -> bool:

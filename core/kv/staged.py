@@ -29,18 +29,18 @@ class Staged:
 
     def put(self, table: Table, key: bytes, value: bytes) -> None:
         """Store a row."""
-        self._tables[table].put(key, value)
+        self._tables[table].rows[key] = value
         self._size += len(key) + len(value)
 
     def delete(self, table: Table, key: bytes) -> None:
         """Remove a row; removing what is not there is no error."""
-        self._tables[table].put(key, None)
+        self._tables[table].rows[key] = None
         self._size += len(key)
 
     def take_over(self, changed: Mapping[Table, Rows], size: int) -> None:
         """Make many changes at once."""
         for table, rows in changed.items():
-            self._tables[table].put_all(rows.rows)
+            self._tables[table].rows.update(rows.rows)
         self._size += size
 
     def changed(self, table: Table) -> Collection[bytes]:

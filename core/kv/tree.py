@@ -22,7 +22,7 @@ _SECOND = 1_000_000_000
 def find(ledger: Ledger, path: bytes) -> Record:
     """The file or directory at a clean path other than the root; TreeError 100 or 104."""
     record = ledger.live(Table.KEY, path)
-    if ledger.knows_open(paths.parent(path)):
+    if ledger.knows_open_above(path):
         record = record or ledger.live(Table.DIRECTORY, path)
         if record is None:
             raise TreeError(TreeError.KEY_NOT_FOUND, path.decode(), ledger.revision)

@@ -58,7 +58,8 @@ class Layout:
 
     def get(self, transaction: "lmdb.Transaction[bytes]", key: bytes) -> bytes | None:
         """The value at a key, or None. CorruptError if the row is not what was written."""
-        name = key if key[:1] > b"\0" and len(key) < LONG else name_of(key)
+        is_short = len(key) < LONG
+        name = (key if key[:1] > b"\0" else b"\0" + key) if is_short else name_of(key)
         try:
             row = transaction.get(name, None, self._database)
         except lmdb.Error as error:
@@ -67,9 +68,7 @@ class Layout:
             return None
         if _crc32(row, _crc32(name)) != checksum.WHOLE:
             raise self._damaged(name)
-        if len(key) < LONG:
-            return row[: -checksum.SIZE]
-        return self._split(name, row)[1]
+        return row[: -checksum.SIZE] if is_short else self._split(name, row)[1]
 
     def scan(
         self, transaction: "lmdb.Transaction[bytes]", start: bytes, end: bytes | None

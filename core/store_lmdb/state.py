@@ -67,8 +67,7 @@ class _Table:
         """Undo a push, unless that would take long: then there is a layer more."""
         if self.older and len(self.waiting.rows) <= _MOST_MOVED:
             newer, self.waiting = self.waiting, self.older.pop(0)
-            for key, value in newer.rows.items():
-                self.waiting.put(key, value)
+            self.waiting.rows.update(newer.rows)
 
 
 _Leaving = dict[_Table, list[Rows]]
@@ -135,12 +134,12 @@ class StateStore:
 
     def put(self, table: Table, key: bytes, value: bytes) -> None:
         """Store a row, in memory until the next flush."""
-        self._tables[table].waiting.put(key, value)
+        self._tables[table].waiting.rows[key] = value
         self._bytes += len(key) + len(value)
 
     def delete(self, table: Table, key: bytes) -> None:
         """Remove a row, in memory until the next flush; removing what is not there is no error."""
-        self._tables[table].waiting.put(key, None)
+        self._tables[table].waiting.rows[key] = None
         self._bytes += len(key)
 
     def take_over(self, changed: Mapping[Table, Rows], size: int) -> None:
@@ -149,7 +148,7 @@ class StateStore:
         many = sum([len(rows.rows) for rows in changed.values()]) > _LAYER
         for table, rows in changed.items():
             if not many:
-                self._tables[table].waiting.put_all(rows.rows)
+                self._tables[table].waiting.rows.update(rows.rows)
             elif rows.rows:
                 self._tables[table].push(rows)
         self._bytes += size

@@ -71,6 +71,9 @@ class Hub:
         behind, everything else waits for one slice and not for one of each."""
         self._paths: SortedDict[bytes, set[PathWatcher]] = SortedDict()
         self._keys: RangeIndex[KeyWatcher] = RangeIndex()
+        """Watches of users."""
+        self._reserved: RangeIndex[KeyWatcher] = RangeIndex()
+        """Those of `core.kv.reserved`, which are open all the time: no change of a user's key concerns them."""
         self._open = 0
         self._published = self._seen = history.revision
         """What happened up to `_seen` was offered to all live watchers."""
@@ -125,8 +128,11 @@ class Hub:
         watcher = KeyWatcher(
             history, key, end, start, tell, self._forget_key, puts=puts, deletes=deletes, previous=previous
         )
-        self._keys.add(watcher, key, end)
-        self._open += not is_reserved(key)
+        if is_reserved(key):
+            self._reserved.add(watcher, key, end)
+        else:
+            self._keys.add(watcher, key, end)
+            self._open += 1
         if watcher.waiting:
             tell(watcher)
         return watcher
@@ -137,8 +143,9 @@ class Hub:
 
     def publish(self, events: Sequence[Event]) -> None:
         """Offer new events, in order, to the watchers they concern."""
-        if self._paths or self._keys:
-            for event in events:
+        users_watch = self._paths or self._keys
+        for event in events:
+            if users_watch or event.record.key.startswith(SYSTEM_PREFIX):
                 self._offer_path(event)
                 for group in self._groups(event.record):
                     self._offer(group, event)
@@ -220,6 +227,7 @@ class Hub:
         for watchers in self._paths.values():
             yield from watchers
         yield from self._keys.members()
+        yield from self._reserved.members()
 
     def _offer_path(self, event: Event) -> int:
         """Offer an event to the watches of paths; to how many."""
@@ -235,14 +243,12 @@ class Hub:
     def _groups(self, record: Record) -> Iterator[Group[KeyWatcher]]:
         """Those who watch a key that v3 sees."""
         key = record.key
-        if not self._keys or record.directory:
+        if record.directory:
             return
         if not key.startswith(SYSTEM_PREFIX):
             yield from self._keys.find(key)
         elif is_reserved(key):
-            for group in self._keys.find(key):
-                if is_reserved(group.start):
-                    yield group
+            yield from self._reserved.find(key)
 
     def _is_crowd(self, group: Group[KeyWatcher]) -> bool:
         """Whether a group has to wait for its turn: it is large, or still has to be offered what came before."""
@@ -267,8 +273,10 @@ class Hub:
                 del self._paths[watcher.path]
 
     def _forget_key(self, watcher: KeyWatcher) -> None:
-        if self._keys.discard(watcher, watcher.key, watcher.end):
-            self._open -= not is_reserved(watcher.key)
+        if is_reserved(watcher.key):
+            self._reserved.discard(watcher, watcher.key, watcher.end)
+        elif self._keys.discard(watcher, watcher.key, watcher.end):
+            self._open -= 1
 
     def _concerned(self, record: Record) -> list[PathWatcher]:
         path = record.key

@@ -17,7 +17,7 @@ from core.kv.memory import MemoryStore
 from core.kv.outcomes import DeleteDone, PutDone, RangeDone, TxnDone
 from core.kv.records import Record
 from core.kv.transaction import Table
-from tests.kv.trial import SYSTEM_ROW, Trial
+from tests.kv.trial import SYSTEM_ROW, Trial, dump
 
 
 @pytest.fixture
@@ -148,6 +148,18 @@ class TestTxn:
         assert isinstance(three, TxnDone)
         assert isinstance(three.responses[0], RangeDone)
         assert shape(three.responses[0].records[0]) == ("a", "v", 3, 3, 1)
+
+    def test_whether_the_last_revision_is_known_beforehand_shows_nowhere(self) -> None:
+        # Without deletions it is; with one, even of nothing, the versions are written again at the end.
+        inner = c.Txn((), (put("/dir/c"), c.Range(b"/dir/", b"/dir0")))
+        operations = (put("a", "2"), c.Range(b"a"), put("/dir/b"), inner, put("/new/d"))
+        trials = []
+        for deletion in ((), (c.DeleteRange(b"missing"),)):
+            trial = Trial(MemoryStore())
+            trial.step(put("a", "1"), put("/dir/b"))
+            trial.step(c.Txn((), (*operations, *deletion)), put("behind"))
+            trials.append(trial)
+        assert dump(trials[0].store) == dump(trials[1].store)
 
     def test_a_txn_that_changes_nothing_keeps_the_revision(self, trial: Trial) -> None:
         trial.step(put("a"))

@@ -100,12 +100,29 @@ def prune_hides_the_floor(patch: pytest.MonkeyPatch) -> None:
 
 def half_a_group_shown(patch: pytest.MonkeyPatch) -> None:
     """The changes of a command keep revisions of their own."""
+    begin = Ledger.begin_group
+    patch.setattr(Ledger, "begin_group", lambda self, changes: begin(self, None))
 
     def kept(self: Ledger, first_event: int) -> Steps[dict[bytes, Record]]:
         yield
         return {}
 
     patch.setattr(Ledger, "end_group", kept)
+
+
+def miscounted_group(patch: pytest.MonkeyPatch) -> None:
+    """The changes of a command are given a revision that is none of theirs."""
+    begin, end = Ledger.begin_group, Ledger.end_group
+
+    def one_more(self: Ledger, changes: int | None) -> None:
+        begin(self, None if changes is None else changes + 1)
+
+    def unchecked(self: Ledger, first_event: int) -> Steps[dict[bytes, Record]]:
+        self._last = 0
+        return end(self, first_event)
+
+    patch.setattr(Ledger, "begin_group", one_more)
+    patch.setattr(Ledger, "end_group", unchecked)
 
 
 def parents_of_v3_forgotten(patch: pytest.MonkeyPatch) -> None:
@@ -115,15 +132,15 @@ def parents_of_v3_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 def stale_directory_cache(patch: pytest.MonkeyPatch) -> None:
     """A directory once known to be open is taken for open for ever."""
-    knows = Ledger.knows_open
+    knows = Ledger.knows_open_above
     known: set[bytes] = set()
 
-    def bad(self: Ledger, directory: bytes) -> bool:
-        if knows(self, directory):
-            known.add(directory)
-        return directory in known
+    def bad(self: Ledger, path: bytes) -> bool:
+        if knows(self, path):
+            known.add(paths.parent(path))
+        return paths.parent(path) in known
 
-    patch.setattr(Ledger, "knows_open", bad)
+    patch.setattr(Ledger, "knows_open_above", bad)
 
 
 def recursive_delete_takes_odd_keys(patch: pytest.MonkeyPatch) -> None:
@@ -200,6 +217,7 @@ MISTAKES: list[Break] = [
     chunks_lost,
     prune_hides_the_floor,
     half_a_group_shown,
+    miscounted_group,
     parents_of_v3_forgotten,
     stale_directory_cache,
     recursive_delete_takes_odd_keys,

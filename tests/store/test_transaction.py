@@ -163,7 +163,7 @@ def test_many_rows_at_once_are_as_one_by_one(opened: Opened) -> None:
     store.put(Table.KEY, b"b", b"1")
     flush()
     rows = Rows()
-    rows.put_all({b"c": b"2", b"a": None, b"b": b"2", b"missing": None})
+    rows.rows.update({b"c": b"2", b"a": None, b"b": b"2", b"missing": None})
     store.take_over({Table.KEY: rows}, 10)
     assert list(store.scan(Table.KEY)) == [(b"b", b"2"), (b"c", b"2")]
     flush()

@@ -352,4 +352,5 @@ def test_closing_forgets() -> None:
     world.do(Put(b"/a"))
     assert world.hub.open == 0
     assert not world.hub._keys
+    assert not world.hub._reserved
     assert not any(reader.calls for reader in readers)
