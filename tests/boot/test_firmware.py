@@ -112,7 +112,8 @@ def test_an_update_proves_itself(made: Made, tmp_path: Path, record_property: Ca
     outcome = Outcome(disk_with(tmp_path, made.image(FIRST)), made.offer("good"))
     assert outcome.starts() == "AB"
     first = "active" if WHOLE else "inactive"
-    assert outcome.found("^guest: runs=(.*)") == [f"1.0.0 marked={first}", "2.0.0 marked=active"]
+    said = [f"1.0.0 marked={first} efi={first}", "2.0.0 marked=active efi=active"]
+    assert outcome.found("^guest: runs=(.*)") == said
     assert outcome.entries() == ["corenode-000001-a.conf", "corenode-000002-b.conf"]
     assert outcome.slots() == [["0", "yes", "no"], ["0", "yes", "yes"]]
     record_property("checked", f"2 starts, and an install in between, in {outcome.seconds:.0f} s")
