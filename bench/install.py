@@ -19,6 +19,7 @@ from uuid import UUID
 
 from core.images.build import Parts, Release, build, load
 from core.images.install import install
+from core.images.lanes import THREADS
 from core.images.manifest import Manifest
 from core.partitions.boot.gpt import GptControl
 from core.partitions.device import Device
@@ -56,7 +57,7 @@ def installed(image: Path, disk: Path) -> None:
     manifest, store = load(image)
     with Disk.open(disk, writable=True) as opened:
         boot = GptControl(opened)
-        install(opened, boot, boot.status()[1], manifest, store)
+        install(opened, boot, boot.status()[1], manifest, store, readers=THREADS)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     print(usage.ru_maxrss)
 

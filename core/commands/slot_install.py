@@ -29,6 +29,7 @@ def install(directory: Path, path: Path, tries: int) -> None:
       corenode slot install image --disk disk.img
     """
     from core.images.install import install as carry_out
+    from core.images.lanes import THREADS
     from core.images.manifest import ImageError
     from core.partitions.boot import passive
 
@@ -38,7 +39,7 @@ def install(directory: Path, path: Path, tries: int) -> None:
         with opened(path, writable=True) as (disk, boot):
             slot = passive(boot.status(), used_partition(path))
             with Progress("installing") as bar:
-                carry_out(disk, boot, slot, manifest, store, tries=tries, progress=bar.advance)
+                carry_out(disk, boot, slot, manifest, store, tries=tries, progress=bar.advance, readers=THREADS)
     except (Failure, ImageError) as error:
         raise Failure(
             f"{manifest.version} was not installed: {str(error).rstrip('.')}. The other slot is as it was."

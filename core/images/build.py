@@ -11,6 +11,7 @@ from typing import BinaryIO
 import msgspec
 
 from core.images.cutting import cut
+from core.images.lanes import in_order
 from core.images.manifest import MANIFEST_MAX, Blob, ImageError, Manifest, Verity, decode, encode
 from core.images.store import ChunkStore
 from core.images.verity import append_tree
@@ -84,8 +85,7 @@ def verify(manifest: Manifest, store: ChunkStore, progress: Progress = lambda _:
     """Read all chunks. ImageError at the first that is not what the manifest says, or if a blob as a whole is not."""
     for name, blob in manifest.blobs().items():
         whole = hashlib.sha256()
-        for chunk in blob.chunks:
-            data = store.read(chunk)
+        for data in in_order(store.read, blob.chunks):
             whole.update(data)
             progress(len(data))
         if whole.hexdigest() != blob.sha256:

@@ -17,8 +17,9 @@ import msgspec
 
 from core.images import install
 from core.images.build import Progress
+from core.images.lanes import THREADS
 from core.images.manifest import ImageError, Manifest, encode
-from core.images.store import Source
+from core.images.store import ChunkStore
 from core.partitions.boot.opening import ESP
 from core.partitions.boot.systemd_boot import ENTRIES, SystemdBootControl
 from core.partitions.device import IMAGE_SECTOR, Device, DeviceError, window
@@ -60,7 +61,7 @@ class Sizes(msgspec.Struct, frozen=True):
 def make(
     path: Path,
     manifest: Manifest,
-    source: Source,
+    source: ChunkStore,
     loader: bytes,
     sizes: Sizes,
     progress: Progress = lambda _: None,
@@ -97,7 +98,7 @@ def check(device: Device, manifest: Manifest, sizes: Sizes) -> None:
 def put(
     device: Device,
     manifest: Manifest,
-    source: Source,
+    source: ChunkStore,
     loader: bytes,
     sizes: Sizes,
     progress: Progress = lambda _: None,
@@ -155,7 +156,9 @@ def _table(device: Device, sizes: Sizes, chosen: Callable[[str], UUID]) -> Table
     return table.replaced(*partitions)
 
 
-def _fill(device: Device, table: Table, manifest: Manifest, source: Source, loader: bytes, progress: Progress) -> None:
+def _fill(
+    device: Device, table: Table, manifest: Manifest, source: ChunkStore, loader: bytes, progress: Progress
+) -> None:
     for group in create(table):
         for each in group:
             device.write(each.offset, each.data)
@@ -167,7 +170,7 @@ def _fill(device: Device, table: Table, manifest: Manifest, source: Source, load
     settings = b"timeout 0\n"
     esp.create("loader/loader.conf", len(settings), [settings])
     slot = window(device, table.partition(3))
-    install.write(slot, manifest.usr, source, progress)
+    install.write(slot, manifest.usr, source, progress, readers=THREADS)
     install.compare(slot, manifest.usr, progress)
     boot = SystemdBootControl(Disk(device), esp)
     boot.end("A", install.start_of(manifest, source))

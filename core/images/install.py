@@ -5,19 +5,23 @@ chunk checked before; they are made durable, read back from the disk and compare
 that it may start. Whoever has more to do in between calls the steps one by one.
 """
 
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import msgspec
 
 from core.images.build import Progress
-from core.images.manifest import Blob, ImageError, Manifest
+from core.images.lanes import in_order
+from core.images.manifest import Blob, Chunk, ImageError, Manifest, digest
 from core.images.store import Source
 from core.partitions.boot import TRIES, BootControl, Slot, Start
 from core.partitions.device import Area
 from core.partitions.disk import Disk
 
 _BLOCK = 1 << 20
+"""Bytes that a thread takes at a time."""
+_SYNCED = 32 << 20
+"""Bytes after which what was written is made durable."""
 
 
 def install(
@@ -29,12 +33,16 @@ def install(
     *,
     tries: int = TRIES,
     progress: Progress = lambda _: None,
+    readers: int = 1,
 ) -> None:
-    """All steps. ImageError, DeviceError, BootError: no start of the slot, or as it was if nothing was written."""
+    """All steps. ImageError, DeviceError, BootError: no start of the slot, or as it was if nothing was written.
+
+    `readers`: threads that ask the source.
+    """
     start = start_of(manifest, source)
     with disk.opened(slot.partition) as area:
         begin(boot, slot, manifest, start)
-        write(area, manifest.usr, source, progress)
+        write(area, manifest.usr, source, progress, readers=readers)
         compare(area, manifest.usr, progress)
     boot.end(slot.name, start, tries)
 
@@ -62,30 +70,70 @@ def begin(boot: BootControl, slot: Slot, manifest: Manifest, start: Start) -> No
     boot.begin(slot.name, start)
 
 
-def write(area: Area, blob: Blob, source: Source, progress: Progress = lambda _: None) -> None:
-    """Write all chunks and return when they are durable."""
-    for offset, chunk in blob.placed():
-        area.write(offset, source.read(chunk))
-        progress(chunk.size)
+def write(area: Area, blob: Blob, source: Source, progress: Progress = lambda _: None, *, readers: int = 1) -> None:
+    """Write all chunks and return when they are durable.
+
+    `readers`: threads that ask the source; with one it is this thread alone. What is durable early is not waited for
+    at the end, so the disk is told to write every so often, beside the reading.
+    """
+
+    def put(offset: int, pieces: Iterable[bytes]) -> int:
+        start = offset
+        for piece in pieces:
+            area.write(offset, piece)
+            offset += len(piece)
+        if start // _SYNCED != offset // _SYNCED:
+            area.sync()
+        return offset - start
+
+    if readers > 1:
+        done = in_order(lambda run: put(run.offset, map(source.read, run.chunks)), _runs(blob), readers)
+    else:
+        read = ((run.offset, [source.read(chunk) for chunk in run.chunks]) for run in _runs(blob))
+        done = in_order(lambda found: put(*found), read, 1)
+    for count in done:
+        progress(count)
     area.sync()
 
 
 def compare(area: Area, blob: Blob, progress: Progress = lambda _: None) -> None:
     """Read it back from the disk. ImageError if it is not what was to be written."""
     area.forget_cached()
-    whole = hashlib.sha256()
-    offset = 0
-    while offset < blob.size:
-        piece = area.read(offset, min(_BLOCK, blob.size - offset))
-        if not piece:
-            break
-        whole.update(piece)
-        offset += len(piece)
-        progress(len(piece))
-    if whole.hexdigest() != blob.sha256:
-        raise ImageError(
-            "what the slot holds is not what was written to it; the disk may be failing, and the slot will not start"
-        )
+
+    def read_back(run: _Run) -> int:
+        data = memoryview(area.read(run.offset, run.size))
+        offset = 0
+        for chunk in run.chunks:
+            if digest(data[offset : offset + chunk.size]) != chunk.sha256:
+                raise ImageError(
+                    "what the slot holds is not what was written to it; the disk may be failing, and the slot will not "
+                    "start"
+                )
+            offset += chunk.size
+        return len(data)
+
+    for count in in_order(read_back, _runs(blob)):
+        progress(count)
+
+
+class _Run(NamedTuple):
+    """Chunks that follow each other."""
+
+    offset: int
+    size: int
+    chunks: list[Chunk]
+
+
+def _runs(blob: Blob) -> Iterator[_Run]:
+    """All of a blob, in pieces of a size that disks like."""
+    start, chunks = 0, list[Chunk]()
+    for offset, chunk in blob.placed():
+        if chunks and offset + chunk.size - start > _BLOCK:
+            yield _Run(start, offset - start, chunks)
+            start, chunks = offset, []
+        chunks.append(chunk)
+    if chunks:
+        yield _Run(start, blob.size - start, chunks)
 
 
 class _Pieces(msgspec.Struct, frozen=True):

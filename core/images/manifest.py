@@ -118,6 +118,6 @@ def decode(data: bytes) -> Manifest:
     return manifest
 
 
-def digest(data: bytes) -> str:
+def digest(data: bytes | memoryview) -> str:
     """SHA-256, in hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()

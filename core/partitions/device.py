@@ -104,16 +104,16 @@ class Device:
         return stat.S_ISBLK(os.fstat(self._descriptor).st_mode)
 
     def read(self, offset: int, length: int) -> bytes:
-        found = bytearray()
+        found = b""
         try:
             while len(found) < length:
                 piece = os.pread(self._descriptor, length - len(found), offset + len(found))
                 if not piece:
                     break
-                found += piece
+                found = found + piece if found else piece
         except OSError as error:
             raise self._failed("read", offset, error) from error
-        return bytes(found)
+        return found
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         if offset < 0 or offset + len(data) > self.size:

@@ -7,8 +7,9 @@ from pathlib import Path
 from uuid import UUID
 
 from core.partitions.boot import Start
+from core.partitions.boot.esp import Esp
 from core.partitions.boot.opening import ESP
-from core.partitions.boot.systemd_boot import SystemdBootControl
+from core.partitions.boot.systemd_boot import ENTRIES, SystemdBootControl
 from core.partitions.device import window
 from core.partitions.disk import Disk
 from core.partitions.fat.volume import Volume
@@ -20,6 +21,9 @@ from tests.images.recorded import Recorder
 SECTOR = 512
 ESP_FIRST, ESP_SECTORS = 64, 1024
 SLOT_SECTORS = 64
+_A, _B, _END = (SECTOR * (ESP_FIRST + ESP_SECTORS + count * SLOT_SECTORS) for count in (0, 1, 2))
+SLOT_A, SLOT_B = slice(_A, _B), slice(_B, _END)
+"""Their bytes on the disk."""
 HARMLESS = (
     "Free cluster summary",
     "Reclaimed",
@@ -114,3 +118,25 @@ def fsck(data: bytes, path: Path) -> tuple[int, list[str]]:
     lines = [line.strip() for line in done.stdout.splitlines()[1:]]
     said = [line for line in lines if line and not line.startswith((str(path), "Leaving", "1) ", "2) ", "(", "Auto"))]
     return done.returncode, [line for line in said if not line.startswith(HARMLESS)]
+
+
+def problem(opened: Disk, esp: Esp) -> str | None:
+    """What is wrong with a disk whose A was good, and whose B was being changed when the power went."""
+    slots = SystemdBootControl(opened, esp).status()
+    if not slots[0].good:
+        return "A is not good any more"
+    if not any(slot.next for slot in slots):
+        return "nothing starts"
+    for file in esp.names(ENTRIES):
+        text = esp.read(f"{ENTRIES}/{file}").decode(errors="replace")
+        if "\nlinux " not in text:
+            continue
+        fields = dict(line.split(" ", 1) for line in text.splitlines())
+        version = fields["title"].split()[1]
+        for key, content in (("linux", start(version).kernel), ("initrd", start(version).initrd)):
+            path = fields[key].strip("/")
+            if not esp.has(path) or content is None or esp.read(path) != b"".join(content.pieces()):
+                return f"{file} counts, and its {key} is not whole"
+        if "PARTUUID" not in fields["options"]:
+            return f"{file} names no /usr"
+    return None

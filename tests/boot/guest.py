@@ -1,8 +1,8 @@
 """The operating system of the guest: Debian's /usr with systemd, Python and `corenode`, as images to install.
 
-`old` and `good` run the program as a node, and their slots are marked by the units that are shipped. `bare` is `old`
-without those. `panics` has a /usr without an init, so its kernel panics. `hangs` is as good as `good` until systemd
-holds the watchdog; then nothing runs any more.
+`old` and `good` run the program as a node, and their slots are marked by the units that are shipped, with the EFI
+system partition mounted. `bare` is `old` without all that. `panics` has a /usr without an init, so its kernel panics.
+`hangs` is as good as `good` until systemd holds the watchdog; then nothing runs any more.
 """
 
 import gzip
@@ -78,7 +78,7 @@ def make(home: Path, program: Path, words: str) -> Made:
     for kind, version in versions:
         (tree / "lib/os-release").write_text(f"ID=guest\nVERSION_ID={version}\n")
         built(kind, version, tree)
-    varied("bare", "old", " ".join(f"systemd.mask={unit}" for unit in SHIPPED))
+    varied("bare", "old", " ".join(f"systemd.mask={unit}" for unit in (*SHIPPED, "efi.service")))
     varied("hangs", "good", "systemd.wants=hang.service")
     (home / "empty").mkdir()
     built("panics", "2.0.0", home / "empty")
@@ -102,7 +102,7 @@ def _copy_usr(tree: Path, program: Path) -> None:
         shutil.copy(path, units)
     shutil.copy(program, tree / "local/bin/corenode")
     shutil.copy(PARTS / "prove", tree / "local/bin")
-    enable = ["systemctl", f"--root={tree.parent}", "enable", "--quiet", *SHIPPED, "prove.service"]
+    enable = ["systemctl", f"--root={tree.parent}", "enable", "--quiet", *SHIPPED, "efi.service", "prove.service"]
     subprocess.run(enable, check=True, capture_output=True)
     etc = tree.parent / "etc"
     (etc / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")

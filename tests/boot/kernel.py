@@ -5,6 +5,7 @@ machine keeps the kernel it has. Its signed build is used, since its build for c
 """
 
 import fcntl
+import hashlib
 import re
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from tests.hosts.image import cache
 
-_NAMED = ("virtio_pci", "virtio_blk", "squashfs", "i6300esb", "efivarfs")
+_NAMED = ("virtio_pci", "virtio_blk", "squashfs", "vfat", "nls_cp437", "nls_ascii", "i6300esb", "efivarfs")
 _PATHS = (
     "drivers/virtio/*.ko",
     "drivers/block/virtio_blk.ko",
@@ -21,13 +22,16 @@ _PATHS = (
     "drivers/watchdog/i6300esb.ko",
     "fs/squashfs/*.ko",
     "fs/efivarfs/*.ko",
+    "fs/fat/*.ko",
+    "fs/nls/nls_cp437.ko",
+    "fs/nls/nls_ascii.ko",
 )
 
 
 def kernel() -> Path:
     """A directory with `vmlinuz` and `modules/`, made now if it is not there: a download of 70 MB."""
     name = _newest()
-    made = cache() / name
+    made = cache() / f"{name}-{hashlib.sha256(repr(_PATHS).encode()).hexdigest()[:16]}"
     with (cache() / "kernel-lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not made.exists():

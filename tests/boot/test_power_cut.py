@@ -1,16 +1,22 @@
 """The power goes at each write and sync of what is told to systemd-boot: a whole slot starts, and all can be mended."""
 
+import hashlib
 import random
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from core.partitions.boot import BootControl
-from core.partitions.boot.systemd_boot import ENTRIES, SystemdBootControl
+from core.images.build import Parts, build
+from core.images.install import install
+from core.images.manifest import Manifest
+from core.images.store import ChunkStore
+from core.partitions.boot import BootControl, BootError
+from core.partitions.boot.systemd_boot import SystemdBootControl
 from core.partitions.disk import Disk
-from tests.boot.esp_disks import Bytes, control, esp_of, fsck, installed, start
-from tests.images.recorded import Recorder
+from tests.boot.esp_disks import SECTOR, SLOT_A, SLOT_B, control, esp_of, fsck, installed, problem, start
+from tests.images.recorded import RELEASE, Recorder
 from tests.images.test_power_cut import states
 
 Word = Callable[[BootControl], None]
@@ -44,28 +50,8 @@ WORDS: dict[str, tuple[Word, Word]] = {
 
 
 def wrong(state: bytes) -> str | None:
-    """What is wrong with a disk that a power cut left."""
     opened = Disk(Recorder(bytearray(state)))
-    esp = esp_of(opened)
-    slots = SystemdBootControl(opened, esp).status()
-    if not slots[0].good:
-        return "A is not good any more"
-    if not any(slot.next for slot in slots):
-        return "nothing starts"
-    for file in esp.names(ENTRIES):
-        text = esp.read(f"{ENTRIES}/{file}").decode()
-        if "\nlinux " not in text:
-            continue
-        fields = dict(line.split(" ", 1) for line in text.splitlines())
-        version = fields["title"].split()[1]
-        for key, content in (("linux", start(version).kernel), ("initrd", start(version).initrd)):
-            assert isinstance(content, Bytes)
-            path = fields[key].strip("/")
-            if not esp.has(path) or esp.read(path) != content.data:
-                return f"{file} counts, and its {key} is not whole"
-        if "PARTUUID" not in fields["options"]:
-            return f"{file} names no /usr"
-    return None
+    return problem(opened, esp_of(opened))
 
 
 @pytest.mark.parametrize("word", WORDS)
@@ -78,8 +64,7 @@ def test_whenever_the_power_goes(tmp_path: Path, word: str) -> None:
     work(SystemdBootControl(opened, esp_of(opened)))
     count = 0
     for count, state in enumerate(states(bytes(data), device.log, random.Random(3)), 1):
-        problem = wrong(state)
-        assert problem is None
+        assert wrong(state) is None
         # we judge every state; fsck.vfat, which takes a process each, and what can be made of it, one in eight
         if count % 8 == 0:
             _, said = fsck(state, tmp_path / "judged")
@@ -90,3 +75,53 @@ def test_whenever_the_power_goes(tmp_path: Path, word: str) -> None:
             judgement = fsck(bytes(mended), tmp_path / "judged")
             assert (good, judgement) == (True, (0, []))
     assert count > 20
+
+
+def an_image(home: Path) -> tuple[Manifest, ChunkStore]:
+    """As version 2.0.0 of the other tests, with a /usr that fills most of a slot."""
+    fresh = start("2.0.0")
+    assert fresh.kernel is not None
+    assert fresh.initrd is not None
+    (home / "usr").write_bytes(random.Random(1).randbytes(20_000))
+    (home / "kernel").write_bytes(b"".join(fresh.kernel.pieces()))
+    (home / "initrd").write_bytes(b"".join(fresh.initrd.pieces()))
+    release = msgspec.structs.replace(RELEASE, version="2.0.0")
+    manifest = build(Parts(home / "usr", home / "kernel", home / "initrd"), release, home / "image")
+    return manifest, ChunkStore(home / "image" / "chunks")
+
+
+def test_a_whole_install_whenever_the_power_goes(tmp_path: Path) -> None:
+    """Markers at both ends of both slots: nothing but the image's place in slot B, and the boot partition, changes."""
+    manifest, store = an_image(tmp_path)
+    data = installed(tmp_path)
+    for name, slot in (("A", SLOT_A), ("B", SLOT_B)):
+        for place in (slot.start, slot.stop - SECTOR):
+            data[place : place + SECTOR] = f"slot {name} at {place}".encode().ljust(SECTOR, b"!")
+    before = bytes(data)
+    device = Recorder(data)
+    opened = Disk(device)
+    boot = SystemdBootControl(opened, esp_of(opened))
+    install(opened, boot, boot.status()[1], manifest, store)
+    assert control(data).status()[1].next
+    image = slice(SLOT_B.start, SLOT_B.start + manifest.usr.size)
+    behind = slice(image.stop, SLOT_B.stop)
+    cuts = list(states(before, device.log, random.Random(5)))
+    assert len(cuts) > 80
+    for state in cuts:
+        assert wrong(state) is None
+        assert (state[SLOT_A], state[behind]) == (before[SLOT_A], before[behind])
+        if control(bytearray(state)).status()[1].bootable:
+            assert hashlib.sha256(state[image]).hexdigest() == manifest.usr.sha256
+
+
+def test_no_room_for_the_kernel_is_said_before_the_first_byte(tmp_path: Path) -> None:
+    manifest, store = an_image(tmp_path)
+    data = installed(tmp_path)
+    esp = esp_of(Disk(Recorder(data)))
+    esp.create("filler", esp.free - 8_000, [bytes(esp.free - 8_000)])
+    device = Recorder(data)
+    opened = Disk(device)
+    boot = SystemdBootControl(opened, esp_of(opened))
+    with pytest.raises(BootError, match="are free"):
+        install(opened, boot, boot.status()[1], manifest, store)
+    assert [step for step in device.log if step is not None] == []
