@@ -62,6 +62,7 @@ class Updating:
             place, root = _found(config)
         except UpdateError as error:
             self.off = str(error)
+            _logger.debug("this host is not updated: %s", error)
             if config.update_disk is not None:
                 raise StartError(f"--update-disk: {error}") from error
             return

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from core.client.transport import Transport
     from core.client.updates import HostUpdates, Served, UpdateStatus
 
-LOOK_SECONDS = 0.3
+LOOK_SECONDS = 1.0
 _WORKING = ("fetching", "writing", "comparing")
 
 
@@ -72,10 +72,10 @@ def check(output_: str, connection: Connection) -> None:
     if not found.newer:
         output.note("nothing newer is served")
     rows = [
-        (version, "newer" if version in found.newer else "-", "offered" if version == found.offer else "-")
+        (version, _word(version == found.version), _word(version in found.newer), _word(version == found.offer))
         for version in found.releases
     ]
-    output.table(("VERSION", "THAN HERE", "BY THE CLUSTER"), rows)
+    output.table(("VERSION", "RUNS", "NEWER", "OFFERED"), rows)
 
 
 @click.command()
@@ -98,8 +98,8 @@ def apply(version: str, now: bool, no_block: bool, connection: Connection) -> No
     async def work(transport: "Transport") -> "UpdateStatus | None":
         updates = _updates(transport)
         chosen = await updates.apply(version, now=now)
-        output.note(f"{chosen} is being installed; it goes on whether this command does or not")
-        return None if no_block else await _follow(updates, chosen)
+        output.note(f"{chosen} is on its way, and goes on whether this command does or not")
+        return None if no_block else await _follow(updates, chosen, now=now)
 
     found = connection.run(work)
     if found is None:
@@ -109,17 +109,20 @@ def apply(version: str, now: bool, no_block: bool, connection: Connection) -> No
     output.note(_told(found))
 
 
-async def _follow(updates: "HostUpdates", chosen: str) -> "UpdateStatus":
-    """How it stands when there is nothing more to watch."""
+async def _follow(updates: "HostUpdates", chosen: str, *, now: bool) -> "UpdateStatus":
+    """How it stands when there is nothing more to watch: it is installed, and with `now` the host restarts."""
     import trio
 
-    begun = False
+    begun, why = False, ""
     with Progress("waiting") as bar:
         while True:
             found = await updates.status()
-            begun = begun or found.wanted == chosen or found.stage in _WORKING
-            if begun and found.stage not in _WORKING:
+            begun = begun or found.wanted == chosen
+            if begun and found.stage not in (*_WORKING, *(("waiting",) if now else ())):
                 return found
+            if found.stage == "waiting" and found.why != why:
+                why = found.why
+                output.note(_told(found))
             bar.show(found.stage, found.done, found.total)
             await trio.sleep(LOOK_SECONDS)
 

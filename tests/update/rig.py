@@ -17,11 +17,12 @@ from core.images.manifest import Manifest, decode
 from core.partitions import choice
 from core.partitions.disk import Disk
 from core.partitions.slots import Marks, slots_of
+from core.tls.identity import Role
 from tests.cli.programs import PROGRAM
 from tests.ops.clusters import TlsCluster
 from tests.partitions.disks import disk_with, two_slots
 from tests.v3.compare import UnixConnection
-from tests.whole.servers import DIES_WITH_PARENT, ROOT
+from tests.whole.servers import DIES_WITH_PARENT, HOST, ROOT, free_port
 
 SECTORS = 48 << 10
 """Of a disk: 24 MiB, of which each slot has a quarter."""
@@ -34,11 +35,17 @@ def missing() -> str:
 
 
 class Hosts(TlsCluster):
-    """Members that update themselves, with units. In a `with`, a thread restarts those that ask for it."""
+    """Members and workers that update themselves, with units. In a `with`, a thread restarts those that ask for it."""
 
-    def __init__(self, home: Path, *names: str, program: tuple[str, ...] = PROGRAM, healthy: str = "1s") -> None:
-        super().__init__(home, *names)
+    def __init__(
+        self, home: Path, *members: str, workers: tuple[str, ...] = (), program: tuple[str, ...] = PROGRAM
+    ) -> None:
+        super().__init__(home, *members)
+        self.names = names = (*members, *workers)
+        self._workers = workers
         self.workshop.host.environment["PYTHONPATH"] = str(ROOT)  # for programs that are not the one in cli.py
+        self.pairs = {name: self.workshop.issue(Role.HOST, self.machine(name)) for name in workers}
+        self.ports = {name: free_port() for name in workers}
         self.slots: dict[str, str] = dict.fromkeys(names, "A")
         self.manifests: dict[str, Manifest] = {}
         self.starts: list[tuple[str, str]] = []
@@ -46,7 +53,6 @@ class Hosts(TlsCluster):
         self.down: set[str] = set()
         self.trouble = ""
         self._program = program
-        self._healthy = healthy
         self._ended = threading.Event()
         self._power = threading.Thread(target=self._restart_who_asks)
         for number, name in enumerate(names, 1):
@@ -57,12 +63,23 @@ class Hosts(TlsCluster):
         self.good("image", "trust", "init", "repo", "--keys", "keys", "--online", "online", "--no-passphrase")
 
     def flags(self, name: str) -> list[str]:
-        number = list(self.peers).index(name) + 1
-        own = ["--machine-id", f"{number:032x}", "--executor", "embedded", "--disable-engine=false"]
+        own = ["--machine-id", self.machine(name), "--executor", "embedded", "--disable-engine=false"]
         disk = ["--update-disk", f"{name}.img", "--update-slot", self.slots[name]]
         words = ["--update-root", "repo/metadata/1.root.json", "--update-check", f"sh -c '! grep bad running-{name}'"]
-        times = ["--update-healthy", self._healthy, "--update-patience", "12s", "--agent-ttl", "6s"]
-        return [*super().flags(name), *own, *disk, *words, *times, "--reboot-command", f"touch reboot-{name}"]
+        times = ["--update-healthy", "1s", "--update-patience", "12s", "--agent-ttl", "6s"]
+        role = self._worker_flags(name) if name in self._workers else super().flags(name)
+        return [*role, *own, *disk, *words, *times, "--reboot-command", f"touch reboot-{name}"]
+
+    def machine(self, name: str) -> str:
+        """The id of a host."""
+        return f"{self.names.index(name) + 1:032x}"
+
+    def _worker_flags(self, name: str) -> list[str]:
+        pair = self.pairs[name]
+        files = ["--peer-cert-file", str(pair.certificate), "--peer-key-file", str(pair.key)]
+        trust = ["--peer-trusted-ca-file", str(self.home / "trust.crt"), "--data-dir", f"data-{name}"]
+        way = ["--role", "worker", "--name", name, "--members", ",".join(self.clients.values())]
+        return [*way, *files, *trust, "--listen-client-urls", f"http://{HOST}:{self.ports[name]}"]
 
     def start(self, name: str, *command: str) -> None:
         boot_id = str(self.home / f"boot-{name}")
@@ -71,6 +88,8 @@ class Hosts(TlsCluster):
 
     def __enter__(self) -> Self:
         super().__enter__()
+        for name in self._workers:
+            self.start(name)
         self._power.start()
         self.good("image", "trust", "upload", "repo", "--online", "online")
         return self
@@ -116,13 +135,13 @@ class Hosts(TlsCluster):
 
     def versions(self) -> dict[str, str]:
         """What each host runs."""
-        return {name: (self.home / f"running-{name}").read_text() for name in self.peers}
+        return {name: (self.home / f"running-{name}").read_text() for name in self.names}
 
     def settled(self, version: str) -> bool:
         """Whether every host runs this version, well, and nobody holds the lock."""
         if set(self.versions().values()) != {version}:
             return False
-        found = [self.status(name) for name in self.peers]
+        found = [self.status(name) for name in self.names]
         if not all((each.get("version"), each.get("step")) == (version, "idle") for each in found):
             return False
         locks = [self.run("lock", "status", "--group", group, "-o", "json") for group in ("", "voters")]
@@ -133,7 +152,7 @@ class Hosts(TlsCluster):
         while not holds():
             assert not self.trouble, self.trouble
             if time.monotonic() > end:
-                said = [self.status(name) for name in self.peers]
+                said = [self.status(name) for name in self.names]
                 raise AssertionError(f"not within {seconds:g} s: {what}; {self.starts}; {said}")
             time.sleep(0.1)
 
@@ -141,7 +160,7 @@ class Hosts(TlsCluster):
 
     def _restart_who_asks(self) -> None:
         while not self._ended.wait(0.05):
-            for name in self.peers:
+            for name in self.names:
                 asked = self.home / f"reboot-{name}"
                 try:
                     if asked.exists():
@@ -160,7 +179,7 @@ class Hosts(TlsCluster):
         (self.home / f"reboot-{name}").unlink(missing_ok=True)
         boot = self.home / f"boot-{name}"
         count = int(boot.read_text().split("-")[3], 16) + 1
-        boot.write_text(f"00000000-0000-4000-{count:04x}-{'0' * 11}{list(self.peers).index(name) + 1}\n")
+        boot.write_text(f"00000000-0000-4000-{count:04x}-{'0' * 11}{self.names.index(name) + 1}\n")
         self.slots[name], version = self._choose(self.home / f"{name}.img")
         (self.home / f"running-{name}").write_text(version)
         self.starts.append((name, version))

@@ -76,7 +76,7 @@ def test_three_hosts_take_turns_and_a_bad_image_stops_them(hosts: Hosts) -> None
         assert sorted(hosts.starts) == [("n1", "1.0.0"), ("n2", "1.0.0"), ("n3", "1.0.0")]
         hosts.release("2.bad")
         hosts.good("update", "channel", "set", "stable", "--version", "2.bad")
-        hosts.await_(lambda: any(hosts.status(name).get("stage") == "failed" for name in hosts.peers), "one fails")
+        hosts.await_(lambda: any(hosts.status(name).get("stage") == "failed" for name in hosts.names), "one fails")
         hosts.await_(lambda: hosts.settled("1.0.0"), "all run 1.0.0 again")
     finally:
         visitor.stop()
@@ -102,6 +102,15 @@ def test_a_node_that_is_killed_in_each_step_goes_on(tmp_path: Path) -> None:
         assert {path.name for path in (tmp_path / "died").iterdir()} == STEPS
         hosts.release("2.bad")
         hosts.good("update", "channel", "set", "stable", "--version", "2.bad")
-        hosts.await_(lambda: any(hosts.status(name).get("stage") == "failed" for name in hosts.peers), "one fails")
+        hosts.await_(lambda: any(hosts.status(name).get("stage") == "failed" for name in hosts.names), "one fails")
         hosts.await_(lambda: hosts.settled("1.0.0"), "it is back at 1.0.0")
         assert {path.name for path in (tmp_path / "died").iterdir()} == {*STEPS, "returning"}
+
+
+def test_a_worker_updates_itself_through_the_members(tmp_path: Path) -> None:
+    with Hosts(tmp_path, "n1", workers=("w1",)) as hosts:
+        hosts.good("update", "group", "set", "default", "--channel", "stable", "--at-once", "2", "--all-alike")
+        hosts.release("1.0.0")
+        hosts.good("update", "channel", "set", "stable", "--version", "1.0.0")
+        hosts.await_(lambda: hosts.settled("1.0.0"), "both run 1.0.0")
+        assert sorted(hosts.starts) == [("n1", "1.0.0"), ("w1", "1.0.0")]

@@ -63,6 +63,7 @@ class ThisHost:
         self._units = units
         self._check = check
         self._reboot = reboot
+        self._leaving: Drain | None = None
 
     @property
     def boot_id(self) -> str:
@@ -82,12 +83,14 @@ class ThisHost:
 
     async def drain(self, seconds: int) -> None:
         units = self._units()
-        if units is not None:
-            units.leave(Drain(int(time.time()) + seconds, AT_ONCE))
+        if units is not None and self._leaving is None:
+            self._leaving = Drain(int(time.time()) + seconds, AT_ONCE)
+            units.leave(self._leaving)
         await trio.lowlevel.checkpoint()
 
     async def stay(self) -> None:
         units = self._units()
+        self._leaving = None
         if units is not None:
             units.leave(None)
         await trio.lowlevel.checkpoint()
@@ -97,7 +100,7 @@ class ThisHost:
         if units is None:
             return 0
         held = units.held
-        return 1 if held is None else held
+        return -1 if held is None else held
 
     async def unwell(self) -> str:
         units = self._units()

@@ -103,7 +103,8 @@ class Updater:
         self._asked.set()
 
     async def run(self) -> None:
-        """Never returns. OSError if the journal cannot be kept, UpdateError if the disk cannot be read."""
+        """Never returns. OSError if the journal cannot be kept, UpdateError if the disk cannot be read; then run it
+        again."""
         steps: dict[Step, Callable[[Journal], Awaitable[Journal]]] = {
             "idle": self._idle,
             "installing": self._install,
@@ -281,7 +282,9 @@ class Updater:
             await self._persist(lambda: self._host.drain(patience), "units cannot be asked to leave")
             looked = -math.inf
             while left := self._host.units():
-                self._trouble(f"{left} units are still to leave")
+                self._trouble(
+                    f"units that are still to leave: {left}" if left > 0 else "the cluster is told that it leaves"
+                )
                 looked = await self._show_holding(looked)
                 await trio.sleep(WELL_SECONDS)
 
@@ -301,6 +304,7 @@ class Updater:
             self._trouble(str(error))
             await trio.sleep(LOOK_SECONDS)
             return
+        self._trouble("it was told to restart")
         await trio.sleep(REBOOT_SECONDS)
         self._trouble(f"this host was told to restart {REBOOT_SECONDS:g} s ago and did not")
 
