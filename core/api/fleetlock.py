@@ -3,7 +3,9 @@
 `POST /v1/pre-reboot` takes the lock of a group and `POST /v1/steady-state` lets it go, each as often as one likes. The
 lock is that of the same name everywhere here; the group `default` is that of all who name none.
 
-Who may is who may write the lock's keys: the doors give no right that a write of these keys does not.
+Who may is who may write the lock's keys: the doors give no right that a write of these keys does not. Therefore they
+are open where keys are, over plain HTTP and to callers without a certificate too, which is all that the clients of this
+protocol know, and closed where access to those keys is restricted. The rest of updates asks for more.
 """
 
 import re
