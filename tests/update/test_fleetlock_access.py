@@ -11,6 +11,8 @@ from tests.cli.programs import Host, Node
 
 pytestmark = pytest.mark.slow
 KEY = "/v2/keys/coreos.com/updateengine/rebootlock/semaphore"
+THROUGH, SHUT = {404, 412}, {401, 403, 429}
+"""Statuses of a conditional write that was looked at, and of whoever may not; 429 is for one who guesses passwords."""
 USERS = {"nobody": None, "stranger": "stranger:s", "zincati": "zincati:z", "wrong": "zincati:x"}
 
 
@@ -69,7 +71,7 @@ def _restrict(node: Node) -> None:
 
 def test_where_keys_are_open_so_are_the_doors(node: Node) -> None:
     assert by_door(node, "pre-reboot", {}) == 200
-    assert by_key(node, {}) == 412
+    assert by_key(node, {}) in THROUGH
     assert by_door(node, "steady-state", {}) == 200
 
 
@@ -85,4 +87,9 @@ def test_where_keys_are_restricted_so_are_the_doors(restricted: Node, who: str) 
     headers = shown(USERS[who])
     key = by_key(restricted, headers)
     doors = [by_door(restricted, door, headers) for door in ("steady-state", "pre-reboot", "steady-state")]
-    assert (key, doors) == ((412, [200] * 3) if who == "zincati" else (401, [401 if who == "wrong" else 403] * 3))
+    if who == "zincati":
+        assert key in THROUGH
+        assert doors == [200] * 3
+    else:
+        assert key in SHUT
+        assert set(doors) <= SHUT
