@@ -99,3 +99,16 @@ def test_members_keep_what_is_published(tmp_path: Path) -> None:
             assert {each.stat().st_mode & 0o777 for each in path.iterdir()} == {0o600}
         found, rest = trio.run(update, cluster, tmp_path / "trusted", host, "n2", "n3")
         assert (found.targets, rest) == (2, 0)
+        # Two of three are gone: nothing can be decided, and whoever publishes is told so; then it goes on.
+        good(cluster, "image", "trust", "download", "repo")
+        good(cluster, "image", "sign", "stale", "--repo", "repo", "--keys", "keys")
+        cluster.kill("n1")
+        cluster.kill("n2")
+        lost = cluster.run("image", "publish", "stale")
+        assert lost.returncode == 1
+        assert "The cluster decides nothing now" in lost.stderr
+        assert status(cluster, "n3")["targets_version"] == 2
+        cluster.start("n1")
+        cluster.start("n2")
+        cluster.until(lambda: cluster.run("health").returncode == 0, "all are healthy")
+        assert "published on" in good(cluster, "image", "publish", "stale")
