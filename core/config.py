@@ -8,12 +8,14 @@ import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import msgspec
 
 from core.addresses import Url
 from core.settings import BY_NAME, SETTINGS, Setting
+from core.update.windows import Window, WindowError
+from core.update.windows import parse as parse_window
 
 MAX_SOCKET_PATH = 107
 """Bytes of a unix socket's path that the kernel takes (`sun_path` less its final zero)."""
@@ -73,6 +75,24 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """leave or move."""
     disable_engine: bool
     fleet_socket: Path | None
+    update_disk: Path | None
+    """None: the one this host runs from, if it has slots."""
+    update_slot: Literal["A", "B"] | None
+    """None: to be found."""
+    update_group: str
+    update_root: Path | None
+    update_rate_limit: int
+    """Bytes a second; 0: none."""
+    update_check: tuple[str, ...]
+    """Empty: none."""
+    update_healthy: float
+    """Seconds, like the next two."""
+    update_patience: float
+    update_drain: float
+    reboot_strategy: Literal["lock", "reboot", "off"]
+    reboot_window_start: str
+    reboot_window_length: str
+    reboot_command: tuple[str, ...]
     quota_backend_bytes: int
     auto_compaction_retention: float
     """Seconds; 0: never by age."""
@@ -86,6 +106,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def advertised(self, bound: Sequence[Url]) -> tuple[Url, ...]:
         """What to tell clients, once the listening sockets are bound and port 0 has become a number."""
         return self.advertise_client_urls or tuple(bound)
+
+    @property
+    def reboot_window(self) -> Window | None:
+        """When this host may restart for an update; None: at any time."""
+        if not self.reboot_window_start:
+            return None
+        return parse_window(self.reboot_window_start, self.reboot_window_length)
 
     def reload(self, environ: Mapping[str, str] = os.environ) -> tuple[Self, list[str]]:
         """Read file and environment again: the configuration to go on with, and the names of changed settings
@@ -116,6 +143,7 @@ def load(flags: Mapping[str, str], file: Path | None = None, environ: Mapping[st
     config = _with_peers(Config(**values, flags=dict(flags), file=file))
     _check_clients(config)
     _check_tls(config)
+    _check_updates(config)
     if config.role == "worker":
         _check_worker(config)
         return config
@@ -214,6 +242,17 @@ def _check_tls(config: Config) -> None:
                 file.open("rb").close()
             except OSError as error:
                 raise ConfigError(f"--{name}: {file} cannot be read: {error.strerror}.") from None
+
+
+def _check_updates(config: Config) -> None:
+    if bool(config.reboot_window_start) != bool(config.reboot_window_length):
+        raise ConfigError("--reboot-window-start and --reboot-window-length belong together.")
+    try:
+        _ = config.reboot_window
+    except WindowError as error:
+        raise ConfigError(f"--reboot-window-start, --reboot-window-length: {error}.") from None
+    if not config.reboot_command:
+        raise ConfigError("--reboot-command is empty; to have nothing restarted, write --reboot-strategy off.")
 
 
 def _with_peers(config: Config) -> Config:

@@ -105,7 +105,7 @@ async def _serve(
     hashing = Hashing()
     gate = Gate(member.keyspace.access, hashing, member.node.damage)
     enrolment = Enrolment(config, member)
-    units = Managing(config, connect("local:", node=store), gate, bound, view.id)
+    units = Managing(config, connect("local:", node=store), gate, bound, view.id, view.doors, view.voting)
     images = Imaging(
         *(config, connect("local:", node=store), gate, view.self_id, view.doors),
         *(units.credentials, lambda: view.voters, lambda: member.node.leads),

@@ -1,4 +1,4 @@
-"""This host as a machine of the cluster: what runs units on it, its agent, and what it says of its units.
+"""This host as a machine of the cluster: what runs units on it, its agent, its updates, and what it says of them.
 
 What fails while units are run ends this process with a sentence, and ends no unit. A store that is away ends nothing.
 """
@@ -19,9 +19,12 @@ from core.agent.supervisor.executor import Supervisor
 from core.api.figures import Figure
 from core.api.fleet import HostFace, Units
 from core.client import Store
+from core.client.images import Images
 from core.config import Config
 from core.sched.records import Machine
 from core.service import StartError
+from core.update.voters import Voters
+from core.updating import Updating
 
 UNITS, JOURNAL = "units", "agent.json"
 """In the data directory: where the embedded supervisor keeps its units, and what the agent must know again."""
@@ -50,13 +53,25 @@ def executor_of(config: Config, machine_id: str) -> Executor | None:
 class Hosting:
     """`run` is a task beside the front end, which `stop` asks to end."""
 
-    def __init__(self, config: Config, store: Store | None, machine: Machine, executor: Executor | None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        store: Store | None,
+        machine: Machine,
+        executor: Executor | None,
+        images: Images,
+        voters: Voters = tuple,
+    ) -> None:
+        """`images` are where those of the cluster come from; `voters` its voting members, if this is one. StartError if
+        this host is to be updated and cannot be."""
         self._store = store
         self._executor = executor
         self._agent: Agent | None = None
         if store is not None and executor is not None:
             options = Options(machine=machine, on_stop=_ON_STOP[config.on_stop], ttl=config.agent_ttl)
             self._agent = Agent(store, executor, options, JournalFile(config.data_dir / JOURNAL))
+        self.updating = Updating(config, store, machine, lambda: self._agent, images, voters)
+        self._ended = trio.Event()
         self.face = HostFace(machine.id, self._units, (ExecutorError, ExecutorGone))
 
     def _units(self) -> Units | None:
@@ -64,17 +79,32 @@ class Hosting:
         return self._executor if self._agent is not None and self._agent.figures.rounds else None
 
     async def run(self) -> None:
-        """Run the agent until `stop`. StartError if it cannot go on."""
-        if self._agent is None or self._store is None:
+        """Run the agent, and what updates this host, until `stop`. StartError if it cannot go on."""
+        if self._store is None:
+            return
+        failure: StartError | None = None
+        async with self._store, trio.open_nursery() as nursery:
+            nursery.start_soon(guarded, "updater", self.updating.run)
+            try:
+                await self._run_agent()
+            except StartError as error:
+                failure = error  # a nursery would wrap it
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def _run_agent(self) -> None:
+        if self._agent is None:
+            await self._ended.wait()
             return
         try:
-            async with self._store:
-                await guarded("agent", self._agent.run)
+            await guarded("agent", self._agent.run)
         except DuplicateMachineError as error:
             raise StartError(f"this node ends: {error}") from error
 
     def stop(self) -> None:
         """Leave units running, or move them, as configured."""
+        self._ended.set()
         if self._agent is not None:
             self._agent.stop()
 

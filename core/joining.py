@@ -13,7 +13,7 @@ from core.client.errors import ClientError
 from core.client.transport import Transport
 from core.config import Config
 from core.kv.membership import Member
-from core.settings import initial_cluster
+from core.setting_texts import initial_cluster
 from core.store_lmdb.creation import Beginning, Identity, is_made
 from core.tls.contexts import TlsFilesError
 

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from core.commands.connection import DEFAULT_TIMEOUT, Connection, explain
 from core.commands.failure import Failure
-from core.commands.lock import own_id
+from core.commands.lock import own_id, turns
 from core.goflags import FlagError, parse
 from core.version import VERSION
 
 if TYPE_CHECKING:
     from core.client import Store
     from core.update.reboot_lock import RebootLock
+    from core.update.voters import Turns
 
 T = TypeVar("T")
 _FLAGS = {
@@ -95,7 +96,7 @@ class _Program:
             case "lock" | "unlock", [] | [_]:
                 holder = words[0] if words else own_id()
                 taking = command == "lock"
-                return self._do(f"{command}ing", lambda lock: lock.acquire(holder) if taking else lock.release(holder))
+                return self._do(f"{command}ing", lambda own: own.acquire(holder) if taking else own.release(holder))
             case "set-max", [number] if number.isdecimal():
                 return self._set_max(int(number))
             case "reboot", []:
@@ -125,28 +126,36 @@ class _Program:
             print("Must be root to initiate reboot.", file=sys.stderr)
             return 1
         holder = own_id()
-        failed = self._do("locking", lambda lock: lock.acquire(holder))
+        failed = self._do("locking", lambda own: own.acquire(holder))
         return failed or subprocess.run(["systemctl", "reboot"], check=False).returncode
 
-    def _do(self, doing: str, work: "Callable[[RebootLock], Awaitable[object]]") -> int:
+    def _do(self, doing: str, work: "Callable[[Turns], Awaitable[object]]") -> int:
         from core.update.semaphore import SemaphoreError
 
+        async def asked(store: "Store") -> object:
+            return await turns(self._connection, store, self._group, work)
+
         try:
-            self._ask(work)
+            self._run(asked)
         except SemaphoreError as error:
             print(f"Error {doing}: {error}", file=sys.stderr)
             return 1
         return 0
 
     def _ask(self, work: "Callable[[RebootLock], Awaitable[T]]") -> T:
-        from core.client.errors import ClientError
-        from core.update.reboot_lock import RebootLock, RebootLockError
+        from core.update.reboot_lock import RebootLock
 
         async def asked(store: "Store") -> T:
             return await work(RebootLock(store, self._group))
 
+        return self._run(asked)
+
+    def _run(self, work: "Callable[[Store], Awaitable[T]]") -> T:
+        from core.client.errors import ClientError
+        from core.update.reboot_lock import RebootLockError
+
         try:
-            return self._connection.run_store(asked)
+            return self._connection.run_store(work)
         except ClientError as error:
             raise Failure(explain(error)) from None
         except RebootLockError as error:

@@ -1,6 +1,6 @@
 """What a member does for units: it is a host of them, stands for the engine's election, and opens their doors."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import trio
 
@@ -12,8 +12,12 @@ from core.api.fleetlock import FleetLock
 from core.api.http import Handler
 from core.api.http.message import Reply, Request
 from core.api.router import Route
+from core.api.updates import PATH as UPDATES
+from core.api.updates import UpdateDoor
 from core.client import Store
 from core.client.credentials import ClientCredentials
+from core.client.endpoints import Endpoint, parse
+from core.client.images import Images
 from core.config import Config
 from core.engine.engine import Engine
 from core.engine.figures import Figures
@@ -23,12 +27,23 @@ from core.machine_id import MachineIdError, machine_id
 from core.service import StartError
 from core.this_host import machine
 from core.tls.contexts import TlsFilesError
+from core.update.voters import Voters
 
 
 class Managing:
     """Made when the listeners are bound. `run` is a task of the daemon, and so is `hosting.run`."""
 
-    def __init__(self, config: Config, store: Store, gate: Gate, bound: list[Url], cluster: str) -> None:
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        gate: Gate,
+        bound: list[Url],
+        cluster: str,
+        others: Callable[[], Sequence[Endpoint]],
+        voters: Voters,
+    ) -> None:
+        """`others` are the doors of the other members. StartError."""
         try:
             own = machine_id(config.data_dir, config.machine_id)
         except MachineIdError as error:
@@ -36,16 +51,19 @@ class Managing:
         self._config = config
         self._gate = gate
         here = machine(config, own, config.advertised(bound))
-        self.hosting = Hosting(config, store, here, executor_of(config, own))
+        itself = parse(f"unix:{config.socket.absolute()}")
+        images = Images(lambda: [itself, *others()], self.credentials)
+        self.hosting = Hosting(config, store, here, executor_of(config, own), images, voters)
         index = Index(store)
         forwarding = Forwarding(store, index, self.hosting.face, here.boot_id, self.credentials)
         self._fleet = Fleet(store, gate, index, forwarding)
-        self._fleetlock = FleetLock(store, gate)
+        self._fleetlock = FleetLock(store, gate, voters)
         self._engine = None if config.disable_engine else Engine(store, config.name, cluster)
 
     def routes(self) -> list[Route]:
-        """The paths of units and machines, and of their reboot lock."""
-        return [*self._fleet.routes(), *self._fleetlock.routes()]
+        """The paths of units and machines, of their reboot lock, and of the updates of this host."""
+        door = UpdateDoor(self.hosting.updating, self._require)
+        return [*self._fleet.routes(), *self._fleetlock.routes(), Route(UPDATES, door.__call__, below=True)]
 
     def in_front_of(self, handler: Handler, also: tuple[bytes, ...]) -> Handler:
         """The handler with the face of this host before it; members may go to the paths that begin with `also`."""

@@ -4,17 +4,35 @@ The command line, the environment (`CORENODE_` and the name in capitals) and the
 from this table. Names that etcd has are etcd's.
 """
 
-import re
 from collections.abc import Callable
-from ipaddress import ip_address
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
-from core.addresses import Url, parse
-from core.machine_id import is_machine_id
+from core.setting_texts import (
+    address,
+    boolean,
+    choice,
+    command,
+    count,
+    discovery,
+    duration,
+    group,
+    initial_cluster,
+    machine_id,
+    metadata,
+    name,
+    path,
+    presence,
+    rate,
+    seconds,
+    size,
+    slot,
+    strategy,
+    tls_version,
+    urls,
+    words,
+)
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -48,160 +66,16 @@ class Setting(msgspec.Struct, frozen=True):
         return self.read is boolean
 
 
-def _list(text: str) -> tuple[str, ...]:
-    return tuple(part for part in (piece.strip() for piece in text.split(",")) if part)
-
-
-def urls(text: str) -> tuple[Url, ...]:
-    """A list of URLs, separated by commas."""
-    return tuple(parse(part) for part in _list(text))
-
-
-def initial_cluster(text: str) -> tuple[tuple[str, tuple[Url, ...]], ...]:
-    """Members as `NAME=URL`, separated by commas; a name with several URLs stands there several times."""
-    members: dict[str, list[Url]] = {}
-    for part in _list(text):
-        member, mark, url = part.partition("=")
-        if not mark:
-            raise ValueError(f"{part!r} is no member; write it like node1=https://10.0.0.1:2380")
-        members.setdefault(name(member), []).append(parse(url))
-    return tuple((member, tuple(sorted(set(found)))) for member, found in members.items())
-
-
-def discovery(text: str) -> str:
-    """A discovery URL: one with a path."""
-    parts = urlsplit(text)
-    if text and (parts.scheme not in ("http", "https") or not parts.hostname or not parts.path.strip("/")):
-        raise ValueError(
-            f"{text!r} is no discovery URL; write it like http://10.0.0.1:2379/v2/keys/_etcd/registry/any-new-word"
-        )
-    return text.rstrip("/")
-
-
-def boolean(text: str) -> bool:
-    """`true` or `false`."""
-    if text.lower() in ("true", "1"):
-        return True
-    if text.lower() in ("false", "0"):
-        return False
-    raise ValueError(f"{text!r} is neither true nor false")
-
-
-def path(text: str) -> Path | None:
-    """A path; None if empty."""
-    return Path(text) if text else None
-
-
-def name(text: str) -> str:
-    """A member's name: it stands before the `=` of --initial-cluster."""
-    if not text or len(text) > 255 or not text.isprintable() or any(mark in text for mark in "=,/ "):
-        raise ValueError(f"{text!r} is no name: 1 to 255 printable characters without space, comma, slash or =")
-    return text
-
-
-def machine_id(text: str) -> str:
-    """The id of a host; empty: to be found."""
-    if text and not is_machine_id(text):
-        raise ValueError(f"{text!r} is no machine id: 32 hexadecimal digits, in small letters")
-    return text
-
-
-def address(text: str) -> str:
-    """An IP address; empty: to be found."""
-    if text:
-        try:
-            return str(ip_address(text))
-        except ValueError:
-            raise ValueError(f"{text!r} is no IP address") from None
-    return text
-
-
-_KEY = re.compile(r"[A-Za-z0-9_.-]{1,200}")
-_VOUCHED = "operator."
-"""What a host says under such a key of itself does not count (`core.sched.view`)."""
-
-
-def metadata(text: str) -> tuple[tuple[str, str], ...]:
-    """`KEY=VALUE`, separated by commas."""
-    found: dict[str, str] = {}
-    for part in _list(text):
-        key, _, value = part.partition("=")
-        if not _KEY.fullmatch(key) or not value or not value.isprintable():
-            raise ValueError(f"{part!r} is no metadata; write it like disk=ssd,zone=b")
-        if key.startswith(_VOUCHED):
-            raise ValueError(f"{key} is for operators to say, with fleetctl or PATCH /fleet/v1/machines")
-        if found.setdefault(key, value) != value:
-            raise ValueError(f"{key} is given twice, as {found[key]} and {value}")
-    return tuple(found.items())
-
-
-def presence(text: str) -> int:
-    """Seconds that a host may be silent, as `30s` or `2m`, or bare."""
-    seconds = float(text) if text.isdecimal() else duration(text)
-    if not _PRESENCE[0] <= seconds <= _PRESENCE[1] or seconds != int(seconds):
-        raise ValueError(f"{text!r} is not within {_PRESENCE[0]} s and {_PRESENCE[1]} s")
-    return int(seconds)
-
-
-_PRESENCE = 2, 3600
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def duration(text: str) -> float:
-    """Seconds in a duration such as `24h`, `1h30m` or `500ms`; a bare number counts hours, as in etcd."""
-    if re.fullmatch(r"\d+(\.\d+)?", text):
-        return float(text) * 3600
-    if not re.fullmatch(rf"(?:{_DURATION.pattern})+", text):
-        raise ValueError(f"{text!r} is no duration; write it like 24h, 1h30m or 90s")
-    return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(text))
-
-
-_SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-
-
-def size(text: str) -> int:
-    """Bytes in a size such as `8589934592`, `512MiB` or `8GiB`; at least 1."""
-    match = re.fullmatch(r"(\d+)\s*(?:([kmgt])i?b?)?", text.lower())
-    if match is None or int(match[1]) == 0:
-        raise ValueError(f"{text!r} is no size; write the number of bytes, or like 512MiB or 8GiB")
-    return int(match[1]) * _SIZES[match[2] or ""]
-
-
-def count(text: str) -> int:
-    """A whole number of at least 1."""
-    if not re.fullmatch(r"\d+", text) or int(text) == 0:
-        raise ValueError(f"{text!r} is not a whole number above 0")
-    return int(text)
-
-
-def tls_version(text: str) -> str:
-    """`1.2` or `1.3`; etcd writes `TLS1.2`."""
-    version = text.upper().removeprefix("TLS")
-    if version not in ("1.2", "1.3"):
-        raise ValueError(f"{text!r} is neither 1.3 nor 1.2")
-    return version
-
-
-def _choice(*words: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text.lower() not in words:
-            raise ValueError(f"{text!r} is not one of {', '.join(words)}")
-        return text.lower()
-
-    return read
-
-
 _NODE, _CLIENTS, _TLS = "Node", "Client traffic", "TLS for clients"
 _CLUSTER, _PEERS, _STORE, _LOG = "Cluster", "Peer traffic", "Store", "Log"
-_UNITS = "Units"
+_UNITS, _UPDATES = "Units", "Updates"
 
 SETTINGS = (
     Setting("name", _NODE, name, "default", "Name of this member."),
     Setting(
         "role",
         _NODE,
-        _choice("member", "worker"),
+        choice("member", "worker"),
         "member",
         "member, or worker: no member and without data of its own, it passes requests on to --members.",
         metavar="ROLE",
@@ -254,7 +128,7 @@ SETTINGS = (
         "false",
         "Allow http:// URLs that other hosts can reach: anyone there reads and writes every key.",
     ),
-    Setting("cors", _CLIENTS, _list, "", "Origins whose web pages may call, or *.", live=True, metavar="ORIGINS"),
+    Setting("cors", _CLIENTS, words, "", "Origins whose web pages may call, or *.", live=True, metavar="ORIGINS"),
     Setting("max-request-bytes", _CLIENTS, size, "1572864", "Largest keys and values of a request.", metavar="BYTES"),
     Setting("cert-file", _TLS, path, "", "Certificate for https:// URLs, PEM.", metavar="FILE"),
     Setting("key-file", _TLS, path, "", "Private key of the certificate, PEM.", metavar="FILE"),
@@ -272,7 +146,7 @@ SETTINGS = (
     Setting(
         "initial-cluster-state",
         _CLUSTER,
-        _choice("new", "existing"),
+        choice("new", "existing"),
         "new",
         "existing: join a cluster that has added this member already.",
         metavar="STATE",
@@ -337,7 +211,7 @@ SETTINGS = (
     Setting(
         "executor",
         _UNITS,
-        _choice("auto", "systemd", "embedded", "none"),
+        choice("auto", "systemd", "embedded", "none"),
         "auto",
         "What runs units on this host: systemd, the embedded supervisor, or none: no unit comes here. auto: systemd if "
         "it is init and this is root, else embedded.",
@@ -370,7 +244,7 @@ SETTINGS = (
     Setting(
         "on-stop",
         _UNITS,
-        _choice("leave", "move"),
+        choice("leave", "move"),
         "leave",
         "What becomes of units when this node is stopped: they stay and run on, or move to other hosts.",
         metavar="WHAT",
@@ -383,6 +257,68 @@ SETTINGS = (
         "",
         "A further unix socket, where programs written for fleet look for it: /var/run/fleet.sock.",
         metavar="PATH",
+    ),
+    Setting(
+        "update-disk",
+        _UPDATES,
+        path,
+        "",
+        "Disk, or file with the image of one, whose two slots are updated.  [default: the disk this host runs from]",
+        metavar="PATH",
+    ),
+    Setting("update-slot", _UPDATES, slot, "", "Slot this host runs from: A or B.  [default: asked of the kernel]"),
+    Setting("update-group", _UPDATES, group, "default", "Hosts it updates with, and takes turns.", metavar="NAME"),
+    Setting(
+        "update-root",
+        _UPDATES,
+        path,
+        "/usr/share/corenode/root.json",
+        "Root of trust of images: metadata/1.root.json of their repository.",
+        metavar="FILE",
+    ),
+    Setting("update-rate-limit", _UPDATES, rate, "", "Bytes a second to fetch.  [default: no limit]", metavar="SIZE"),
+    Setting(
+        "update-check",
+        _UPDATES,
+        command,
+        "",
+        "Command of your own that has to succeed before a new slot counts as good.",
+        metavar="COMMAND",
+    ),
+    Setting("update-healthy", _UPDATES, seconds, "60s", "How long a new slot must be well to be good.", metavar="TIME"),
+    Setting(
+        "update-patience",
+        _UPDATES,
+        seconds,
+        "10m",
+        "How long it may take to become well before the host goes back to the other slot.",
+        metavar="TIME",
+    ),
+    Setting("update-drain", _UPDATES, seconds, "5m", "How long units may take to leave first.", metavar="TIME"),
+    Setting(
+        "reboot-strategy",
+        _UPDATES,
+        strategy,
+        "lock",
+        "When it restarts for an update: lock, with the reboot lock; reboot, at once; off, when somebody does it.",
+        metavar="WORD",
+    ),
+    Setting(
+        "reboot-window-start",
+        _UPDATES,
+        str,
+        "",
+        "When it may restart, local time: 'Thu 23:00' each week, 04:00 each day.  [default: always]",
+        metavar="TIME",
+    ),
+    Setting("reboot-window-length", _UPDATES, str, "", "For how long from then on: 1h30m.", metavar="TIME"),
+    Setting(
+        "reboot-command",
+        _UPDATES,
+        command,
+        "systemctl reboot",
+        "What restarts this host.",
+        metavar="COMMAND",
     ),
     Setting("quota-backend-bytes", _STORE, size, "8589934592", "Above this size new data is refused.", metavar="BYTES"),
     Setting(
@@ -397,7 +333,7 @@ SETTINGS = (
     Setting(
         "log-format",
         _LOG,
-        _choice("text", "json", "auto"),
+        choice("text", "json", "auto"),
         "auto",
         "text, json, or auto: text in the form that suits where standard error goes.",
         metavar="FORMAT",
@@ -405,7 +341,7 @@ SETTINGS = (
     Setting(
         "log-level",
         _LOG,
-        _choice("debug", "info", "warning", "error"),
+        choice("debug", "info", "warning", "error"),
         "info",
         "debug, info, warning or error.",
         live=True,

@@ -25,6 +25,7 @@ from core.peer import LinkState
 from core.raft.machine import Role
 from core.reshaping import Reshaping
 from core.tls.shown import Shown, describe
+from core.update.voters import Voter
 from core.version import VERSION
 
 _logger = logging.getLogger(__name__)
@@ -108,6 +109,10 @@ class View:
     @property
     def voters(self) -> Sequence[str]:
         return [f"{member:x}" for member in self._member.node.raft.members.voters]
+
+    def voting(self) -> list[Voter]:
+        """Who votes, this member too, and whether it is in touch with it."""
+        return [Voter(each.name, each.link in ("self", "up")) for each in self.roster() if each.role != "learner"]
 
     def doors(self) -> list[Endpoint]:
         """Where the other members serve clients, over TLS."""

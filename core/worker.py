@@ -29,9 +29,12 @@ from core.api.fleet import HostHandler
 from core.api.http import Frontend, Handler, Limits, Reply, Request
 from core.api.ops.metrics import Metrics
 from core.api.plain import json_answer, message, plain
+from core.api.updates import PATH as UPDATES
+from core.api.updates import UpdateDoor
 from core.client import connect
 from core.client.credentials import ClientCredentials
 from core.client.endpoints import parse
+from core.client.images import Images
 from core.config import Config
 from core.credentials import Credentials
 from core.hosting import Hosting, executor_of
@@ -80,8 +83,10 @@ async def _main(config: Config) -> None:
 async def _serve(config: Config, notifier: Notifier, upstreams: Upstreams, writes: trio.Nursery) -> None:
     credentials, listeners, bound = listen(config)
     relay = Relay(upstreams, writes)
-    hosting = _hosting(config, bound)
-    own = _Own(config, upstreams, credentials, relay)
+    tls = _shown_to_members(config)
+    images = Images(lambda: [way.endpoint for way in upstreams.in_order()], lambda: tls)
+    hosting = _hosting(config, bound, images)
+    own = _Own(config, upstreams, credentials, relay, UpdateDoor(hosting.updating, _require))
     names = [url.host for url in (*config.listen_client_urls, *config.advertise_client_urls)]
     browsers = Browsers(HostHandler(hosting.face, own, _require), names, config.cors)
     frontend = Frontend(browsers, Limits(body_max=body_max(config)))
@@ -115,11 +120,14 @@ async def _serve(config: Config, notifier: Notifier, upstreams: Upstreams, write
 class _Own:
     """What a worker answers itself: whether it lives, its figures, and to its own host how it is."""
 
-    def __init__(self, config: Config, upstreams: Upstreams, credentials: Credentials, relay: Handler) -> None:
+    def __init__(
+        self, config: Config, upstreams: Upstreams, credentials: Credentials, relay: Handler, updates: Handler
+    ) -> None:
         self._config = config
         self._upstreams = upstreams
         self._credentials = credentials
         self._relay = relay
+        self._updates = updates
         self._started = time.time()
         self.metrics: Handler | None = None
 
@@ -131,6 +139,8 @@ class _Own:
         elif request.path == b"/corenode/status" and request.method == b"GET":
             local = request.caller.local
             reply.send(json_answer(self._status(), end=b"\n") if local else message(403, "only on the unix socket"))
+        elif request.path == UPDATES or request.path.startswith(UPDATES + b"/"):
+            self._updates(request, reply)
         else:
             self._relay(request, reply)
 
@@ -159,7 +169,7 @@ def _require(request: Request, reply: Reply, serve: Callable[[Reply], None]) -> 
         reply.send(message(403, untrusted(Office.OPERATOR)))
 
 
-def _hosting(config: Config, bound: list[Url]) -> Hosting:
+def _hosting(config: Config, bound: list[Url], images: Images) -> Hosting:
     """This host's part in the cluster. StartError."""
     certificate = config.peer_cert_file
     own = None if certificate is None else identity_of(load_chain(certificate)[0])
@@ -170,7 +180,7 @@ def _hosting(config: Config, bound: list[Url]) -> Hosting:
                     f"--executor {config.executor}: a worker runs units by a certificate of the role host; get "
                     "one with `corenode join --role worker`"
                 )
-            return Hosting(config, None, machine(config, "", bound), None)
+            return Hosting(config, None, machine(config, "", bound), None, images)
         identifier = config.machine_id or own.name
         if identifier != own.name:
             raise StartError(f"{certificate} is that of the host {own.name}, and --machine-id says {identifier}")
@@ -181,7 +191,7 @@ def _hosting(config: Config, bound: list[Url]) -> Hosting:
             key=config.peer_key_file,
         )
         here = machine(config, identifier, config.advertised(bound))
-        return Hosting(config, store, here, executor_of(config, identifier))
+        return Hosting(config, store, here, executor_of(config, identifier), images)
     except (TlsFilesError, ValueError) as error:
         raise StartError(str(error)) from error
 

@@ -17,6 +17,7 @@ from core.agent.reports import Reports
 from core.agent.rounds import Rounds
 from core.client import Store
 from core.client.errors import ClientError
+from core.sched.records import Drain
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +77,26 @@ class Agent:
             orders.doubt if orders else "",
         )
 
+    @property
+    def held(self) -> int | None:
+        """How many units this host has or is to have; None while that, or what the store knows of it, is not known."""
+        rounds, presence = self._rounds, self._presence
+        return len(rounds.cases) if rounds and rounds.rounds and presence and presence.lease else None
+
+    @property
+    def ailing(self) -> list[str]:
+        """Units of this host that have failed, or whose checks fail."""
+        states = self._reports.states if self._reports else {}
+        return sorted(name for name, state in states.items() if state.active == "failed" or state.health == "unhealthy")
+
+    def leave(self, drain: Drain | None) -> None:
+        """Have the engine take all units away before this host restarts; None: it does not restart."""
+        self._options = msgspec.structs.replace(
+            self._options, machine=msgspec.structs.replace(self._options.machine, leaving=drain)
+        )
+        if self._presence:
+            self._presence.leave(drain)
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Manage this host's units until `stop`; started once the host is registered. DuplicateMachineError.
 
@@ -124,7 +145,9 @@ class Agent:
                 if moves:
                     await self._move(rounds)
                 outer.cancel_scope.cancel()
-            if moves:
+            # A host that was emptied before it restarts need not be waited for, nor wait for its own lease to end.
+            emptied = self._options.machine.leaving is not None and self.held == 0
+            if moves or emptied:
                 await self._give_up(presence)
         if self._refusal is not None:
             raise self._refusal

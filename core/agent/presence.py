@@ -12,7 +12,7 @@ from core.agent.journal import Journal
 from core.client import Compare, KeyValue, Put, Store
 from core.client.errors import ClientError, LeaseNotFoundError, OutcomeUnknownError
 from core.sched import keys
-from core.sched.records import Generation, Machine, RecordError, decode, encode
+from core.sched.records import Drain, Generation, Machine, RecordError, decode, encode
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +95,15 @@ class Presence:
             self._registered = _nothing
             await self._stay()
 
+    def leave(self, drain: Drain | None) -> None:
+        """Have the engine take all units away, or None: no more. It is said by registering anew, now or when the store
+        can be reached again; `lease` is 0 until then."""
+        if self._machine.leaving != drain:
+            self._machine = msgspec.structs.replace(self._machine, leaving=drain)
+            self.lease = 0
+            self._record_revision = 0
+            self._lost.set()
+
     async def give_up(self) -> None:
         """End the lease, and with it all that says this host is there."""
         lease, self.lease = self.lease, 0
@@ -140,9 +149,10 @@ class Presence:
         await announce(lease)
         unchanged = Compare(self._key, "mod", "=", found.mod_revision if found else 0)
         done = await self._store.txn([unchanged], [Put(self._key, encode(machine), lease)])
-        if done.succeeded:
-            self.lease, self._record_revision = lease, done.revision
-        return done.succeeded
+        if not done.succeeded or machine.leaving != self._machine.leaving:
+            return False
+        self.lease, self._record_revision = lease, done.revision
+        return True
 
     async def _outwait(self, found: KeyValue, owner: Machine | None) -> None:
         """Return when the other owner's record is gone; DuplicateMachineError if it is kept alive."""

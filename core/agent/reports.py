@@ -1,6 +1,7 @@
 """What this host tells of its units: changes only, many in one transaction, under the host's lease."""
 
 import logging
+from collections.abc import Mapping
 from contextlib import suppress
 
 import trio
@@ -45,6 +46,11 @@ class Reports:
         self._turn = trio.Lock()
         self.writes = 0
         """Transactions so far."""
+
+    @property
+    def states(self) -> Mapping[str, UnitState]:
+        """Each unit's newest state."""
+        return self._states
 
     def tell(self, name: str, state: UnitState | None) -> None:
         """A unit's state now; None: it is no more on this host."""

@@ -3,6 +3,8 @@
 `POST /v1/pre-reboot` takes the lock of a group and `POST /v1/steady-state` lets it go, each as often as one likes. The
 lock is that of the same name everywhere here; the group `default` is that of all who name none.
 
+A host that is a voting member gets the lock of all voters with it, while enough others are there.
+
 Who may is who may write the lock's keys: the doors give no right that a write of these keys does not. Therefore they
 are open where keys are, over plain HTTP and to callers without a certificate too, which is all that the clients of this
 protocol know, and closed where access to those keys is restricted. The rest of updates asks for more.
@@ -10,6 +12,7 @@ protocol know, and closed where access to those keys is restricted. The rest of 
 
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import msgspec
 
@@ -21,8 +24,8 @@ from core.client.errors import ClientError
 from core.client.store import Store
 from core.kv.access import Identity, Right, Span, prefix_end
 from core.update.lock_keys import NAME_MAX, Place, RebootLockError
-from core.update.reboot_lock import RebootLock
 from core.update.semaphore import SemaphoreError
+from core.update.voters import Turns, Voters
 
 DEFAULT = "default"
 HEADER = b"fleet-lock-protocol"
@@ -43,8 +46,9 @@ class _Asked(msgspec.Struct, frozen=True):
 class FleetLock:
     """Both doors."""
 
-    def __init__(self, store: Store, gate: Gate) -> None:
+    def __init__(self, store: Store, gate: Gate, voters: Voters) -> None:
         self._store = store
+        self._voters = voters
         self._gate = gate
 
     def routes(self) -> list[Route]:
@@ -86,17 +90,16 @@ class FleetLock:
             return _refusal(503, "unavailable", str(error))
 
     async def _take(self, params: _Params) -> Response:
-        await self._lock(params).acquire(params.id)
+        await self._turns(params).acquire(params.id)
         return _done()
 
     async def _let_go(self, params: _Params) -> Response:
-        lock = self._lock(params)
-        if any(holder.id == params.id for holder in (await lock.status()).holders):
-            await lock.release(params.id)
+        with suppress(SemaphoreError):  # what is not held need not be let go
+            await self._turns(params).release(params.id)
         return _done()
 
-    def _lock(self, params: _Params) -> RebootLock:
-        return RebootLock(self._store, _name(params.group))
+    def _turns(self, params: _Params) -> Turns:
+        return Turns(self._store, _name(params.group), self._voters)
 
 
 def _params(request: Request) -> _Params | Response:

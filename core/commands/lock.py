@@ -1,6 +1,7 @@
 """`corenode lock`: the lock under which hosts reboot, a few at a time."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -15,6 +16,7 @@ from core.commands.lazy import VerbGroup
 if TYPE_CHECKING:
     from core.client import Store
     from core.update.reboot_lock import Holder, RebootLock
+    from core.update.voters import Turns
 
 T = TypeVar("T")
 MACHINE_ID = Path("/etc/machine-id")
@@ -67,12 +69,15 @@ def status(group: str, output_: str, connection: Connection) -> None:
 def acquire(machine: str, group: str, connection: Connection) -> None:
     """Take the lock; exit 1 if no place is free. Whoever holds it already gets it again.
 
+    A host whose node is a voting member takes a place in the group `voters` with it, and only while enough other voters
+    are there to decide without it.
+
     \b
     Example:
       corenode lock acquire && systemctl reboot
     """
     holder = machine or own_id()
-    for name in ask(connection, group, lambda lock: lock.acquire(holder)):
+    for name in take(connection, group, lambda turns: turns.acquire(holder)):
         output.note(f"{name} had been silent for longer than the group's expiry, and lost its place")
     output.note(f"{holder} holds the lock")
 
@@ -89,7 +94,7 @@ def release(machine: str, group: str, connection: Connection) -> None:
       corenode lock release 113f16a7b1c24ab8a3fd8a01c33ab4b9
     """
     holder = machine or own_id()
-    ask(connection, group, lambda lock: lock.release(holder))
+    take(connection, group, lambda turns: turns.release(holder))
     output.note(f"{holder} does not hold the lock any more")
 
 
@@ -127,14 +132,45 @@ def set_expiry(seconds: int, group: str, connection: Connection) -> None:
 
 def ask(connection: Connection, group: str, work: "Callable[[RebootLock], Awaitable[T]]") -> T:
     """Do something with the lock of a group. Failure if it cannot be done."""
-    from core.update.reboot_lock import RebootLock, RebootLockError
-    from core.update.semaphore import SemaphoreError
+    from core.update.reboot_lock import RebootLock
 
     async def asked(store: "Store") -> T:
         return await work(RebootLock(store, group))
 
+    return _run(connection, asked)
+
+
+def take(connection: Connection, group: str, work: "Callable[[Turns], Awaitable[T]]") -> T:
+    """Take or let go what a host of a group needs. Failure if it cannot be done."""
+    connection = connection.asked()
+
+    async def asked(store: "Store") -> T:
+        return await turns(connection, store, group, work)
+
+    return _run(connection, asked)
+
+
+async def turns(connection: Connection, store: "Store", group: str, work: "Callable[[Turns], Awaitable[T]]") -> T:
+    """Do something with the locks that a host of a group needs, knowing who votes. SemaphoreError, RebootLockError,
+    ClientError."""
+    from core.client.errors import ClientError
+    from core.client.members import Members
+    from core.update.voters import Turns, Voter
+
+    voters: list[Voter] = []
+    with suppress(ClientError):  # an etcd does not say it, nor does a node to whoever may not ask
+        async with connection.open() as transport:
+            members = await Members(transport, connection.timeout).list()
+        voters = [Voter(each.name, each.link in ("self", "up")) for each in members if each.role != "learner"]
+    return await work(Turns(store, group, lambda: voters))
+
+
+def _run(connection: Connection, work: "Callable[[Store], Awaitable[T]]") -> T:
+    from core.update.reboot_lock import RebootLockError
+    from core.update.semaphore import SemaphoreError
+
     try:
-        return connection.run_store(asked)
+        return connection.run_store(work)
     except SemaphoreError as error:
         raise Failure(f"The lock stays as it is: {error}. `corenode lock status` says who holds it.") from None
     except RebootLockError as error:

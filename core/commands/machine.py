@@ -183,6 +183,8 @@ def _row(host: "Host") -> tuple[object, ...]:
         state += ", draining"
     elif host.cordoned:
         state += f", cordoned: {host.cordoned}"
+    elif host.machine is not None and host.machine.leaving is not None:
+        state += ", about to restart"
     metadata = ",".join(f"{key}={value}" for key, value in sorted(host.metadata.items()))
     machine = host.machine
     return (

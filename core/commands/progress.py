@@ -37,6 +37,11 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
+    def show(self, what: str, done: int, total: int) -> None:
+        """What is being done, and how far; `total` 0: nobody knows."""
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], description=what, completed=done, total=total or None)
+
     def advance(self, count: int) -> None:
         """So many bytes more."""
         if self._bar is not None:

@@ -142,7 +142,7 @@ def restore(
 
 def _founders(name: str, cluster: str, peer_urls: str, token: str) -> "Founders":
     from core.founding import founders
-    from core.settings import initial_cluster, urls
+    from core.setting_texts import initial_cluster, urls
 
     try:
         members = initial_cluster(cluster)

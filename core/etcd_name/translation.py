@@ -9,7 +9,7 @@ import msgspec
 from core.addresses import Url
 from core.etcd_name.flags import FLAGS
 from core.etcd_name.reading import Given, UsageError
-from core.settings import urls
+from core.setting_texts import urls
 
 _LEVELS = {
     "debug": "debug",

@@ -65,6 +65,15 @@ class Disk:
         else:
             yield window(self.device, partition)
 
+    @contextmanager
+    def read_only(self, number: int) -> Iterator[Area]:
+        """A partition, to be read; it may be in use."""
+        if self.device.is_block_device:
+            with Device.open(partition_node(self.device.path, number)) as node:
+                yield node
+        else:
+            yield window(self.device, self.table.partition(number))
+
     def _carry_out(self, plan: Plan) -> None:
         for group in plan:
             for write in group:

@@ -31,6 +31,15 @@ class UnitRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """How often an operator asked for a restart; placements repeat it."""
 
 
+class Drain(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """A host that is to be empty of units."""
+
+    deadline: Whole = 0
+    """When patience ends: from then on everything moves at once."""
+    at_once: Whole = 1
+    """How many units may be on their way at the same time."""
+
+
 class Machine(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A host that is there: written by its agent under the host's one lease."""
 
@@ -52,15 +61,8 @@ class Machine(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A nonce of the agent process that owns this record."""
     follows: "Generation | None" = None
     """The least generation of placements that its agent follows: one more than it knew if the store went back."""
-
-
-class Drain(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """A host that is to be empty of units."""
-
-    deadline: int = 0
-    """When patience ends: from then on everything moves at once."""
-    at_once: int = 1
-    """How many units may be on their way at the same time."""
+    leaving: Drain | None = None
+    """It is about to restart, by its own word, and is to be empty before. It ends with the record."""
 
 
 class HostRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

@@ -135,10 +135,11 @@ class View:
         """Tell the board what a machine and its host record come to."""
         record, host = self.machines.get(machine), self.hosts.get(machine, HostRecord())
         metadata = {} if record is None else effective_metadata(record, host)
-        self.board.change_machine(machine, record, metadata, host.cordoned, host.drain)
+        drain = host.drain or (record.leaving if record is not None else None)
+        self.board.change_machine(machine, record, metadata, host.cordoned, drain)
         self.changed_machines[machine] = None
-        if host.drain is not None and host.drain.deadline:
-            self.wake(host.drain.deadline, machine)
+        if drain is not None and drain.deadline:
+            self.wake(drain.deadline, machine)
         if machine in self.board.slots:
             self.dirty.update(dict.fromkeys(self.board.slots[machine].units))
 
@@ -340,7 +341,7 @@ def effective_metadata(machine: Machine, host: HostRecord) -> dict[str, str]:
 
 def _standing(machine: Machine) -> tuple[object, ...]:
     """What of a machine matters to placement."""
-    return machine.metadata, machine.cpus, machine.memory, machine.boot_id
+    return machine.metadata, machine.cpus, machine.memory, machine.boot_id, machine.leaving
 
 
 def _set(table: dict, key: object, value: object) -> None:  # type: ignore[type-arg]

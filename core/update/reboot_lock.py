@@ -78,6 +78,10 @@ class RebootLock:
                 raise RebootLockError("what must be so beside the lock is not so")
         raise _contended()
 
+    async def is_held(self, holder: str) -> bool:
+        """Whether somebody holds all of the locks now."""
+        return all(read.is_held(holder) for read in await self._read())
+
     async def release(self, holder: str) -> None:
         """Let the lock go. SemaphoreError if it is not held."""
         _check_name(holder)

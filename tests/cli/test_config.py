@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from core.addresses import Url, parse
 from core.config import Config, ConfigError, load, unknown_variables
-from core.settings import SETTINGS, duration, size
+from core.setting_texts import duration, size
+from core.settings import SETTINGS
 
 
 def test_defaults() -> None:
@@ -102,6 +103,14 @@ def test_missing_file(tmp_path: Path) -> None:
         ({"history-revisions": "0"}, "not a whole number above 0"),
         ({"quota-backend-bytes": "8 apples"}, "is no size"),
         ({"auto-compaction-retention": "soon"}, "is no duration"),
+        ({"update-slot": "C"}, "is neither A nor B"),
+        ({"update-group": "a/b"}, "is no group"),
+        ({"update-healthy": "60"}, "has no unit; write it like 60s or 60m"),
+        ({"update-check": "sh -c 'open"}, "is no command: No closing quotation"),
+        ({"reboot-strategy": "best-effort"}, "is not one of lock, reboot, off"),
+        ({"reboot-command": ""}, "write --reboot-strategy off"),
+        ({"reboot-window-start": "04:00"}, "belong together"),
+        ({"reboot-window-start": "04:00", "reboot-window-length": "25h"}, "is no length of a window"),
     ],
 )
 def test_wrong_flags(flags: dict[str, str], sentence: str) -> None:
@@ -109,6 +118,20 @@ def test_wrong_flags(flags: dict[str, str], sentence: str) -> None:
         load(flags, None, {})
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_updates_are_configured_in_locksmiths_words() -> None:
+    found = load({"reboot-strategy": "etcd-lock", "update-check": "sh -c 'a b'", "update-rate-limit": "2MiB"}, None, {
+        "CORENODE_REBOOT_WINDOW_START": "Thu 23:00", "CORENODE_REBOOT_WINDOW_LENGTH": "1h30m",
+    })  # fmt: skip
+    assert (found.reboot_strategy, found.update_check, found.update_rate_limit) == (
+        "lock",
+        ("sh", "-c", "a b"),
+        2 << 20,
+    )
+    assert found.reboot_window is not None
+    assert found.reboot_window.weekday == 3
+    assert load({}, None, {}).reboot_window is None
 
 
 def test_unreadable_certificate(tmp_path: Path) -> None:

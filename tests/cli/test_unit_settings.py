@@ -11,6 +11,7 @@ from core.agent.agent import Agent
 from core.agent.presence import DuplicateMachineError
 from core.agent.supervisor.executor import Supervisor
 from core.client import connect
+from core.client.images import Images
 from core.config import Config, ConfigError, load
 from core.etcd_name.reading import read
 from core.etcd_name.translation import translate
@@ -131,7 +132,7 @@ def test_what_runs_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 async def test_a_host_that_runs_nothing_waits_for_nothing(tmp_path: Path) -> None:
-    found = Hosting(config(tmp_path, executor="none"), None, Machine(ONE), None)
+    found = Hosting(config(tmp_path, executor="none"), None, Machine(ONE), None, Images(list, lambda: None))
     found.stop()
     with trio.fail_after(1):
         await found.run()
@@ -164,6 +165,8 @@ async def test_a_second_host_of_one_machine_id_ends_with_a_sentence(
 
     monkeypatch.setattr(hosting, "Agent", Twin)
     store = connect("http://127.0.0.1:1")
-    found = Hosting(config(tmp_path), store, Machine(ONE), Supervisor(tmp_path / "units", ONE))
+    found = Hosting(
+        config(tmp_path), store, Machine(ONE), Supervisor(tmp_path / "units", ONE), Images(list, lambda: None)
+    )
     with pytest.raises(StartError, match="this node ends: another host has this id"):
         await found.run()

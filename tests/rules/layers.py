@@ -68,6 +68,7 @@ ROOMS = {
     ),
     "core.api.fleet": Room(3, "core.kv core.api core.api.http core.api.access core.client core.sched", "trio msgspec"),
     "core.api.fleetlock": Room(3, "core.kv core.api core.api.http core.api.access core.client core.update", "msgspec"),
+    "core.api.updates": Room(3, "core.api core.api.http", "msgspec"),
     "core.client": Room(
         3, "core.addresses core.join_token core.kv core.sched core.tls core.node core.images", "trio httpcore msgspec"
     ),
@@ -90,7 +91,12 @@ ROOMS = {
     "core.update": Room(
         3, "core.client core.sched core.update.keys core.update.plan core.update.records", "trio msgspec"
     ),
-    "core.update.host": Room(3, "core.partitions.boot core.tls core.update core.update.records", "trio msgspec"),
+    "core.update.host": Room(
+        3,
+        "core.partitions core.partitions.boot core.partitions.device core.partitions.disk core.partitions.in_use"
+        " core.tls core.trust core.images core.client core.sched core.update core.update.keys core.update.records",
+        "trio msgspec",
+    ),
     "core.agent": Room(3, "core.sched core.client", "trio msgspec h11"),
     "core.agent.supervisor": Room(3, "core.sched core.agent core.agent.supervisor.shim", "trio msgspec"),
     "core.agent.supervisor.shim": Room(3),  # one runs for each unit: it is kept small
@@ -98,8 +104,9 @@ ROOMS = {
     "core.engine": Room(3, "core.sched core.client", "trio msgspec"),
     # 4 wiring
     "core.machine_id": Room(4),
-    "core.settings": Room(4, "core.addresses core.machine_id", "msgspec"),
-    "core.config": Room(4, "core.addresses core.settings", "msgspec"),
+    "core.setting_texts": Room(4, "core.addresses core.machine_id"),
+    "core.settings": Room(4, "core.setting_texts", "msgspec"),
+    "core.config": Room(4, "core.addresses core.settings core.update", "msgspec"),
     "core.logs": Room(4, libraries="msgspec"),
     "core.admission": Room(4, "core.kv core.node core.tls core.api.http", "trio"),
     "core.credentials": Room(4, "core.tls core.api.http core.config", "trio"),
@@ -111,13 +118,20 @@ ROOMS = {
     "core.hosting": Room(
         4,
         "core.api core.api.fleet core.client core.sched core.agent core.agent.supervisor core.agent.systemd"
+        " core.config core.service core.update core.updating",
+        "trio",
+    ),
+    "core.updating": Room(
+        4,
+        "core.tls core.trust core.api.updates core.client core.sched core.update core.update.host core.update.versions"
         " core.config core.service",
         "trio",
     ),
     "core.managing": Room(
         4,
         "core.addresses core.kv core.tls core.api core.api.http core.api.access core.api.fleet core.api.fleetlock"
-        " core.client core.config core.engine core.hosting core.machine_id core.service core.this_host",
+        " core.api.updates core.client core.config core.engine core.hosting core.machine_id core.service core.this_host"
+        " core.update",
         "trio",
     ),
     "core.imaging": Room(
@@ -134,7 +148,7 @@ ROOMS = {
     ),
     "core.joining": Room(
         4,
-        "core.addresses core.kv core.store_lmdb core.tls core.api.v2 core.client core.settings core.config"
+        "core.addresses core.kv core.store_lmdb core.tls core.api.v2 core.client core.setting_texts core.config"
         " core.founding",
         "msgspec",
     ),
@@ -159,7 +173,7 @@ ROOMS = {
     "core.views": Room(
         4,
         "core.version core.raft core.kv core.tls core.node core.peer core.api core.api.http core.api.v2 core.api.v3"
-        " core.api.ops core.client core.config core.credentials core.member core.reshaping",
+        " core.api.ops core.client core.config core.credentials core.member core.reshaping core.update",
         "trio",
     ),
     "core.process": Room(
@@ -179,22 +193,25 @@ ROOMS = {
     "core.worker": Room(
         4,
         "core.version core.addresses core.kv core.store_lmdb core.tls core.api core.api.http core.api.access"
-        " core.api.fleet core.api.ops core.client core.config core.credentials core.hosting core.logs core.process"
+        " core.api.fleet core.api.ops core.api.updates core.client core.config core.credentials core.hosting core.logs"
+        " core.process"
         " core.relay core.service core.slowness core.this_host core.views",
         "trio",
     ),
     "core.commands": Room(
         4,
-        "core.version core.join_token core.raft core.kv core.store_lmdb core.tls core.client core.settings core.config"
-        " core.founding core.logs core.machine_id core.runtime_dir core.service core.daemon core.worker core.update"
-        " core.update.keys core.update.records"
+        "core.version core.join_token core.raft core.kv core.store_lmdb core.tls core.client core.setting_texts"
+        " core.settings core.config core.founding core.logs core.machine_id core.runtime_dir core.service core.daemon"
+        " core.worker core.update core.update.keys core.update.records"
         " core.partitions core.partitions.boot core.partitions.device core.partitions.disk core.partitions.in_use"
         " core.sched core.trust"
         " core.images",
         "click rich trio msgspec cryptography securesystemslib tuf",
     ),
     "core.etcd_name": Room(
-        4, "core.version core.addresses core.api.v3 core.settings core.config core.commands", "msgspec yaml"
+        4,
+        "core.version core.addresses core.api.v3 core.setting_texts core.config core.commands",
+        "msgspec yaml",
     ),
     "core.goflags": Room(4),
     "core.locksmithctl_name": Room(4, "core.version core.client core.update core.goflags core.commands"),
@@ -209,6 +226,7 @@ SAME_FLOOR = {
     ("core.images", "core.partitions.disk"): "a slot is marked in the table of its disk before and after",
     ("core.node", "core.watch"): "the drive loop publishes what it has applied",
     ("core.trust", "core.tls"): "its files are written as those of the authority: durable, private from the first byte",
+    ("core.update.host", "core.client"): "services never reach into the store, they speak its client",
     ("core.update", "core.client"): "services never reach into the store, they speak its client",
     ("core.depot", "core.client"): "services never reach into the store, they speak its client",
     ("core.depot", "core.update.keys"): "what is served has its keys in the world of updates",

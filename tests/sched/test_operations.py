@@ -1,7 +1,7 @@
 """What fleet had not: replicas, spread, weights, requests, cordon, drain, failing units, and what stands twice."""
 
 from core.sched import keys
-from core.sched.records import HostRecord, Placement, UnitState
+from core.sched.records import Drain, HostRecord, Machine, Placement, UnitState
 from core.sched.tasks import Move, Place, Unplace, Update
 from tests.sched.world import World, machine_id
 
@@ -107,6 +107,26 @@ def test_a_cordoned_machine_keeps_what_it_has_and_gets_nothing_new() -> None:
     world.host(1, None)
     world.plan()
     assert world.on("everywhere2.service") == [1, 2]
+
+
+def test_a_host_that_says_it_leaves_is_drained_until_it_says_nothing_of_it() -> None:
+    world = World(2)
+    for number in range(4):
+        world.submit(f"a.{number}.service")
+    world.plan()
+    world.run_all()
+    leaving = Machine(machine_id(1), "m1", leaving=Drain(at_once=4))
+    world.write(keys.machine(leaving.id), leaving)
+    world.plan()
+    world.run_all()
+    assert world.standing(1) == []
+    world.submit("b.service")
+    world.plan()
+    assert world.on("b.service") == [2]
+    world.machine(1)
+    world.submit("c.service")
+    world.plan()
+    assert world.on("c.service") == [1]
 
 
 def test_a_drain_moves_so_many_at_a_time_and_what_is_everywhere_last() -> None:

@@ -8,7 +8,7 @@ from core.agent.presence import DuplicateMachineError
 from core.client import Delete, prefix
 from core.sched import keys
 from core.sched.health import Health
-from core.sched.records import Header
+from core.sched.records import Drain, Header
 from tests.units.conftest import Bench
 
 WEB = "web.service"
@@ -282,6 +282,39 @@ async def test_asked_to_move_it_ends_its_units_before_it_goes(autojump_clock: Mo
         await trio.sleep(1)
         assert host.units == {}
         assert bench.machine(host) is None
+
+
+async def test_a_host_that_is_to_restart_says_so_and_goes_when_it_is_empty(
+    autojump_clock: MockClock, bench: Bench
+) -> None:
+    host = bench.host()
+    bench.vouch(host)
+    bench.place(host, WEB)
+    agent = bench.agent(host)
+    async with bench.running(agent):
+        await trio.sleep(3)
+        assert (agent.held, agent.ailing) == (1, [])
+        before = bench.machine(host)
+        agent.leave(Drain(900, 4))
+        assert agent.held is None, "until the store knows it"
+        await trio.sleep(1)
+        machine = bench.machine(host)
+        assert machine is not None
+        assert before is not None
+        assert (machine.leaving, machine.session != before.session) == (Drain(900, 4), True)
+        assert host.running() == {WEB}
+        agent.leave(None)
+        await trio.sleep(1)
+        machine = bench.machine(host)
+        assert machine is not None
+        assert machine.leaving is None
+        agent.leave(Drain(900, 4))
+        bench.unplace(host, WEB)
+        await trio.sleep(3)
+        assert agent.held == 0
+        agent.stop()
+        await trio.sleep(1)
+        assert bench.machine(host) is None, "nobody waits for its lease"
 
 
 async def test_asked_to_leave_it_leaves_its_units(autojump_clock: MockClock, bench: Bench) -> None:

@@ -1,10 +1,10 @@
 """The updater of one host: from an order of the cluster to a new slot that has proved itself, or back.
 
 Purpose. `updater` is the state machine, `course` says where it goes on after a crash, `journal` is the file it goes by;
-`ports` is what it asks of its surroundings. `slots` installs an image (`core.trust` verifies, `core.images` writes,
-`core.partitions.boot` tells the boot loader), `fetching` gets chunks ahead of that, no faster than allowed; `turns` is
-the reboot lock, `orders` is the cluster's word and the host's report, `machine` is the host: its units, its health,
-its restart.
+`ports` is what it asks of its surroundings. `place` finds the disk and the slot in use; `slots` installs an image
+(`releases` has it verified, `core.images` writes, `core.partitions.boot` tells the boot loader), `fetching` gets chunks
+ahead of that, no faster than allowed; `turns` is the reboot lock, `orders` is the cluster's word and the host's report,
+`machine` is the host: its units, its health, its restart.
 
 Promises
 - Each step may be said again. Killed at any moment, the next start goes on, or finds that another slot runs.
@@ -17,6 +17,6 @@ Refused: deltas against one version (chunks that are in either slot are not fetc
 restarting a host for any other reason; giving up the lock because time has passed.
 
 The journal belongs to one process at a time, the disk to who holds it open for an install. Cancelled or killed: nothing
-is lost but what was fetched and not yet written. A full disk keeps the step from being entered, and ends the daemon
-with a sentence: going on without a journal could restart a host for ever.
+is lost but what was fetched and not yet written. A full disk keeps the step from being entered, and the whole begins
+again after a while, as after a crash: going on without a journal could restart a host for ever.
 """

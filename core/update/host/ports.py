@@ -86,7 +86,7 @@ class Host(Protocol):
         ...
 
     def units(self) -> int:
-        """How many are still here; while nobody knows, one."""
+        """How many are still here; -1 while nobody knows."""
         ...
 
     async def unwell(self) -> str:

@@ -103,7 +103,8 @@ class Updater:
         self._asked.set()
 
     async def run(self) -> None:
-        """Never returns. OSError if the journal cannot be kept, UpdateError if the disk cannot be read."""
+        """Never returns. OSError if the journal cannot be kept, UpdateError if the disk cannot be read; then run it
+        again."""
         steps: dict[Step, Callable[[Journal], Awaitable[Journal]]] = {
             "idle": self._idle,
             "installing": self._install,
@@ -134,6 +135,7 @@ class Updater:
         self.journal = journal
         failed = journal.error and journal.step in ("idle", "settling")
         self._show("failed" if failed else _STAGES[journal.step], why=journal.error if failed else "")
+        self._told()
 
     def _show(self, stage: Stage, done: int = 0, total: int = 0, why: str = "") -> None:
         shown = Shown(self.journal.step, stage, done, total, why)
@@ -268,6 +270,9 @@ class Updater:
 
     async def _drain(self, journal: Journal) -> Journal:
         await self._empty(journal)
+        if self._is_withdrawn(journal):
+            await self._persist(self._host.stay, "units cannot be told to come back")
+            return await self._withdraw(journal)
         return replace(journal, step="rebooting")
 
     async def _empty(self, journal: Journal) -> None:
@@ -277,7 +282,9 @@ class Updater:
             await self._persist(lambda: self._host.drain(patience), "units cannot be asked to leave")
             looked = -math.inf
             while left := self._host.units():
-                self._trouble(f"{left} units are still to leave")
+                self._trouble(
+                    f"units that are still to leave: {left}" if left > 0 else "the cluster is told that it leaves"
+                )
                 looked = await self._show_holding(looked)
                 await trio.sleep(WELL_SECONDS)
 
@@ -297,6 +304,7 @@ class Updater:
             self._trouble(str(error))
             await trio.sleep(LOOK_SECONDS)
             return
+        self._trouble("it was told to restart")
         await trio.sleep(REBOOT_SECONDS)
         self._trouble(f"this host was told to restart {REBOOT_SECONDS:g} s ago and did not")
 
