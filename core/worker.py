@@ -84,7 +84,7 @@ async def _serve(config: Config, notifier: Notifier, upstreams: Upstreams, write
     credentials, listeners, bound = listen(config)
     relay = Relay(upstreams, writes)
     tls = _shown_to_members(config)
-    images = Images(lambda: [way.endpoint for way in upstreams.in_order()], lambda: tls)
+    images = Images(upstreams.endpoints, lambda: tls)
     hosting = _hosting(config, bound, images)
     own = _Own(config, upstreams, credentials, relay, UpdateDoor(hosting.updating, _require))
     names = [url.host for url in (*config.listen_client_urls, *config.advertise_client_urls)]

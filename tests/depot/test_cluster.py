@@ -13,10 +13,10 @@ from core.client.credentials import ClientCredentials
 from core.client.endpoints import parse
 from core.client.errors import ClientError
 from core.client.images import Images
-from core.depot.following import follow, manifest_of
 from core.images.manifest import decode
 from core.tls.identity import Role
 from core.trust.client import Trusted, Verified
+from core.update.host.following import follow, manifest_of
 from tests.ops.clusters import TlsCluster
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,8 @@ import pytest
 from tests.cli.programs import Host, Node
 
 pytestmark = pytest.mark.slow
-KEY = "/v2/keys/coreos.com/updateengine/rebootlock/semaphore"
+LOCK = "/coreos.com/updateengine/rebootlock"
+KEY = f"/v2/keys{LOCK}/semaphore"
 THROUGH, SHUT = {404, 412}, {401, 403, 429}
 """Statuses of a conditional write that was looked at, and of whoever may not; 429 is for one who guesses passwords."""
 USERS = {"nobody": None, "stranger": "stranger:s", "zincati": "zincati:z", "wrong": "zincati:x"}
@@ -32,8 +33,8 @@ def by_key(node: Node, headers: dict[str, str]) -> int:
     return status(node, "PUT", f"{KEY}?prevIndex=1", "value=x", headers)
 
 
-def by_door(node: Node, door: str, headers: dict[str, str]) -> int:
-    body = json.dumps({"client_params": {"id": "a", "group": "default"}})
+def by_door(node: Node, door: str, headers: dict[str, str], group: str = "default") -> int:
+    body = json.dumps({"client_params": {"id": "a", "group": group}})
     return status(node, "POST", f"/v1/{door}", body, {"fleet-lock-protocol": "true", **headers})
 
 
@@ -59,6 +60,10 @@ def _restrict(node: Node) -> None:
         (("user", "add", "root"), b"r\n"),
         (("user", "add", "stranger"), b"s\n"),
         (("user", "add", "zincati"), b"z\n"),
+        (("user", "add", "red"), b"r\n"),
+        (("role", "add", "red"), None),
+        (("role", "grant", "red", "--readwrite", f"{LOCK}/groups/red/*"), None),
+        (("user", "grant", "red", "red"), None),
         (("role", "add", "updater"), None),
         (("role", "grant", "updater", "--readwrite", "/coreos.com/updateengine/*"), None),
         (("user", "grant", "zincati", "updater"), None),
@@ -93,3 +98,11 @@ def test_where_keys_are_restricted_so_are_the_doors(restricted: Node, who: str) 
     else:
         assert key in SHUT
         assert set(doors) <= SHUT
+
+
+def test_who_may_write_one_lock_does_not_let_go_of_that_of_all_voters(restricted: Node) -> None:
+    """A host that votes holds both; its group's keys alone are not enough to come by either through here."""
+    red = shown("red:r")
+    assert status(restricted, "PUT", f"/v2/keys{LOCK}/groups/red/other?value=1", "", red) == 201
+    assert [by_door(restricted, door, red, "red") for door in ("pre-reboot", "steady-state")] == [403, 403]
+    assert by_door(restricted, "pre-reboot", red, "voters") == 403
