@@ -18,7 +18,6 @@ from core.client.images import BASE, Images
 from core.client.transport import Transport
 from core.config import Config
 from core.depot.keeper import Keeper
-from core.depot.nearby import Nearby
 from core.depot.publishing import Publisher
 from core.depot.resigning import Resigner
 from core.depot.shelf import Shelf
@@ -55,10 +54,7 @@ class Imaging:
             raise StartError(f"{error.filename}: {error.strerror}") from error
         self._others = others
         self._credentials = credentials
-        members = Images(others, credentials)
-        self._keeper = Keeper(store, shelf, members, member)
-        self.nearby = Nearby(self._keeper, members)
-        """Images for this host itself, while `run` goes on."""
+        self._keeper = Keeper(store, shelf, Images(others, credentials), member)
         self._resigner = Resigner(store, self._keeper, keyring, leads, self._ask_for_keys, _now)
         self._conductor = Conductor(store, config.name, self.releases)
         self._omaha = Omaha(store, self._keeper, lambda: [endpoint.origin for endpoint in others()])

@@ -99,7 +99,7 @@ async def _serve(
 ) -> None:
     credentials, listeners, bound = listen(config)
     relay = Relay(upstreams, writes)
-    images = Images(lambda: [way.endpoint for way in upstreams.in_order()], lambda: tls)
+    images = Images(upstreams.endpoints, lambda: tls)
     hosting = _hosting(config, bound, agents, images)
     revoked = _revoked(config, upstreams)
     admission = Admission(revoked, Damage())

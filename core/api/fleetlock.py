@@ -5,7 +5,9 @@ lock is that of the same name everywhere here; the group `default` is that of al
 
 A host that is a voting member gets the lock of all voters with it, while enough others are there.
 
-Who may is who may write the lock's keys: the doors give no right that a write of these keys does not.
+Who may is who may write the lock's keys: the doors give no right that a write of these keys does not. Therefore they
+are open where keys are, over plain HTTP and to callers without a certificate too, which is all that the clients of this
+protocol know, and closed where access to those keys is restricted. The rest of updates asks for more.
 """
 
 import re
@@ -23,7 +25,7 @@ from core.client.store import Store
 from core.kv.access import Identity, Right, Span, prefix_end
 from core.update.lock_keys import NAME_MAX, Place, RebootLockError
 from core.update.semaphore import SemaphoreError
-from core.update.voters import Turns, Voters
+from core.update.voters import VOTERS, Turns, Voters
 
 DEFAULT = "default"
 HEADER = b"fleet-lock-protocol"
@@ -65,8 +67,9 @@ class FleetLock:
         def identified(found: Identity | Denied) -> None:
             if isinstance(found, Denied):
                 reply.send(_refusal(found.status, "unauthorized", found.why, found.headers()))
-            elif self._gate.switch.enabled and not self._gate.may(found, Right.READWRITE, (_span(params),)):
-                reply.send(_refusal(403, "forbidden", f"{found.name} may not write the keys of this lock"))
+            elif self._gate.switch.enabled and not self._gate.may(found, Right.READWRITE, _spans(params)):
+                why = f"{found.name} may not write the keys of this lock, and of the one of all voters"
+                reply.send(_refusal(403, "forbidden", why))
             else:
                 reply.stream(produce)
 
@@ -123,9 +126,10 @@ def _name(group: str) -> str:
     return "" if group == DEFAULT else group
 
 
-def _span(params: _Params) -> Span:
-    path = Place(_name(params.group)).path + b"/"
-    return Span(path, prefix_end(path))
+def _spans(params: _Params) -> tuple[Span, ...]:
+    """All keys that may be written: who holds a group's lock may have that of all voters, and lets it go with it."""
+    paths = [Place(group).path + b"/" for group in (_name(params.group), VOTERS)]
+    return tuple(Span(path, prefix_end(path)) for path in paths)
 
 
 def _done() -> Response:

@@ -1,5 +1,6 @@
 """What `corenode image` does with a cluster that serves images by itself."""
 
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ import click
 from core.commands import output
 from core.commands.connection import Connection, connection_options
 from core.commands.failure import Failure
-from core.commands.image_keys import explained, online_option, repository_argument
+from core.commands.image_keys import explained, now, online_option, repository_argument
 from core.commands.progress import Progress
 
 if TYPE_CHECKING:
@@ -59,6 +60,55 @@ def upload(repository: Path, online: Path, connection: Connection) -> None:
             chunks[place.name.removesuffix(".zst")] = place.read_bytes
         held = [key.path.read_bytes() for key in keys.find(online)]
     connection.run(lambda transport: send(transport, publication, chunks, held))
+
+
+@click.command()
+@repository_argument
+@connection_options
+def download(repository: Path, connection: Connection) -> None:
+    """Bring the metadata in REPO-DIR up to what the cluster serves, so that the next release is signed on top of it.
+
+    What comes is verified from the newest root in REPO-DIR on. Images stay where they are.
+
+    \b
+    Example:
+      corenode image trust download repo
+    """
+    from core.trust.repository import Repository, put
+
+    with explained():
+        home = Repository(repository)
+        trusted = home.root_bytes()
+    files = connection.run(lambda transport: _fetched(transport, trusted))
+    with explained():
+        for path, data in sorted(files.items(), key=lambda each: each[0].endswith("timestamp.json")):
+            put(repository / path, data)  # the timestamp comes last: it says which of the others count
+    output.note(f"{repository} has version {home.targets().signed.version} of the targets")
+
+
+async def _fetched(transport: "Transport", root: bytes) -> dict[str, bytes]:
+    """The metadata that lead from a root to what is served now. A Failure if they do not hold."""
+    import trio
+
+    from core.client.images import BASE
+    from core.client.tree import refusal
+    from core.trust.client import Trusted
+    from core.trust.errors import NotFoundError
+
+    files: dict[str, bytes] = {}
+
+    def fetch(path: str, limit: int) -> bytes:
+        answer = trio.from_thread.run(lambda: transport.call("GET", f"{BASE}/{path}", most=limit + 1))
+        if answer.status == 404:
+            raise NotFoundError(f"the cluster serves no {path}")
+        if answer.status != 200:
+            raise refusal(answer)
+        files[path] = answer.body
+        return answer.body
+
+    with explained(), tempfile.TemporaryDirectory() as home:
+        await trio.to_thread.run_sync(lambda: Trusted(Path(home), root).update(fetch, now()))
+    return files
 
 
 def publish_to_cluster(image: Path, connection: Connection) -> None:

@@ -74,7 +74,7 @@ def sign(image: Path, repo: Path, keys: Path, passphrase_file: Path | None) -> N
         if not count:
             raise Failure(f"No key in {keys} may sign for targets; `corenode image trust status {repo}` lists who may.")
         put(draft, metadata.to_bytes())
-        say_progress(progress(metadata, [root]), f"signed: corenode image publish {image} REPO-DIR --online DIR")
+        say_progress(progress(metadata, [root]), f"signed: corenode image publish {image}")
 
 
 @click.command()

@@ -9,7 +9,7 @@ import click
 from core.commands import output
 from core.commands.ca import read_passphrase
 from core.commands.failure import Failure
-from core.commands.image_cluster import upload
+from core.commands.image_cluster import download, upload
 from core.commands.image_keys import (
     explained,
     keys_option,
@@ -46,6 +46,7 @@ def command() -> None:
       corenode image trust init repo --keys keys --online online
       corenode image trust status repo
       corenode image trust upload repo --online online
+      corenode image trust download repo
       corenode image trust rotate repo targets --keys keys --retire 3f9a0c1e --add 1
     """
 
@@ -326,6 +327,7 @@ def root(repository: Path, out: Path) -> None:
 
 
 command.add_command(upload)
+command.add_command(download)
 
 
 def _make(directory: Path, role: str, count: int, passphrase: bytes | None) -> "list[CryptoSigner]":

@@ -88,7 +88,7 @@ def show(group: str, output_: str, connection: Connection) -> None:
             report.version,
             report.stage if machine in found.alive else f"{report.stage}, away",
             found.offers[machine].version if machine in found.offers else "-",
-            f"{report.progress}%" if report.stage not in ("idle", "failed") else "-",
+            f"{report.progress}%" if report.stage not in ("idle", "asking", "failed") else "-",
             report.error or "-",
         )
         for machine, report in hosts.items()

@@ -176,7 +176,7 @@ def prepared(shelf: Shelf, keyring: Keyring, served: Catalogue, wanted: Publicat
     if fresh and targets.version <= served.targets_version:
         raise RefusedPublicationError(
             f"version {targets.version} of the targets was signed, but version {served.targets_version} is served: "
-            "sign anew on top of that"
+            "get that with corenode image trust download REPO-DIR, and sign anew on top of it"
         )
     if not keyring.suffices(root):
         raise RefusedPublicationError(

@@ -12,11 +12,11 @@ import trio
 from core.client.credentials import ClientCredentials
 from core.client.endpoints import parse
 from core.client.errors import ClientError
-from core.client.images import FileAbsentError, Images
+from core.client.images import Images
 from core.images.manifest import decode
 from core.tls.identity import Role
-from core.trust.client import Trusted, Verified, manifest
-from core.trust.errors import NotFoundError
+from core.trust.client import Trusted, Verified
+from core.update.host.following import follow, manifest_of
 from tests.ops.clusters import TlsCluster
 
 pytestmark = pytest.mark.slow
@@ -50,11 +50,9 @@ def release(cluster: TlsCluster, version: str) -> str:
     root.mkdir(exist_ok=True)
     (root / version).write_bytes(os.urandom(400_000))
     good(cluster, "image", "build", "root", "--out", version, "--version", version)
-    # Targets are signed on top of those that are served; the directory follows the cluster.
+    good(cluster, "image", "trust", "download", "repo")
     good(cluster, "image", "sign", version, "--repo", "repo", "--keys", "keys")
-    said = good(cluster, "image", "publish", version)
-    good(cluster, "image", "publish", version, "repo", "--online", "online")
-    return said
+    return good(cluster, "image", "publish", version)
 
 
 async def update(
@@ -63,17 +61,9 @@ async def update(
     """As a host: from the root of trust to the bytes of the newest release; how many there are."""
     endpoints = [parse(cluster.clients[name]) for name in names]
     async with Images(lambda: endpoints, lambda: credentials) as images:
-
-        def fetch(path: str, limit: int) -> bytes:
-            try:
-                return trio.from_thread.run(images.fetch, path, limit)
-            except FileAbsentError as error:
-                raise NotFoundError(str(error)) from None
-
         root = (cluster.home / "repo/metadata/1.root.json").read_bytes()
-        found = await trio.to_thread.run_sync(lambda: Trusted(trusted, root).update(fetch, datetime.now(UTC)))
-        data = await trio.to_thread.run_sync(manifest, fetch, found.releases[-1])
-        image = decode(data)
+        found = await follow(Trusted(trusted, root), images, lambda: datetime.now(UTC))
+        image = decode(await manifest_of(images, found.releases[-1]))
         return found, sum([len(await images.chunk(chunk)) for chunk in image.usr.chunks]) - image.usr.size
 
 
@@ -84,6 +74,12 @@ def test_members_keep_what_is_published(tmp_path: Path) -> None:
         good(cluster, "image", "trust", "upload", "repo", "--online", "online")
         cluster.kill("n3")
         assert "published on 2 members" in release(cluster, "1.0.0")
+        # What was signed on top of something older is refused, with the way out, and the directory follows the cluster.
+        again = cluster.run("image", "publish", "1.0.0")
+        assert again.returncode == 0, again.stderr
+        good(cluster, "image", "build", "root", "--out", "stale", "--version", "1.1.0")
+        good(cluster, "image", "sign", "stale", "--repo", "repo", "--keys", "keys")
+        assert "corenode image trust download" in cluster.run("image", "publish", "stale").stderr
         cluster.start("n3")
         cluster.until(lambda: held(cluster, "n3") == [True] * 3, "n3 caught up")
         # The one that was away gives all of it to a host, alone, and a stranger nothing.
@@ -103,3 +99,16 @@ def test_members_keep_what_is_published(tmp_path: Path) -> None:
             assert {each.stat().st_mode & 0o777 for each in path.iterdir()} == {0o600}
         found, rest = trio.run(update, cluster, tmp_path / "trusted", host, "n2", "n3")
         assert (found.targets, rest) == (2, 0)
+        # Two of three are gone: nothing can be decided, and whoever publishes is told so; then it goes on.
+        good(cluster, "image", "trust", "download", "repo")
+        good(cluster, "image", "sign", "stale", "--repo", "repo", "--keys", "keys")
+        cluster.kill("n1")
+        cluster.kill("n2")
+        lost = cluster.run("image", "publish", "stale")
+        assert lost.returncode == 1
+        assert "The cluster decides nothing now" in lost.stderr
+        assert status(cluster, "n3")["targets_version"] == 2
+        cluster.start("n1")
+        cluster.start("n2")
+        cluster.until(lambda: cluster.run("health").returncode == 0, "all are healthy")
+        assert "published on" in good(cluster, "image", "publish", "stale")

@@ -13,22 +13,18 @@ from tuf.api.metadata import Metadata, Targets
 
 from core.client import images as images_module
 from core.client.endpoints import parse
-from core.client.errors import ClientError, StrangeAnswerError, UnreachableError
+from core.client.errors import ClientError, UnreachableError
 from core.client.images import FileAbsentError, Images, chunk_path
-from core.depot.catalogue import Catalogue
-from core.depot.following import follow, manifest_of
-from core.depot.nearby import Nearby
-from core.depot.publishing import prepared
 from core.images.blobs import packed
 from core.images.manifest import STORED_MAX
 from core.relay import Upstreams
 from core.trust.client import Trusted, Verified
 from core.trust.errors import ClockError, ExpiredError, NotFoundError, TrustError
 from core.trust.repository import Repository
-from tests.depot.house import House
+from core.update.host.following import follow, manifest_of
 from tests.depot.sources import Behaviour, Member, drips, endless, gives, members, says, sends, stalls
 from tests.trust import makers as world
-from tests.trust.makers import NOW, Makers, later
+from tests.trust.makers import Makers, later
 
 STALL = 1.5
 """Longer than a busy machine keeps an honest one waiting."""
@@ -301,50 +297,6 @@ async def test_a_manifest_comes_from_whoever_gives_the_one_that_was_signed(it: W
         async with images(*asked[:2]) as bad:
             with pytest.raises(FileAbsentError, match="not the one that was signed"):
                 await manifest_of(bad, release)
-
-
-# A host that is a member
-
-
-class Shelved:
-    """A keeper as far as `Nearby` knows it."""
-
-    def __init__(self, home: Path) -> None:
-        house = House(home)
-        house.ring.take(house.given)
-        self.shelf = house.shelf
-        self.served = prepared(house.shelf, house.ring, Catalogue(), house.publication(), NOW)
-        self.doubts = 0
-        self.house = house
-
-    def doubt(self) -> None:
-        self.doubts += 1
-
-
-async def test_a_member_takes_from_its_own_shelf_first(tmp_path: Path) -> None:
-    keeper = Shelved(tmp_path)
-    keeper.shelf.keep(CHUNK.sha256, GOOD)
-    async with members(gives(honest)) as (other,), images(other) as others:
-        nearby = Nearby(keeper, others)  # type: ignore[arg-type]
-        assert len(await nearby.chunk(CHUNK)) == CHUNK.size
-        assert await nearby.fetch("metadata/timestamp.json", 1 << 14) == keeper.served.timestamp
-        (tmp_path / "host").mkdir()
-        found = await follow(Trusted(tmp_path / "host", keeper.house.makers.first), nearby, lambda: NOW)
-        assert found.targets == 1
-        assert other.asked == []
-        place = tmp_path / "shelf" / chunk_path(CHUNK.sha256)
-        place.write_bytes(FLIPPED)
-        assert len(await nearby.chunk(CHUNK)) == CHUNK.size
-        assert other.asked == [chunk_path(CHUNK.sha256)]
-        with pytest.raises(FileAbsentError):
-            await nearby.fetch("metadata/7.root.json", 99)
-        with pytest.raises(StrangeAnswerError, match="more than the 10 bytes"):
-            await nearby.own("metadata/timestamp.json", 10)
-        root = keeper.served.roots[0]
-        (tmp_path / "shelf" / chunk_path(root.chunks[0].sha256)).unlink()
-        with pytest.raises(ClientError):
-            await nearby.fetch("metadata/1.root.json", 1 << 19)
-        assert keeper.doubts == 1
 
 
 async def test_a_worker_asks_the_members_in_the_order_it_knows() -> None:

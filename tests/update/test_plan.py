@@ -11,6 +11,7 @@ from core.update.plan import Change, Grant, Pause, Target, Withdraw, World, next
 from core.update.records import Channel, Group, Offer, Policy, Report
 from core.update.versions import key
 
+WELL = ("idle", "asking")
 VERSIONS = ("1.0", "1.1", "1.2", "1.10")
 RELEASES = {("os", version, "x86_64"): Target(version * 4, 100) for version in VERSIONS}
 Planner = Callable[[World], Sequence[Change]]
@@ -46,7 +47,10 @@ class Rollout:
         self.group = Group("stable", policy)
         self.channel = Channel("os", "1.10", chance.choice([(), ("1.1",), ("1.1", "1.2")]))
         self.hosts = [f"m{number:02}" for number in range(chance.randrange(1, 12))]
-        self.reports = {host: Report("g", "os", "x86_64", "1.0") for host in self.hosts}
+        visitors = chance.choice([0.0, 0.0, 0.5, 1.0])
+        self.reports = {
+            host: Report("g", "os", "x86_64", "1.0", visits=chance.random() < visitors) for host in self.hosts
+        }
         self.offers: dict[str, Offer] = {}
         self.ages: dict[str, float] = {}
         self.alive = set(self.hosts)
@@ -58,7 +62,7 @@ class Rollout:
         return World(channel, group, self.reports, self.offers, self.alive, self.ages, self.open, RELEASES)
 
     def under_way(self) -> int:
-        busy = {host for host in self.hosts if self.reports[host].stage not in ("idle", "failed")}
+        busy = {host for host in self.hosts if self.reports[host].stage not in (*WELL, "failed")}
         return len(busy | {host for host in self.offers if self.reports[host].stage != "failed"})
 
     def turn(self) -> None:
@@ -74,13 +78,14 @@ class Rollout:
                 report, policy = self.reports[machine], self.group.policy
                 require(not self.group.paused and bool(self.open), "nothing is offered while the group is held")
                 require(machine in self.alive, "nothing is offered to a host that is away")
+                require(not report.visits or report.stage == "asking", "who is not there now is offered nothing")
                 require(machine not in self.offers, "one offer at a time")
                 require(offer.version == next_version(self.channel, report.version), "no floor is skipped")
                 require(key(offer.version) > key(report.version), "nobody goes back")
                 limit = policy.at_once or max(1, len(self.alive) * policy.percent // 100)
                 require(self.under_way() < limit, "no more at once than the policy says")
                 proven = any(
-                    each.stage == "idle" and key(each.version) >= key(offer.version) for each in self.reports.values()
+                    each.stage in WELL and key(each.version) >= key(offer.version) for each in self.reports.values()
                 )
                 first = not policy.first_alone or proven or self.under_way() == 0
                 require(first, "the first goes alone")
@@ -90,7 +95,7 @@ class Rollout:
                 stage = self.reports[machine].stage
                 require(stage not in ("rebooting", "proving"), "no offer goes from under a host that reboots")
                 del self.offers[machine], self.ages[machine]
-                if stage not in ("idle", "failed"):
+                if stage not in (*WELL, "failed"):
                     self.reports[machine] = msgspec.structs.replace(self.reports[machine], stage="idle")
             case Pause(_, why):
                 failures = sum(planning.failed(self.world(), host) for host in self.offers)
@@ -108,14 +113,24 @@ class Rollout:
         for host, offer in list(self.offers.items()):
             if chance.random() < 0.5:
                 self.reports[host] = self.next(self.reports[host], offer)
+        for host, report in self.reports.items():
+            if report.visits and report.stage in WELL and chance.random() < 0.5:
+                self.visit(host)
         if chance.random() < 0.1:
             self.alive ^= {chance.choice(self.hosts)}
+
+    def visit(self, host: str) -> None:
+        """One that only visits comes, or goes."""
+        report = self.reports[host]
+        self.reports[host] = msgspec.structs.replace(report, stage="idle" if report.stage == "asking" else "asking")
 
     def next(self, report: Report, offer: Offer) -> Report:
         order = ("idle", "fetching", "rebooting", "proving")
         wanted = {"wanted": offer.version, "attempt": offer.attempt}
         if report.stage == "failed" and report.attempt == offer.attempt and report.wanted == offer.version:
             return report
+        if report.stage == "asking":
+            return msgspec.structs.replace(report, stage="fetching", **wanted)
         if report.stage == "proving":
             return msgspec.structs.replace(report, stage="idle", version=offer.version, **wanted)
         if report.stage == "fetching" and self.chance.random() < self.failing:
@@ -142,6 +157,9 @@ def test_a_rollout_comes_to_its_end(seed: int) -> None:
     rollout = Rollout(seed, plan)
     rollout.failing = 0.0
     for _ in range(2000):
+        for host, report in rollout.reports.items():
+            if report.visits and report.stage in WELL:
+                rollout.visit(host)
         rollout.turn()
         for host, offer in list(rollout.offers.items()):
             rollout.reports[host] = rollout.next(rollout.reports[host], offer)
@@ -173,6 +191,11 @@ BROKEN: dict[str, Planner] = {
     ),
     "window": lambda world: plan(msgspec.structs.replace(world, open=set(world.groups))),
     "away": lambda world: plan(msgspec.structs.replace(world, alive=set(world.reports))),
+    "visitors": lambda world: plan(
+        msgspec.structs.replace(
+            world, reports={n: msgspec.structs.replace(r, visits=False) for n, r in world.reports.items()}
+        )
+    ),
     "floors": lambda world: plan(
         msgspec.structs.replace(
             world, channels={n: msgspec.structs.replace(c, floors=()) for n, c in world.channels.items()}

@@ -29,6 +29,7 @@ MOST = 128
 """Answers under way at a time."""
 _BINARY = b"Content-Type: application/octet-stream\r\n"
 _BUSY = "too many requests about images are under way; try again"
+_UNDECIDED = "the cluster decides nothing now ({}), and serves what it did; try again when corenode health is good"
 _PLAIN = "images are served over TLS and on the unix socket only"
 _MAY_NOT = "images are for hosts, members and those with an office of this cluster"
 
@@ -217,7 +218,7 @@ class Doors:
         except (TrustError, RefusedPublicationError, ImageError, ClientError, CatalogueError, OSError) as error:
             if not begun:
                 if isinstance(error, ClientError):
-                    await _say(outlet, message(503, str(error)))
+                    await _say(outlet, message(503, _UNDECIDED.format(error)))
                     return
                 raise
             await outlet.send(msgspec.json.encode({"error": str(error)}) + b"\n")

@@ -1,21 +1,20 @@
-"""What this host trusts, and the manifests that this gives it: asked of the cluster, verified here, in a thread."""
+"""What this host trusts, and the manifests that this gives it: asked of the cluster, verified here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
 
 import trio
 
 from core.client.errors import ClientError
-from core.client.images import FileAbsentError, Images
+from core.client.images import Images
 from core.images.manifest import ImageError, Manifest, decode
-from core.trust.client import Fetch, Trusted, Verified, manifest
-from core.trust.errors import NotFoundError, TrustError
+from core.trust.client import Trusted, Verified
+from core.trust.errors import TrustError
+from core.update.host.following import follow, manifest_of
 from core.update.host.journal import Image
 from core.update.host.ports import UpdateError
-
-T = TypeVar("T")
 
 
 def _now() -> datetime:
@@ -34,30 +33,25 @@ class Releases:
 
     async def verified(self) -> Verified:
         """What the cluster serves now, as far as it is signed. UpdateError."""
-        return await self._carry_out(lambda fetch: self._trusted.update(fetch, self._now()))
+        async with self._turn:
+            with _refused():
+                return await follow(self._trusted, self._images, self._now)
 
     async def manifest(self, image: Image) -> Manifest:
         """Of a release that is signed, and that is served now. UpdateError."""
-
-        def work(fetch: Fetch) -> Manifest:
-            found = self._trusted.update(fetch, self._now()).find(image.product, image.version, image.architecture)
-            if found.sha256 != image.sha256:
+        found = await self.verified()
+        with _refused():
+            release = found.find(image.product, image.version, image.architecture)
+            if release.sha256 != image.sha256:
                 raise TrustError(f"{image.version} was offered with another content than is signed")
-            return decode(manifest(fetch, found))
+            return decode(await manifest_of(self._images, release))
 
-        return await self._carry_out(work)
 
-    async def _carry_out(self, work: Callable[[Fetch], T]) -> T:
-        def fetch(path: str, limit: int) -> bytes:
-            try:
-                return trio.from_thread.run(self._images.fetch, path, limit)
-            except FileAbsentError as error:
-                raise NotFoundError(str(error)) from None
-
-        async with self._turn:
-            try:
-                return await trio.to_thread.run_sync(work, fetch)
-            except (TrustError, ImageError, ClientError) as error:
-                raise UpdateError(str(error)) from error
-            except OSError as error:
-                raise UpdateError(f"what this host trusts cannot be kept: {error}") from error
+@contextmanager
+def _refused() -> Iterator[None]:
+    try:
+        yield
+    except (TrustError, ImageError, ClientError) as error:
+        raise UpdateError(str(error)) from error
+    except OSError as error:
+        raise UpdateError(f"what this host trusts cannot be kept: {error}") from error

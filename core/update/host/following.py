@@ -5,37 +5,20 @@ stopped in time, or hostile costs an attempt and is asked last the next time; on
 the host is told.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
-from typing import Protocol
 
 import trio
 
 from core.client.errors import ClientError, UnreachableError
-from core.client.images import FileAbsentError
+from core.client.images import FileAbsentError, Images, Source
 from core.images.manifest import ImageError
 from core.trust.client import Trusted, Verified
 from core.trust.errors import NotFoundError, TrustError
 from core.trust.releases import Release
 
 
-class Source(Protocol):
-    """One member."""
-
-    @property
-    def name(self) -> str: ...
-    async def fetch(self, path: str, limit: int) -> bytes: ...
-    def blame(self) -> None: ...
-
-
-class Sources(Protocol):
-    """All members: `core.client.images.Images`, or `core.depot.nearby.Nearby`."""
-
-    def sources(self) -> Sequence[Source]: ...
-    async def fetch(self, path: str, limit: int, check: Callable[[bytes], None]) -> bytes: ...
-
-
-async def follow(trusted: Trusted, images: Sources, now: Callable[[], datetime]) -> Verified:
+async def follow(trusted: Trusted, images: Images, now: Callable[[], datetime]) -> Verified:
     """What is released, by the first member that proves it.
 
     If none does: the error of the only one, or a TrustError with what is wrong with each; UnreachableError if nobody
@@ -66,7 +49,7 @@ async def follow(trusted: Trusted, images: Sources, now: Callable[[], datetime])
     raise UnreachableError(silent)
 
 
-async def manifest_of(images: Sources, release: Release) -> bytes:
+async def manifest_of(images: Images, release: Release) -> bytes:
     """The manifest of a release, from the first member that gives the one that was signed. FileAbsentError,
     ClientError."""
 
