@@ -328,7 +328,7 @@ def _check_range(ledger: Ledger, command: Range, allowance: _Allowance) -> Steps
     if command.end is None:
         return
     found = _positions(ledger, command.key, command.end, command.revision or None)
-    read = 0 if command.count_only else command.limit or MOST_READ + 1
+    read = 0 if command.count_only else min(max(command.limit, 0) or MOST_READ + 1, MOST_READ + 1)
     for part in (allowance.take(islice(found, read), COUNTED), allowance.take(found, 1)):
         for number, _ in enumerate(part, 1):
             if number % READS == 0:
