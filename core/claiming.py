@@ -1,4 +1,4 @@
-"""That this member's machine id is its own, and what the cluster's records say of where hosts are.
+"""That this member's machine id is its own, and what the cluster's records say of who members are, and where hosts.
 
 A member that runs units claims the id of its machine as soon as there is a leader, and again if an operator let go of
 it: otherwise a token for workers would take it while the member is away, and with it what is placed there. A member
@@ -45,6 +45,10 @@ class Claiming:
     def sockets(self) -> Collection[str]:
         """See `Vouchers`."""
         return [node.socket for node in read_all()]
+
+    def knows(self, name: str) -> bool:
+        """Whether there is a member of that name."""
+        return any(each.name == name for each in self._member.keyspace.members())
 
     async def run(self) -> None:
         """Claim the id, until cancelled."""

@@ -75,7 +75,7 @@ class Managing:
 
     def in_front_of(self, handler: Handler, also: tuple[bytes, ...]) -> Handler:
         """The handler with the face of this host before it; members may go to the paths that begin with `also`."""
-        return HostHandler(self.hosting.face, handler, self._require, also).__call__
+        return HostHandler(self.hosting.face, handler, self._require, self._claiming.knows, also).__call__
 
     async def run(self) -> None:
         """Serve until cancelled."""

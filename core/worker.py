@@ -105,7 +105,7 @@ async def _serve(
     admission = Admission(revoked, Damage())
     own = _Own(config, upstreams, credentials, relay, UpdateDoor(hosting.updating, _require))
     names = [url.host for url in (*config.listen_client_urls, *config.advertise_client_urls)]
-    browsers = Browsers(HostHandler(hosting.face, own, _require), names, config.cors)
+    browsers = Browsers(HostHandler(hosting.face, own, _require, upstreams.knows), names, config.cors)
     frontend = Frontend(browsers, Limits(body_max=body_max(config)), admit=admission, opened=OPENED)
     holds = slowness.Holds()
     trio.lowlevel.add_instrument(holds)

@@ -317,6 +317,8 @@ class HostForget(_Command, frozen=True, array_like=True, gc=False, tag=61):
     machine: str
 
 
+DEEPEST = 130
+"""Transactions within transactions, and an operation in the last: somewhat more than the dialect lets in."""
 Operation = Put | DeleteRange | Range | Txn
 Admissible = (
     Set
@@ -409,3 +411,14 @@ def decode(data: bytes) -> Batch:
         return _decoder.decode(data)
     except (RecursionError, UnicodeDecodeError) as error:
         raise msgspec.DecodeError(f"not a log entry: {error}") from error
+
+
+def is_too_deep(command: Command) -> bool:
+    """Whether transactions are nested deeper in it than may be carried out. Nobody may propose such a one: every member
+    would end over it, and again after each start."""
+    found: list[Command | Operation] = [command.command if isinstance(command, Admitted) else command]
+    for _ in range(DEEPEST):
+        found = [inner for each in found if isinstance(each, Txn) for inner in (*each.success, *each.failure)]
+        if not found:
+            return False
+    return True

@@ -362,7 +362,7 @@ def _check_range(ledger: Ledger, command: Range, allowance: _Allowance, at: int)
     if command.end is None:
         return
     found = _positions(ledger, command.key, command.end, command.revision or at)
-    read = 0 if command.count_only else command.limit or MOST_READ + 1
+    read = 0 if command.count_only else min(max(command.limit, 0) or MOST_READ + 1, MOST_READ + 1)
     for part in (allowance.take(islice(found, read), COUNTED), allowance.take(found, 1)):
         for number, _ in enumerate(part, 1):
             if number % READS == 0:

@@ -104,7 +104,10 @@ def read(sender: int, kind: int, content: Any) -> Item:
             return FromRaft(sender, message, size)
         if kind == Frame.FORWARD:
             token, batch = read_forward(content)
-            return Handed(sender, token, commands.decode(batch).commands, len(batch))
+            handed = commands.decode(batch).commands
+            if any(map(commands.is_too_deep, handed)):
+                raise ValueError("a transaction that is nested too deep")
+            return Handed(sender, token, handed, len(batch))
     except msgspec.MsgspecError as error:
         raise ValueError(f"a frame with unreadable content: {error}") from error
     if kind == Frame.REFUSE:

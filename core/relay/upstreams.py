@@ -21,6 +21,7 @@ _logger = logging.getLogger(__name__)
 
 
 class _Member(msgspec.Struct, frozen=True, rename={"client_urls": "clientURLs"}):
+    name: str = ""
     client_urls: tuple[str, ...] = ()
 
 
@@ -74,6 +75,7 @@ class Upstreams:
         """`followers` are told whom to ask: the members as they are known."""
         self.cluster = ""
         """Id of the cluster, once one of its members has answered."""
+        self._names: frozenset[str] = frozenset()
         self._tls = tls
         self._followers = followers
         self._seeds = tuple(seeds)
@@ -102,6 +104,10 @@ class Upstreams:
         """Those to ask, one after the other."""
         return [upstream for upstream in self._order if not upstream.stranger]
 
+    def knows(self, name: str) -> bool:
+        """Whether there was a member of that name when they were asked last."""
+        return name in self._names
+
     def ways(self) -> list[Endpoint]:
         """The same, as endpoints."""
         return [upstream.endpoint for upstream in self.in_order()]
@@ -123,7 +129,7 @@ class Upstreams:
 
     async def refresh(self) -> None:
         """Ask all of them who the members are, and use those from now on."""
-        told: dict[Upstream, tuple[str, ...]] = {}
+        told: dict[Upstream, tuple[_Member, ...]] = {}
         async with trio.open_nursery() as nursery:
             for upstream in self._order:
                 nursery.start_soon(self._ask, upstream, told)
@@ -131,7 +137,9 @@ class Upstreams:
             return
         # Never from https:// to http://, whatever is advertised.
         schemes = {seed.secure for seed in self._seeds}
-        named = {url for urls in told.values() for url in urls}
+        members = [member for members in told.values() for member in members]
+        self._names = frozenset(member.name for member in members)
+        named = {url for member in members for url in member.client_urls}
         wanted = {*self._seeds, *(found for found in map(_way, named) if found is not None and found.secure in schemes)}
         for endpoint in wanted - self._all.keys():
             self._all[endpoint] = upstream = Upstream(endpoint, self._tls)
@@ -149,7 +157,7 @@ class Upstreams:
             await trio.sleep(REFRESH_SECONDS)
             await self.refresh()
 
-    async def _ask(self, upstream: Upstream, told: dict[Upstream, tuple[str, ...]]) -> None:
+    async def _ask(self, upstream: Upstream, told: dict[Upstream, tuple[_Member, ...]]) -> None:
         try:
             answer = await upstream.transport.call("GET", "/v2/members", seconds=ASK_SECONDS)
             if answer.status != 200:
@@ -159,7 +167,7 @@ class Upstreams:
             self.avoid(upstream, str(error))
             return
         if self._is_ours(upstream, answer):
-            told[upstream] = tuple(url for member in members for url in member.client_urls)
+            told[upstream] = members
 
     def _is_ours(self, upstream: Upstream, answer: Answer) -> bool:
         cluster = answer.headers.get("x-etcd-cluster-id", "")

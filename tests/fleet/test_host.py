@@ -61,8 +61,14 @@ class Host:
     def __init__(self, machine: str = ONE) -> None:
         self.units = Fake()
         self.ready = True
+        self.members = {"n1"}
         self.face = HostFace(machine, lambda: self.units if self.ready else None, (LookupError,))
-        self.handler = HostHandler(self.face, lambda _, reply: reply.send(plain(200, b"rest")), self._require)
+        self.handler = HostHandler(
+            self.face, lambda _, reply: reply.send(plain(200, b"rest")), self._require, self._knows
+        )
+
+    def _knows(self, name: str) -> bool:
+        return name in self.members
 
     def _require(self, request: Request, reply: Reply, serve: Callable[[Reply], None]) -> None:
         if request.caller.local:
@@ -136,6 +142,13 @@ async def test_a_member_is_let_in_here_and_nowhere_else(host: Host, peer: Caller
     for caller in (ANYONE, Caller("a:1", certificate=certificate("n1", "corenode:peer"))):  # no server's usage
         assert (await host.ask("/corenode/host/units/a.service/logs", caller=caller)).status == 403
         assert (await host.ask("/v2/keys/a", caller=caller)).body == b"rest\n"
+
+
+async def test_the_certificate_of_a_member_that_was_removed_opens_nothing(host: Host, peer: Caller) -> None:
+    host.members.clear()
+    for path in ("/corenode/host/units/a.service/status", "/corenode/images/keys", "/v2/keys/a"):
+        answer = await host.ask(path, caller=peer)
+        assert (answer.status, b"there is no member 'n1'" in answer.body) == (403, True)
 
 
 # From another node

@@ -73,6 +73,15 @@ def test_depth_is_refused_and_not_followed(depth: int, opening: bytes) -> None:
     assert caught.value.code == 3
 
 
+@pytest.mark.parametrize("depth", [140, 180, 240, 330])
+def test_a_whole_message_that_is_deep_is_refused_and_ends_nothing(depth: int) -> None:
+    """Those whose names are etcd's other ones are read more slowly, by functions that call themselves."""
+    opening, closing = b'{"success":[{"requestTxn":', b"}]}"
+    whole = opening * depth + b"{}" + closing * depth
+    assert refusal_of(TXN.read, whole) in (0, 3)
+    assert refusal_of(TXN.read, opening * 450 + b"{}" + closing * 450) == 3
+
+
 def test_messages_of_a_stream() -> None:
     reader = Reader(PutRequest)
     assert reader.read_all(b"") == reader.read_all(b" \n") == []

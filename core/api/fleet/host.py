@@ -104,17 +104,25 @@ class HostHandler:
         face: HostFace,
         rest: Handler,
         require: Callable[[Request, Reply, Callable[[Reply], None]], None],
+        knows: Callable[[str], bool],
         also: tuple[bytes, ...] = (),
     ) -> None:
-        """`require` serves, or answers why not, where a certificate is not a member's. Members may go to the paths that
-        begin with one of `also`, where who they are is looked at again."""
+        """`require` serves, or answers why not, where a certificate is not a member's. `knows` tells whether there is a
+        member of that name now: one that was removed keeps its certificate. Members may go to the paths that begin with
+        one of `also`, where who they are is looked at again."""
+        self._knows = knows
         self._also = also
         self._face = face
         self._rest = rest
         self._require = require
 
     def __call__(self, request: Request, reply: Reply) -> None:
-        if request.path.startswith(PATH + b"/"):
+        if is_member(request.caller) and not self._knows(_name(request.caller)):
+            audit.refused(f"certificate {_name(request.caller)}", request, "it is that of no member")
+            reply.send(
+                message(403, f"its certificate is that of a peer, and there is no member {_name(request.caller)!r}")
+            )
+        elif request.path.startswith(PATH + b"/"):
             self._host(request, reply)
         elif is_member(request.caller) and not request.path.startswith(self._also):
             audit.refused("a member", request, "its certificate is that of a peer")
@@ -137,3 +145,7 @@ class HostHandler:
 def is_member(caller: Caller) -> bool:
     """Whether the certificate shown is that of a member."""
     return caller.certificate is not None and of_certificate(caller.certificate).member
+
+
+def _name(caller: Caller) -> str:
+    return of_certificate(caller.certificate).user or "" if caller.certificate is not None else ""

@@ -280,6 +280,7 @@ class Unary(_Handler[M]):
 
     def __init__(self, context: Context, kind: type[M], serve: Callable[[M, Call], None]) -> None:
         super().__init__(context, Reader(kind).read, serve)
+        self.kind = kind
 
 
 class Several(_Handler[list[M]]):
@@ -287,6 +288,7 @@ class Several(_Handler[list[M]]):
 
     def __init__(self, context: Context, kind: type[M], serve: Callable[[list[M], Call], None]) -> None:
         super().__init__(context, Reader(kind).read_all, serve)
+        self.kind = kind
 
 
 def refuse(meter: Meter, reply: Reply, error: object) -> None:

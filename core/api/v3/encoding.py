@@ -67,7 +67,10 @@ class Reader(Generic[M]):
         if start == len(text):
             return None, start
         value, end = _value(text, start)
-        return _message(self.kind, {} if value is None else value), end
+        try:
+            return _message(self.kind, {} if value is None else value), end
+        except RecursionError:
+            raise _wrong("not a message: it is nested too deep") from None
 
 
 def int64(value: Int64) -> int:

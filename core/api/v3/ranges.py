@@ -80,7 +80,7 @@ def options_of(request: RangeRequest) -> Options:
     return Options(
         request.key,
         request.range_end or None,
-        max(int64(request.limit), 0),
+        min(max(int64(request.limit), 0), _ALL),
         max(int64(request.revision), 0),
         SORT_ORDERS.number(request.sort_order),
         target,
