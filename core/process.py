@@ -46,8 +46,8 @@ def body_max(config: Config) -> int:
 
 
 def collect_seldom() -> None:
-    """Let Python look for cycles of garbage after so many new objects, and not at the modules. To be called before there
-    is a loop that it would hold: it looks once at everything, for some 40 ms.
+    """Let Python look for cycles of garbage after so many new objects, and not at the modules. To be called before
+    there is a loop that it would hold: it looks once at everything, for some 40 ms.
 
     A request makes some thirty and no cycle, so the default, 700, looks several times in each batch and finds nothing.
     """

@@ -227,7 +227,7 @@ PURE_NAMES = {"random": {"Random"}, "uuid": {"UUID"}}
 
 IMPURE_CALLS = frozenset({"open", "print", "input", "breakpoint", "exec", "eval"})
 
-TASK_MODULES = frozenset({"asyncio", "threading", "concurrent.futures", "multiprocessing"})
+TASK_MODULES = frozenset({"asyncio", "threading", "_thread", "concurrent.futures", "multiprocessing"})
 """Nothing runs beside Trio but what the disk thread of decision 9 needs, which lives in `core.node`."""
 
 
