@@ -28,7 +28,8 @@ _ADDING = (*_WITH_PATH, Put, LeaseGrant, UserCreate, RoleCreate)
 QUEUE_COMMANDS = 8192
 QUEUE_BYTES = 64 << 20
 BATCH_COMMANDS = 1024
-BATCH_BYTES = 4 << 20
+BATCH_BYTES = 2 << 20
+"""Of large values, to encode and save so many and send them to two others keeps the loop for some 10 ms."""
 
 Done = Callable[[Any], None]
 
