@@ -200,12 +200,19 @@ def _compact(caller: Caller) -> None:
     caller.post("kv/compaction", revision=found["header"]["revision"], physical=True)
 
 
-def _snapshots(caller: Caller) -> None:
+def _busy_snapshots(caller: Caller) -> None:
+    """Each of what was only just written."""
+    for _ in range(3):
+        caller.fill("s/", 10_000)
+        _snapshots(caller, 1)
+
+
+def _snapshots(caller: Caller, times: int = 3) -> None:
     operator = http.client.HTTPConnection(HOST, timeout=PATIENCE_SECONDS)
     operator.sock = socket.socket(socket.AF_UNIX)
     operator.sock.connect(str(caller.member.socket))
     with contextlib.closing(operator):
-        for _ in range(3):
+        for _ in range(times):
             operator.request("POST", "/v3/maintenance/snapshot", "{}")
             if len(operator.getresponse().read()) < 1 << 20:
                 raise RuntimeError("no snapshot came")
@@ -256,6 +263,7 @@ def loads(keys: int) -> Mapping[str, Load]:
         "values of 1 MB": Load(_big_values),
         "compaction of 100,000 revisions": Load(_compact, _history),
         "snapshots of 100,000 keys": Load(_snapshots, lambda caller: caller.fill("s/", 100_000)),
+        "snapshots behind 10,000 puts": Load(_busy_snapshots),
         "a watcher that does not read": Load(_slow_watcher),
         f"filling in {many} keys": Load(lambda caller: caller.fill("m/", keys)),
     }

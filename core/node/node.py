@@ -420,7 +420,6 @@ class Node:
         if self._snapshots is None:
             done(False)
             return
-        self.flush()
         shipment = partial(ship, self.keyspace, self._peers, self._snapshots, self._retention)
         self._beside.start_soon(shipment, member, message.term, done)
 

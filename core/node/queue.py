@@ -30,7 +30,8 @@ QUEUE_BYTES = 64 << 20
 BATCH_OPERATIONS = 1024
 """Those of transactions count one by one: a batch of single writes or of transactions is applied in one piece, in some
 10 ms."""
-BATCH_BYTES = 4 << 20
+BATCH_BYTES = 2 << 20
+"""Of large values, to encode and save so many and send them to two others keeps the loop for some 10 ms."""
 
 Done = Callable[[Any], None]
 

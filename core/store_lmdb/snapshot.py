@@ -67,8 +67,8 @@ class Summary(msgspec.Struct, frozen=True):
 def pieces(state: StateStore, header: Header) -> Generator[bytes, None, None]:
     """The snapshot of a state, in pieces of about PIECE bytes.
 
-    Flushes at the first piece; all of it is of that moment, whatever is written meanwhile. Until the end (or `close`
-    of this generator) LMDB cannot reuse the pages freed since.
+    All of it is of the moment of the first piece, whatever is written meanwhile. Until the end (or `close` of this
+    generator) LMDB cannot reuse the pages freed since.
     """
     encoded = msgspec.json.encode(header)
     digest = hashlib.sha256()

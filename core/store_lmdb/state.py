@@ -108,7 +108,7 @@ class StateStore:
         self._spent: list[Rows] = []
         """What is on the disk and to be let go of."""
         self._flush: _FlushBeside | None = None
-        self._views = 0
+        self._views: list[_Frozen] = []
 
     def get(self, table: Table, key: bytes) -> bytes | None:
         """The value at `key`, or None. CorruptError if its row on the disk is damaged."""
@@ -126,11 +126,7 @@ class StateStore:
     ) -> Iterator[tuple[bytes, bytes]]:
         """Rows with start <= key < end in byte order, or from the last backwards; good until a write or flush."""
         here = self._tables[table]
-        found = (here.layout.scan_back if reverse else here.layout.scan)(self._reading, start, end)
-        for newer in (*reversed(here.older), here.waiting):
-            if newer.rows:
-                found = merged(found, newer.keys(start, end, reverse=reverse), newer.rows, reverse=reverse)
-        return found
+        return _scanned(here.layout, self._reading, (here.waiting, *here.older), start, end, reverse=reverse)
 
     def put(self, table: Table, key: bytes, value: bytes) -> None:
         """Store a row, in memory until the next flush."""
@@ -226,10 +222,15 @@ class StateStore:
         self._reading = self._begin()
         for here, gone in under_way.leaving.items():
             del here.older[len(here.older) - len(gone) :]
-            self._spent += gone
+            self._spend(gone)
         self._bytes -= self._leaving
         self.leaving_rows = self.leaving_bytes = 0
         return self._let_go(wait=wait)
+
+    def _spend(self, gone: list[Rows]) -> None:
+        """These are on the disk, and to be let go of if no view needs them any more."""
+        needed = {id(rows) for view in self._views for rows in view.layers()}
+        self._spent += [rows for rows in gone if id(rows) not in needed]
 
     def _let_go(self, *, wait: bool) -> bool:
         """Whether nothing is left in memory of what is on the disk."""
@@ -241,7 +242,7 @@ class StateStore:
 
     def _take_back(self) -> None:
         """What was leaving waits again, but for what was written anew meanwhile."""
-        for here in self._tables.values():
+        for here in self._tables.values() if not self._views else ():  # what a view shows must not change
             here.pull()
         self.leaving_rows = self.leaving_bytes = 0
 
@@ -274,21 +275,25 @@ class StateStore:
 
     @contextmanager
     def frozen(self) -> Iterator[Reader]:
-        """Flush, then read the state as it is now however it is written to meanwhile.
+        """Read the state as it is now, what waits in memory included, however it is written to meanwhile.
 
-        Until the end LMDB cannot reuse pages that are freed meanwhile, so the file may grow. SnapshotError if VIEWS
-        others are open.
+        Until the end LMDB cannot reuse pages that are freed meanwhile, so the file may grow, and what waited is kept in
+        memory. SnapshotError if VIEWS others are open.
         """
-        if self._views == VIEWS:
+        if len(self._views) == VIEWS:
             raise SnapshotError(f"{self.file}: already read {VIEWS} times at once; try again when a snapshot has ended")
-        self.flush()
         transaction = self._begin()
-        self._views += 1
+        for here in self._tables.values():
+            here.push(Rows())
+        view = _Frozen({table: (here.layout, tuple(here.older)) for table, here in self._tables.items()}, transaction)
+        self._views.append(view)
         try:
-            yield _Frozen({table: here.layout for table, here in self._tables.items()}, transaction)
+            yield view
         finally:
-            self._views -= 1
+            self._views.remove(view)
             transaction.abort()
+            present = {id(rows) for here in self._tables.values() for rows in here.older}
+            self._spend([rows for rows in view.layers() if id(rows) not in present])
 
     def count(self) -> dict[str, int]:
         """Rows on the disk by table, each read and checked. CorruptError at the first that is damaged."""
@@ -311,20 +316,48 @@ class StateStore:
 
 
 class _Frozen:
-    """The rows on the disk at one moment."""
+    """The rows of one moment: those on the disk, and what waited in memory above them, the newest first."""
 
-    def __init__(self, layouts: dict[Table, Layout], transaction: "lmdb.Transaction[bytes]") -> None:
-        self._layouts = layouts
+    def __init__(
+        self, tables: Mapping[Table, tuple[Layout, tuple[Rows, ...]]], transaction: "lmdb.Transaction[bytes]"
+    ) -> None:
+        self._tables = tables
         self._transaction = transaction
 
+    def layers(self) -> Iterator[Rows]:
+        """What waited, of all tables."""
+        for _, layers in self._tables.values():
+            yield from layers
+
     def get(self, table: Table, key: bytes) -> bytes | None:
-        return self._layouts[table].get(self._transaction, key)
+        layout, layers = self._tables[table]
+        for rows in layers:
+            if key in rows.rows:
+                return rows.rows[key]
+        return layout.get(self._transaction, key)
 
     def scan(
         self, table: Table, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
-        layout = self._layouts[table]
-        return (layout.scan_back if reverse else layout.scan)(self._transaction, start, end)
+        layout, layers = self._tables[table]
+        return _scanned(layout, self._transaction, layers, start, end, reverse=reverse)
+
+
+def _scanned(
+    layout: Layout,
+    transaction: "lmdb.Transaction[bytes]",
+    layers: tuple[Rows, ...],
+    start: bytes,
+    end: bytes | None,
+    *,
+    reverse: bool,
+) -> Iterator[tuple[bytes, bytes]]:
+    """Stored rows with the layers over them, the newest first."""
+    found = (layout.scan_back if reverse else layout.scan)(transaction, start, end)
+    for newer in reversed(layers):
+        if newer.rows:
+            found = merged(found, newer.keys(start, end, reverse=reverse), newer.rows, reverse=reverse)
+    return found
 
 
 class _FlushBeside:

@@ -194,6 +194,9 @@ def test_options_of_the_connection_may_stand_before_any_word(path: tuple[str, ..
             arguments = ["web"] * len(arguments)
         if path[:2] == ("update", "channel"):
             arguments = ["beta" if each == "/a" else each for each in arguments]
+        if path == ("image", "package"):
+            file.write_bytes(b"opaque")
+            arguments = [str(file), *arguments[1:]]
         if path == ("unit", "scale"):
             arguments = ["web@.service", "2"]
         if path in (("unit", "verify"), ("unit", "rollout", "start")):

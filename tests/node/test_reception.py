@@ -1,5 +1,6 @@
 """Snapshots that come in: filled by a process of their own, which ends with them."""
 
+import shutil
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,6 +8,9 @@ from pathlib import Path
 import pytest
 import trio
 
+from core.kv.commands import Batch, DeleteRange, Put, Range
+from core.kv.keyspace import Keyspace
+from core.kv.steps import finish
 from core.kv.transaction import Table
 from core.node.snapshots import Snapshots
 from core.raft.members import Members
@@ -14,6 +18,7 @@ from core.raft.messages import Snapshot
 from core.store_lmdb.creation import Beginning, Identity
 from core.store_lmdb.directory import DataDirectory
 from core.store_lmdb.errors import SnapshotError
+from core.store_lmdb.state import StateStore
 
 PLACE = Snapshot(7, 2, Members((1, 2)))
 ROWS = [(b"%08d" % number, bytes([number % 256]) * (number % 4000)) for number in range(2000)]
@@ -116,3 +121,33 @@ def _command(pid: str) -> str:
         return Path(f"/proc/{pid}/cmdline").read_text()
     except OSError:
         return ""
+
+
+async def test_a_snapshot_in_the_middle_of_a_long_command_shows_nothing_of_it(tmp_path: Path) -> None:
+    """Nor of what follows, although none of it was on the disk when the snapshot began; and a member that is killed
+    meanwhile has lost nothing of what it had flushed."""
+    with directory(tmp_path / "a") as source, trio.fail_after(PATIENCE_S):
+        keyspace = Keyspace(source.state)
+        keyspace.apply(1, 1, Batch(1, tuple(Put(b"/k/%05d" % number, b"v" * 500) for number in range(2000))))
+        before = {table: list(source.state.scan(table)) for table in Table}
+        work = keyspace.steps(2, 1, Batch(2, (DeleteRange(b"/k/", b"/k0"),)))
+        for _ in range(20):
+            next(work)
+        pieces = Snapshots(source).outgoing(PLACE, 1)
+        first = await anext(pieces)
+        finish(work)
+        source.state.flush()
+        shutil.copytree(tmp_path / "a", tmp_path / "killed")
+        keyspace.apply(3, 1, Batch(3, (Put(b"/k/00000", b"later"),)))
+        source.state.flush()
+        content = [first, *[piece async for piece in pieces]]
+        with directory(tmp_path / "b") as target:
+            snapshots = Snapshots(target)
+            reception = await snapshots.receive(PLACE, coming(content))
+            snapshots.install(reception, PLACE, target.log.hard_state)
+            snapshots.close(reception)
+            assert {table: list(target.state.scan(table)) for table in Table} == before
+    state = StateStore(next((tmp_path / "killed").glob("state-*")))
+    assert Keyspace(state).applied == (2, 1)
+    assert Keyspace(state).range(Range(b"/k/", b"/k0")).count == 0
+    state.close()

@@ -259,7 +259,7 @@ PURE_NAMES = {"random": {"Random"}, "uuid": {"UUID"}}
 
 IMPURE_CALLS = frozenset({"open", "print", "input", "breakpoint", "exec", "eval"})
 
-TASK_MODULES = frozenset({"asyncio", "threading", "concurrent.futures", "multiprocessing"})
+TASK_MODULES = frozenset({"asyncio", "threading", "_thread", "concurrent.futures", "multiprocessing"})
 """Nothing runs beside Trio but what the disk thread of decision 9 needs, which lives in `core.node`."""
 
 THREADED = {"core.images": "hashing and unpacking an image takes all processors, in threads that end with the call"}

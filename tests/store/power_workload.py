@@ -1,19 +1,21 @@
 """A run over log and state to be recorded, and what must be true of any directory that a cut leaves of it.
 
-Batch by batch: append entries, say so, apply, sometimes flush, sometimes drop a prefix or begin anew from a snapshot.
+Batch by batch: append entries, say so, apply, sometimes flush, sometimes drop a prefix, read a snapshot meanwhile or
+begin anew from one.
 `FAULTS` are the same run done wrong; a check that does not catch them proves nothing.
 """
 
 import functools
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import lmdb
 
-from core.kv.transaction import Table
+from core.kv.transaction import Reader, Table
 from core.raft.messages import Entry, HardState
 from core.store_lmdb import journal, log
 from core.store_lmdb.creation import Beginning, Identity
@@ -69,7 +71,12 @@ def run(path: Path, fault: str) -> None:
     setattr(journal, "LARGEST", JOURNAL)  # noqa: B010
     directory = DataDirectory.open(path, Beginning(Identity(1, 2)), reserve=4096, low_water=4096)
     leaving = 0
+    snapshot = Reading()
     for number in range(BATCHES):
+        if number % 9 == 2:
+            snapshot = Reading(directory.state)
+        elif number % 9 == 7 or number == BATCHES // 2:
+            snapshot.end()
         indexes = batch(number)
         entries = [Entry(index, number + 1, 0, payload(index)) for index in indexes]
         hard_state = HardState(number + 1, 1, indexes[0] - 1)
@@ -103,13 +110,31 @@ def run(path: Path, fault: str) -> None:
     directory.close()
 
 
+class Reading:
+    """A snapshot that is read while the state goes on. RuntimeError if it is not of one moment."""
+
+    def __init__(self, state: StateStore | None = None) -> None:
+        self._scope = ExitStack()
+        self._rows: list[tuple[bytes, bytes]] = []
+        self._view: Reader | None = None
+        if state is not None:
+            self._rows = list(state.scan(Table.KEY))
+            self._view = self._scope.enter_context(state.frozen())
+
+    def end(self) -> None:
+        if self._view is not None and list(self._view.scan(Table.KEY)) != self._rows:
+            raise RuntimeError("the snapshot shows what was written later")
+        self._view = None
+        self._scope.close()
+
+
 def _install(directory: DataDirectory, index: int, term: int, fault: str) -> None:
-    """Begin anew from a snapshot of what is there."""
-    directory.state.flush()
+    """Begin anew from a snapshot of what is there, much of it not on the disk yet."""
     state = directory.begin_state()
-    for table in Table:
-        for row in directory.state.scan(table):
-            state.put(table, *row)
+    with directory.state.frozen() as view:
+        for table in Table:
+            for row in view.scan(table):
+                state.put(table, *row)
     if fault == "snapshot unsynced":
         state.flush = lambda: None  # type: ignore[method-assign]
     directory.install(state, index, term, b"members", HardState(term, 1, index))

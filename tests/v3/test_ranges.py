@@ -12,6 +12,7 @@ from core.api.v3 import sorting, txn
 from core.kv.access import Span
 from core.kv.commands import Compact, DeleteRange, Put
 from core.kv.reading import SCANNED
+from core.kv.transaction import Table
 from tests.v2.fakes import FakeOutlet, FakeReply
 from tests.v3.client import b64, plain
 from tests.v3.world import World
@@ -266,3 +267,20 @@ async def test_what_is_written_between_slices_of_a_transaction_of_reads_does_not
     assert whole["kvs"][-2].get("value") != b64("late")
     assert [plain(kv["key"]) for kv in few["kvs"]] == NAMES[:3]
     assert (whole["count"], few["count"], few["more"]) == (str(MANY), str(MANY), True)
+
+
+@pytest.mark.parametrize("place", [5, MANY - 5])
+@pytest.mark.parametrize("path", ["kv/range", "kv/txn"])
+async def test_a_damaged_row_ends_no_more_than_the_answer(path: str, place: int) -> None:
+    """In its first slices or later: an error or a broken answer, and an alarm."""
+    world = filled()
+    record = world.keyspace.key(NAMES[place])
+    assert record is not None
+    world.rows.delete(Table.REVISION, record.position)
+    asked = everything() if path == "kv/range" else {"success": [{"request_range": everything()}]}
+    reply, outlet = world.ask(path, json.dumps(asked).encode()), FakeOutlet()
+    if reply.produce is not None:
+        await reply.produce(outlet)
+    status = outlet.status if reply.response is None else reply.response.status
+    assert outlet.aborted or status == 500
+    assert world.damage.found

@@ -44,7 +44,8 @@ class World:
     settled = True
 
     def __init__(self) -> None:
-        self.keyspace = Keyspace(MemoryStore())
+        self.rows = MemoryStore()
+        self.keyspace = Keyspace(self.rows)
         self.clock = FakeClock()
         self.alarms: list[str] = []
         self.unconfirmed: ProposalError | None = None

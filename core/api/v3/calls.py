@@ -16,7 +16,7 @@ from core.api.access import audit
 from core.api.access.gate import Denied, Gate, untrusted
 from core.api.access.identity import ANONYMOUS, addresses_of
 from core.api.http.message import Outlet, Reply, Request, Response
-from core.api.plain import JSON, TEXT
+from core.api.plain import DAMAGED, JSON, TEXT, message
 from core.api.store import Outcome, ProposalError
 from core.api.v3.encoding import M, Reader
 from core.api.v3.errors import Code, RpcError, etcd, invalid, refusal, response
@@ -25,7 +25,7 @@ from core.api.v3.header import Header, ok
 from core.api.v3.store import Store
 from core.kv.access import Identity, Office, Permission, Right, Span, span
 from core.kv.commands import Admissible, Admitted, Command, Compact, HostBind
-from core.kv.errors import DivergedError, KeyspaceError, StaleAccessError
+from core.kv.errors import DamagedError, DivergedError, KeyspaceError, StaleAccessError
 from core.kv.reserved import NOWHERE, is_reserved, opens
 
 NOT_ALLOWED = Response(405, TEXT, b"Method Not Allowed\n")
@@ -100,7 +100,7 @@ class Call:
                 self.send(b"".join(begun))
                 return
             begun.append(piece)
-        self.reply.stream(partial(_send_slices, b"".join(begun), pieces, self._context.turn))
+        self.reply.stream(partial(_send_slices, b"".join(begun), pieces, self._context))
 
     # Who may
 
@@ -184,6 +184,9 @@ class Call:
             work()
         except REFUSALS as error:
             self.fail(error)
+        except DamagedError as error:  # perhaps called by the drive loop, which must not end of a read
+            self._context.store.damage.met(error)
+            self.reply.send(message(500, DAMAGED))
 
     def propose(self, command: Admissible | Compact, done: Callable[[Any], None]) -> None:
         """Propose a command; `done` gets what it came to unless it was refused. If the access records changed in
@@ -212,13 +215,13 @@ class Call:
             refused(error)
 
 
-async def _send_slices(begun: bytes, pieces: Iterator[bytes], turn: trio.Lock, outlet: Outlet) -> None:
+async def _send_slices(begun: bytes, pieces: Iterator[bytes], context: Context, outlet: Outlet) -> None:
     """Send the rest. What begins with empty pieces may still be refused in words; later there is no whole to send."""
     started = False
     try:
         piece: bytes | None = b""
         while piece is not None:
-            async with turn:
+            async with context.turn:
                 piece = next(pieces, None)
             if not started and piece != b"":
                 started = True
@@ -227,12 +230,17 @@ async def _send_slices(begun: bytes, pieces: Iterator[bytes], turn: trio.Lock, o
             if piece:
                 await outlet.send(piece)  # without the turn: a slow client delays nobody
     except REFUSALS as error:
-        if started:
-            await outlet.abort()
-            return
         refused = response(refusal(error))
-        await outlet.start(refused.status, refused.headers)
-        await outlet.send(refused.body)
+    except DamagedError as error:
+        context.store.damage.met(error)
+        refused = message(500, DAMAGED)
+    else:
+        return
+    if started:
+        await outlet.abort()
+        return
+    await outlet.start(refused.status, refused.headers)
+    await outlet.send(refused.body)
 
 
 T = TypeVar("T")
