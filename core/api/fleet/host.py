@@ -22,6 +22,7 @@ MOST_LINES = 100_000
 STREAMS = 100
 """Logs read at a time."""
 
+_BELOW = PATH + b"/"
 _PIECE = 64 * 1024
 
 
@@ -114,7 +115,7 @@ class HostHandler:
         self._require = require
 
     def __call__(self, request: Request, reply: Reply) -> None:
-        if request.path.startswith(PATH + b"/"):
+        if request.path.startswith(_BELOW):
             self._host(request, reply)
         elif is_member(request.caller) and not request.path.startswith(self._also):
             audit.refused("a member", request, "its certificate is that of a peer")
