@@ -9,7 +9,7 @@ from core.api.plain import DAMAGED, message, not_found
 from core.api.store import Damage, DamagedError, DivergedError
 
 _KEYS = b"/v2/keys"
-_SLASH = ord("/")
+_BELOW_KEYS = _KEYS + b"/"
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -38,7 +38,7 @@ class Router:
 
     def __call__(self, request: Request, reply: Reply) -> None:
         path = request.path
-        if path.startswith(_KEYS) and (len(path) == len(_KEYS) or path[len(_KEYS)] == _SLASH):
+        if path.startswith(_BELOW_KEYS) or path == _KEYS:
             self._keys(request, reply)
             return
         handler = self._exact.get(path)

@@ -199,6 +199,8 @@ class Keyspace:
         self._ledger = Ledger(transaction)
         self._ahead: Ledger | None = None
         """Where a long batch is carried out, step by step, while all reads show the state before it."""
+        self._swept_floor = 0
+        """All that this floor hides is removed; what is written later lies behind it."""
         self.access = Accounts(self._ledger)
         """Users and roles."""
         self.memo = self._ledger.memo
@@ -296,6 +298,7 @@ class Keyspace:
     def reload(self, transaction: Transaction) -> None:
         """Go on from another state, which a snapshot brought."""
         self._ahead = None
+        self._swept_floor = 0
         self._ledger.open(transaction)
         self._ledger.revocations += 1  # nobody knows how many came with it
         self._ledger.accusations += 1
@@ -306,9 +309,14 @@ class Keyspace:
         if self._ahead is not None:
             return 0
         marked = self._ledger.marked
-        walked = compaction.sweep(self._ledger, limit, self._ledger.floor if marked is None else marked.floor)
+        floor = self._ledger.floor if marked is None else marked.floor
+        if floor == self._swept_floor:
+            return 0
+        walked = compaction.sweep(self._ledger, limit, floor)
         if walked:
             self._ledger.save_numbers()
+        else:
+            self._swept_floor = floor
         return walked
 
     def node(self, path: bytes) -> Record:

@@ -22,13 +22,19 @@ from core.store_lmdb.creation import remove_environment
 from core.store_lmdb.directory import DataDirectory
 from core.store_lmdb.errors import DiskFullError, SnapshotError, StoreError
 from core.store_lmdb.snapshot import PIECE, Header, Summary, fill
-from core.store_lmdb.state import StateStore
+from core.store_lmdb.state import Start, StateStore
 
 _PROGRAM = """
-import json, sys
+import json, sys, threading
 sys.path[:] = json.loads(sys.argv[1])
 from core.store_lmdb.reception import main
-main(sys.argv[2])
+
+def beside(work):
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+main(sys.argv[2], beside)
 """
 
 
@@ -58,8 +64,9 @@ def outcome(said: bytes) -> Header:
     return found.header
 
 
-def receive(path: Path, stream: BinaryIO) -> bytes:
-    """Fill a new state at `path` with the snapshot that `stream` brings, and make it durable; what came of it."""
+def receive(path: Path, stream: BinaryIO, start: Start | None = None) -> bytes:
+    """Fill a new state at `path` with the snapshot that `stream` brings, and make it durable; what came of it. `start`:
+    as `fill` takes it."""
     try:
         first = stream.read(PIECE)
         if not first:  # the member is gone: another may be at this path by now
@@ -67,7 +74,7 @@ def receive(path: Path, stream: BinaryIO) -> bytes:
         content = itertools.chain([first], iter(lambda: stream.read(PIECE), b""))
         summary: Header | Summary | None = None
         with closing(StateStore(path, create=True)) as state:
-            for summary in fill(state, "the snapshot", content):  # noqa: B007
+            for summary in fill(state, "the snapshot", content, start=start):  # noqa: B007
                 pass
         if not isinstance(summary, Summary):
             raise SnapshotError("the snapshot has no end")
@@ -76,10 +83,10 @@ def receive(path: Path, stream: BinaryIO) -> bytes:
     return msgspec.json.encode(_Outcome(summary.header))
 
 
-def main(path: str) -> None:
+def main(path: str, start: Start) -> None:
     """The process. An interrupt from the terminal is for the member, whose end this one notices."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    said = receive(Path(path), sys.stdin.buffer)
+    said = receive(Path(path), sys.stdin.buffer, start)
     with open(sys.stdout.fileno(), "wb", closefd=False) as out:
         out.write(said)
     os._exit(0)  # nothing is left to be tidied up

@@ -22,7 +22,7 @@ import msgspec
 from core.kv.transaction import Table
 from core.store_lmdb.environment import sync_directory
 from core.store_lmdb.errors import SnapshotError, translated
-from core.store_lmdb.state import StateStore
+from core.store_lmdb.state import Start, StateStore
 
 MAGIC = b"corenode snapshot\n"
 FORMAT = 1
@@ -126,19 +126,24 @@ def verify(file: Path) -> Summary:
 
 
 def fill(
-    state: StateStore, source: str, content: Iterable[bytes], *, flush: int = _FLUSH
+    state: StateStore, source: str, content: Iterable[bytes], *, start: Start | None = None, flush: int = _FLUSH
 ) -> Generator[Header | Summary]:
     """Bring a snapshot into an empty state, step by step: its header, again for each flush, at last its summary.
 
     The state must not be used before the summary came: only then is the hash known to be right, and all of it flushed.
-    `source` names the snapshot in errors, `flush` is the size of a step in bytes.
+    `source` names the snapshot in errors, `flush` is the size of a step in bytes. If `start` runs something in a
+    thread, the next step is read while one is synced.
     """
     reading = Reading(source, content)
     yield reading.header
     for table, key, value in reading.rows():
         state.put(table, key, value)
-        if state.dirty_bytes >= flush:
-            state.flush()
+        if state.dirty_bytes - state.leaving_bytes >= flush:
+            if start is None:
+                state.flush()
+            else:
+                state.settle(wait=True)
+                state.begin_flush(start, at_once=True)
             yield reading.header
     summary = reading.summary()
     state.flush()

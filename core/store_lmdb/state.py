@@ -28,6 +28,8 @@ _FORGOTTEN = 8192
 _AT_ONCE = 256
 """Rows that a flush writes before it lets others run: some 0.4 ms. After each pause it waits for its turn, so with
 fewer a flush of a busy node takes so long that what is to be applied waits for it."""
+_LOOK_SECONDS = 0.001
+"""How often to look whether the rows of a flush are written."""
 
 
 class Running(Protocol):
@@ -176,16 +178,18 @@ class StateStore:
             return
         self._reading.abort()  # or this commit could not reuse the pages that the last one freed
         try:
-            self._commit(self._all_rows(), pause=_do_not_pause)
+            self._commit(self._all_rows(), _do_not_pause)
         finally:
             self._reading = self._begin()
         for here in self._tables.values():
             here.waiting, here.older = Rows(), []
         self._bytes = 0
 
-    def begin_flush(self, start: Start) -> None:
+    def begin_flush(self, start: Start, *, at_once: bool = False) -> None:
         """Begin to make every write so far durable, beside this thread; what is written from now on waits for the next.
-        `start` runs something in a thread. RuntimeError if one is under way."""
+        `start` runs something in a thread. With `at_once` that has written the rows when this returns, and only the
+        disk is still to come: two threads that both run Python would hinder each other. RuntimeError if one is under
+        way."""
         if self._flush is not None:
             raise RuntimeError("two flushes at a time")
         self._leaving = self._bytes
@@ -193,9 +197,12 @@ class StateStore:
         for here in self._tables.values():
             here.push(Rows())
         leaving = self._all_rows()
-        flush = _FlushBeside(leaving, lambda: self._commit(leaving, pause=_let_others_run))
+        pause = _do_not_pause if at_once else _let_others_run
+        flush = _FlushBeside(leaving, lambda written: self._commit(leaving, pause, written))
         try:
             flush.start(start)
+            while at_once and not flush.written:
+                _sleep(_LOOK_SECONDS)
         except BaseException:
             self._take_back()
             raise
@@ -253,13 +260,15 @@ class StateStore:
             for here in self._tables.values()
         }
 
-    def _commit(self, leaving: _Leaving, pause: Callable[[], None]) -> None:
-        """Write rows in one commit. Rests on nothing that another thread changes meanwhile."""
+    def _commit(self, leaving: _Leaving, pause: Callable[[], None], written: Callable[[], None] = lambda: None) -> None:
+        """Write rows in one commit; `written` is called before the disk is. Rests on nothing that another thread
+        changes meanwhile."""
         with self._writer.commit() as transaction:
             for here, layers in leaving.items():
                 for changed in layers:
                     with transaction.cursor(here.database) as cursor:
                         _write(cursor, changed.rows, pause)
+            written()
 
     def _begin(self) -> "lmdb.Transaction[bytes]":
         with translated(self.file, "read"):
@@ -363,8 +372,10 @@ def _scanned(
 class _FlushBeside:
     """A flush in a thread of its own."""
 
-    def __init__(self, leaving: _Leaving, commit: Callable[[], None]) -> None:
+    def __init__(self, leaving: _Leaving, commit: Callable[[Callable[[], None]], None]) -> None:
         self.leaving = leaving
+        self.written = False
+        """All rows are in the commit that is to come, or it has failed."""
         self._commit = commit
         self._error: BaseException | None = None
         self._thread: Running | None = None
@@ -389,9 +400,14 @@ class _FlushBeside:
 
     def _run(self) -> None:
         try:
-            self._commit()
+            self._commit(self._was_written)
         except BaseException as error:
             self._error = error
+        finally:
+            self._was_written()
+
+    def _was_written(self) -> None:
+        self.written = True
 
 
 def _do_not_pause() -> None:
@@ -401,7 +417,11 @@ def _do_not_pause() -> None:
 def _let_others_run() -> None:
     """Give up the interpreter for as long as a thread that wants it takes to wake up: else that would get it after the
     5 ms of a switch only, since this one takes it back at once between two puts."""
-    select.select((), (), (), 0.0001)  # not time.sleep, which fails under libfaketime
+    _sleep(0.0001)
+
+
+def _sleep(seconds: float) -> None:
+    select.select((), (), (), seconds)  # not time.sleep, which fails under libfaketime
 
 
 def _write(cursor: "lmdb.Cursor[bytes]", rows: dict[bytes, bytes | None], pause: Callable[[], None]) -> None:

@@ -1,5 +1,7 @@
 """Forgetting history: what stays readable, what goes, and in which slices."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from core.kv import commands as c
@@ -85,6 +87,30 @@ def test_the_sweep_goes_in_slices_and_ends(trial: Trial, limit: int) -> None:
     assert sum(walked) == 28
     trial.check_swept()
     assert trial.keyspace.sweep(limit) == 0
+
+
+def test_what_is_swept_is_looked_through_again_only_for_another_floor(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scanned: list[Table] = []
+    scan = trial.store.scan
+
+    def noted(
+        table: Table, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        scanned.append(table)
+        return scan(table, start, end, reverse=reverse)
+
+    trial.step(*[c.Put(b"a")] * 5)
+    compacted(trial, 3)
+    trial.step(*[c.Put(b"a")] * 5)
+    monkeypatch.setattr(trial.store, "scan", noted)
+    assert trial.keyspace.sweep() == 0
+    assert not scanned
+    trial.keyspace.reload(trial.store)
+    assert trial.keyspace.sweep() == 0
+    assert Table.REVISION in scanned
+    compacted(trial, 7)
 
 
 def test_writes_between_the_slices(trial: Trial) -> None:

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Event
 
+import lmdb
 import pytest
 
 from core.kv.transaction import Table
@@ -132,14 +134,15 @@ def test_views_never_take_what_a_flush_needs(state: StateStore) -> None:
         assert view.get(Table.KEY, b"a") == b"1"
 
 
-def test_a_flush_beside_is_not_seen_by_readers(state: StateStore) -> None:
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_flush_beside_is_not_seen_by_readers(state: StateStore, at_once: bool) -> None:
     for key, value in ((b"a", b"1"), (b"b", b"1"), (b"c", b"1"), (b"d", b"1")):
         state.put(Table.KEY, key, value)
     state.flush()
     state.put(Table.KEY, b"a", b"2")
     state.put(Table.KEY, b"b", b"2")
     state.delete(Table.KEY, b"c")
-    state.begin_flush(beside)
+    state.begin_flush(beside, at_once=at_once)
     state.put(Table.KEY, b"b", b"3")
     state.put(Table.KEY, b"c", b"3")
     state.delete(Table.KEY, b"a")
@@ -170,7 +173,10 @@ def test_a_flush_waits_for_the_one_under_way(state: StateStore) -> None:
     assert state.count()["key"] == 2
 
 
-def test_what_a_flush_beside_finds_no_room_for_waits_again(state: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("at_once", [False, True])
+def test_what_a_flush_beside_finds_no_room_for_waits_again(
+    state: StateStore, monkeypatch: pytest.MonkeyPatch, at_once: bool
+) -> None:
     @contextmanager
     def no_room() -> Iterator[None]:
         raise DiskFullError("no room")
@@ -180,7 +186,7 @@ def test_what_a_flush_beside_finds_no_room_for_waits_again(state: StateStore, mo
     state.put(Table.KEY, b"b", b"1")
     with monkeypatch.context() as patch:
         patch.setattr(state._writer, "commit", no_room)
-        state.begin_flush(beside)
+        state.begin_flush(beside, at_once=at_once)
         state.put(Table.KEY, b"b", b"2")
         with pytest.raises(DiskFullError):
             state.settle(wait=True)
@@ -189,6 +195,26 @@ def test_what_a_flush_beside_finds_no_room_for_waits_again(state: StateStore, mo
     state.flush()
     assert list(state.scan(Table.KEY)) == [(b"a", b"1"), (b"b", b"2")]
     assert (state.dirty_rows, state.dirty_bytes) == (0, 0)
+
+
+def test_a_flush_at_once_leaves_only_the_disk_to_wait_for(state: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk, commit = Event(), state._writer.commit
+    in_time: list[bool] = []
+
+    @contextmanager
+    def slow() -> Iterator["lmdb.Transaction[bytes]"]:
+        with commit() as transaction:
+            yield transaction
+            in_time.append(disk.wait(10.0))  # all rows are written; the sync is still to come
+
+    state.put(Table.KEY, b"a", b"1")
+    monkeypatch.setattr(state._writer, "commit", slow)
+    state.begin_flush(beside, at_once=True)
+    assert not state.settle()
+    disk.set()
+    assert state.settle(wait=True)
+    assert in_time == [True]
+    assert state.count()["key"] == 1
 
 
 def test_closing_waits_for_the_flush_under_way(state: StateStore) -> None:

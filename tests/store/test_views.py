@@ -56,7 +56,7 @@ class Trial:
         changed = Rows()
         for key in self.chance.sample(KEYS, 20):
             self.rows[key] = b"many %d" % self.chance.randrange(1000)
-            changed.put(key, self.rows[key])
+            changed.rows[key] = self.rows[key]
         self.state.take_over({Table.KEY: changed}, 1)
 
     def flush(self) -> None:

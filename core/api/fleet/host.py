@@ -22,6 +22,7 @@ MOST_LINES = 100_000
 STREAMS = 100
 """Logs read at a time."""
 
+_BELOW = PATH + b"/"
 _PIECE = 64 * 1024
 
 
@@ -122,7 +123,7 @@ class HostHandler:
             reply.send(
                 message(403, f"its certificate is that of a peer, and there is no member {_name(request.caller)!r}")
             )
-        elif request.path.startswith(PATH + b"/"):
+        elif request.path.startswith(_BELOW):
             self._host(request, reply)
         elif is_member(request.caller) and not request.path.startswith(self._also):
             audit.refused("a member", request, "its certificate is that of a peer")

@@ -78,10 +78,10 @@ class TlsLayer:
 
     def encrypt(self, data: bytes) -> bytes:
         """The records that carry these plain bytes. Raises TlsFailedError."""
-        view = memoryview(data)
         try:
-            while view:  # OpenSSL may take one record at a time
-                view = view[self._object.write(view) :]
+            taken = self._object.write(data) if data else 0
+            while taken < len(data):  # OpenSSL may take one record at a time
+                taken += self._object.write(memoryview(data)[taken:])
         except ssl.SSLError as error:
             raise TlsFailedError(_why(error)) from error
         return self._outgoing.read()

