@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from core.agent.supervisor import host
 from core.agent.supervisor.cgroups import Cgroups
@@ -71,3 +72,29 @@ async def test_a_container_runs_says_something_and_is_stopped_with_its_unit(tmp_
         assert "bye" in await w.log(f"{name}.service")
         assert not alive(up.pid)
         assert (await w.supervisor.adopt())[f"{name}.service"].active == "inactive"
+
+
+@ROOT
+@pytest.mark.slow
+async def test_a_container_of_nspawn_ends_when_it_is_told_to(tmp_path: Path) -> None:
+    """The example, from a root directory made here."""
+    if missing := [program for program in ("systemd-nspawn", "busybox") if shutil.which(program) is None]:
+        pytest.skip(f"needs {', '.join(missing)}")
+    name = f"hello-{os.getpid()}"
+    for part in ("bin", "etc", "proc", "sys", "dev", "tmp", "run", "usr/lib"):
+        (tmp_path / name / part).mkdir(parents=True)
+    for program in ("sh", "sleep"):
+        shutil.copy("/bin/busybox", tmp_path / name / "bin" / program)
+    (tmp_path / name / "usr/lib/os-release").write_text("ID=hello\n")
+    example = next(path for path in EXAMPLES if path.stem == "hello-nspawn").read_text()
+    unit = example.replace("/var/lib/machines", str(tmp_path)).replace("KillMode", "TimeoutStopSec=60\nKillMode")
+    async with world(tmp_path / "supervisor") as w:
+        await w.supervisor.load(f"{name}.service", unit.encode())
+        await w.supervisor.start(f"{name}.service")
+        up = await w.until_sub(f"{name}.service", "running")
+        await w.until_log(f"{name}.service", lambda lines: "Hello" in [line.strip() for line in lines])
+        with trio.fail_after(30):  # half of its time: it ends by itself, and is not killed
+            await w.supervisor.stop(f"{name}.service")
+        assert not alive(up.pid)
+        down = (await w.supervisor.adopt())[f"{name}.service"]
+        assert (down.active, down.result) == ("inactive", "")
