@@ -17,6 +17,8 @@ class Case(msgspec.Struct):
 
     order: Placement | None = None
     actual: Actual | None = None
+    before: Actual | None = None
+    """How it was when it was started last, until it is seen otherwise: that it lies still says nothing till then."""
     busy: bool = False
     """Something is being done about it just now."""
     failure: str = ""
@@ -82,7 +84,16 @@ class Case(msgspec.Struct):
             why=self.failure or self.sick or actual.result or ("" if actual.up else self._awaited),
             restarts=actual.restarts + self.revived,
             pid=actual.pid,
+            ended=self._has_ended(actual, mark),
         )
+
+    def _has_ended(self, actual: Actual, mark: Mark | None) -> bool:
+        order = self.order
+        if order is None or order.desired != "launched" or actual.active != "inactive":
+            return False
+        if actual == self.before or not actual.since:  # nothing has come of its start yet
+            return False
+        return mark == Mark(order.text, order.restart)
 
     @property
     def _awaited(self) -> str:

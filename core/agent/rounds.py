@@ -120,6 +120,8 @@ class Rounds:
     def _saw(self, name: str, actual: Actual | None) -> None:
         case = self.cases.setdefault(name, Case())
         case.actual = actual
+        if actual != case.before:
+            case.before = None
         self.tell(name)
 
     def tell(self, name: str) -> None:
@@ -306,7 +308,7 @@ class Rounds:
                     await self._executor.stop(name)
                 self._journal.started.pop(name, None)
             if "start" in what and order is not None:
-                case.ill, case.health, case.sick = False, "", ""
+                case.ill, case.health, case.sick, case.before = False, "", "", case.actual
                 async with self._starts:
                     await self._executor.start(name)
                 self._journal.started[name] = Mark(order.text, order.restart)

@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from core.commands import output
-from core.commands.connection import Connection, connection_options
-from core.commands.unit_access import ask
+from core.commands.connection import Connection, connection_options, explain
+from core.commands.failure import Failure
 
 if TYPE_CHECKING:
-    from core.client.units import Happened, Units
+    from core.client.transport import Transport
+    from core.client.units import Happened
 
 _SHORT = 8
+RETRY_SECONDS = 0.2
 
 
 @click.command()
@@ -27,20 +29,45 @@ def command(since: int | None, output_: str, connection: Connection) -> None:
       corenode events --since 1200 -o json
     """
 
-    async def work(units: "Units") -> None:
-        from core.client.errors import ConnectionLostError
+    import trio
 
-        following = since or 0
-        while True:
+    from core.client.errors import ClientError
+
+    try:
+        trio.run(_follow, connection, since or 0, output_)
+    except ClientError as error:
+        raise Failure(explain(error)) from None
+
+
+async def _follow(connection: Connection, since: int, form: str) -> None:
+    """Tell of all there is, at one node after another: when one breaks off, at the next that is found as the first
+    one was."""
+    import trio
+
+    from core.client.errors import ConnectionLostError
+    from core.client.units import Units
+
+    cluster = ""
+    while True:
+        async with connection.open() as transport:
+            cluster = await _cluster(transport, cluster)
             try:
-                async with units.events(following) as happened:
+                async with Units(transport, connection.timeout).events(since) as happened:
                     async for event in happened:
-                        _print(event, output_)
-                        following = event.revision + 1
+                        _print(event, form)
+                        since = event.revision + 1
             except ConnectionLostError as error:
                 output.note(f"{error}; going on at the next node that answers")
+                await trio.sleep(RETRY_SECONDS)
 
-    ask(connection, work)
+
+async def _cluster(transport: "Transport", known: str) -> str:
+    """The id of the cluster that answers. Failure if it is not the one that is known."""
+    answer = await transport.call("GET", "/v2/members")
+    found = answer.headers.get("x-etcd-cluster-id", "")
+    if known and found != known:
+        raise Failure(f"The cluster {known} answers no more; who answers now is of another one, {found}.")
+    return found
 
 
 def _print(event: "Happened", form: str) -> None:

@@ -7,6 +7,7 @@ import click
 
 from core.commands import output, unit_rollout, unit_show, unit_wait
 from core.commands.connection import Connection, connection_options
+from core.commands.failure import Failure
 from core.commands.lazy import VerbGroup
 from core.commands.unit_access import ask, change, name_of, reach, read
 
@@ -188,9 +189,14 @@ def verify(files: tuple[Path, ...], connection: Connection) -> None:
       corenode unit verify web@.service
     """
 
+    from core.client.errors import RefusedError
+
     async def work(found: "Units") -> None:
         for file in files:
-            warnings = await found.check(file.name, read(file))
+            try:
+                warnings = await found.check(file.name, read(file))
+            except RefusedError as error:
+                raise Failure(f"{file} would be refused: {error}.") from None
             for warning in warnings:
                 output.note(f"{file.name}: {warning}")
             output.note(f"{file.name} would be taken")

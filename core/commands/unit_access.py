@@ -32,12 +32,14 @@ def name_of(word: str) -> str:
     from core.sched import names
 
     text = word.rpartition("/")[2]
+    if not text:
+        raise Failure(f"{word!r} names no unit: it is empty behind the last slash.")
     if "." not in text:
         text += ".service"
     try:
         return names.parse(text).text
     except names.UnitNameError as error:
-        raise Failure(f"{word} names no unit: {error}.") from None
+        raise Failure(f"{word!r} names no unit: {error}.") from None
 
 
 def read(file: Path) -> bytes:
@@ -92,6 +94,8 @@ def change(connection: Connection, words: tuple[str, ...], desired: "Desired", *
 
 async def _bring(units: "Units", word: str, desired: "Desired", *, replace: bool) -> None:
     """See that a unit is there as its file says, and say what is wanted of it."""
+    from core.client.errors import RefusedError
+
     name = name_of(word)
     known = await units.get(name)
     kept = known is not None and known.of != ""
@@ -103,7 +107,10 @@ async def _bring(units: "Units", word: str, desired: "Desired", *, replace: bool
         return
     if known is not None and not replace and text != await units.text(name):
         raise Failure(f"{name} is there with another text than {word}; add --replace to put the file in its place.")
-    done = await units.submit(name, text, desired, replace=replace)
+    try:
+        done = await units.submit(name, text, desired, replace=replace)
+    except RefusedError as error:
+        raise Failure(f"{word} is refused: {error}.") from None
     for warning in done.warnings:
         output.note(f"{name}: {warning}")
     if done.created or done.changed:

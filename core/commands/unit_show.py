@@ -11,6 +11,7 @@ from core.commands.connection import Connection, connection_options
 from core.commands.failure import Failure
 from core.commands.machine_names import called, short
 from core.commands.unit_access import ask, name_of
+from core.commands.unit_wait import ENDED, has_ended
 
 if TYPE_CHECKING:
     from core.client.units import Place, Unit, Units
@@ -97,13 +98,21 @@ def status(unit: str, machine: str, output_: str, connection: Connection) -> Non
       corenode unit status hello.service
     """
     name = name_of(unit)
-    where, properties = ask(connection, lambda units: units.status(name, machine))
+
+    async def work(units: "Units") -> tuple[str, dict[str, str], str]:
+        where, properties = await units.status(name, machine)
+        found = await units.get(name)
+        ended = [_ended(place) for place in found.places if place.machine == where] if found is not None else []
+        return where, properties, "".join(ended)
+
+    where, properties, ended = ask(connection, work)
     if output_ == output.JSON:
         output.json({"unit": name, "machine": where, "properties": properties})
         return
     first = [key for key in _STATUS_FIRST if key in properties]
     keys = [*first, *sorted(set(properties) - set(first))]
-    output.table(("PROPERTY", "VALUE"), [("Machine", where), *((key, properties[key]) for key in keys)])
+    rows = [("Machine", where), *([("Outcome", ended)] if ended else []), *((key, properties[key]) for key in keys)]
+    output.table(("PROPERTY", "VALUE"), rows)
 
 
 @click.command()
@@ -203,4 +212,8 @@ def _state(place: "Place") -> tuple[object, ...]:
         return "-", "-", "-", "its machine has told nothing yet"
     since = datetime.fromtimestamp(state.since, UTC).strftime("%Y-%m-%d %H:%M:%SZ") if state.since else "-"
     active = f"{state.active} ({state.health})" if state.health else state.active
-    return active, state.sub, since, state.why if state.active != "active" else ""
+    return active, state.sub, since, state.why if state.active != "active" and state.why else _ended(place)
+
+
+def _ended(place: "Place") -> str:
+    return ENDED if has_ended(place) else ""

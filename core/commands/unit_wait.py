@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from core.sched.records import Desired
 
 POLL_SECONDS = 0.25
-_ENDED_POLLS = 8
-"""So often in turn a unit is found down before it is believed that it has ended, and not just not begun."""
+ENDED = "has run, and ended well"
 
 
 async def until(units: "Units", names: list[str], desired: "Desired", seconds: float) -> None:
@@ -22,15 +21,11 @@ async def until(units: "Units", names: list[str], desired: "Desired", seconds: f
     import trio
 
     waiting, machines = list(names), await called(units)
-    ended: dict[str, int] = {}
     with trio.move_on_after(seconds):
         while True:
             for name in list(waiting):
                 found = await _family(units, name)
                 said = _reached(found, desired, machines)
-                ended[name] = ended.get(name, 0) + 1 if desired == "launched" and _is_down(found) else 0
-                if ended[name] >= _ENDED_POLLS and await _has_run(units, found):
-                    said = f"has run, and ended well, on {_machines(found, machines)}"
                 if said is not None:
                     waiting.remove(name)
                     output.note(f"{name} {said}")
@@ -53,29 +48,6 @@ async def _family(units: "Units", name: str) -> "list[Unit]":
     return kept if len(kept) >= (found.replicas or 1) else []
 
 
-def _is_down(found: "list[Unit]") -> bool:
-    """Whether all that is placed lies still without having failed: not started yet, or through with its work."""
-    places = [place for unit in found for place in unit.places]
-    return bool(places) and all(
-        place.state is not None and place.state.active == "inactive" and place.state.text == place.text
-        for place in places
-    )
-
-
-async def _has_run(units: "Units", found: "list[Unit]") -> bool:
-    from core.client.errors import RefusedError
-
-    try:
-        for unit in found:
-            for place in unit.places:
-                _, properties = await units.status(unit.name, place.machine)
-                if properties.get("ExecMainStartTimestamp", "0") in ("", "0"):
-                    return False
-    except RefusedError:
-        return False
-    return True
-
-
 def _machines(found: "list[Unit]", machines: "Mapping[str, str]") -> str:
     ids = {place.machine for unit in found for place in unit.places}
     return ", ".join(machines.get(each, short(each)) for each in sorted(ids))
@@ -88,9 +60,15 @@ def _reached(found: "list[Unit]", desired: "Desired", machines: "Mapping[str, st
         return None if places else "has no machine"
     if not found or not all(unit.places for unit in found):
         return None
-    if not all(is_as_wanted(place, desired) for place in places):
+    if not all(is_as_wanted(place, desired) or (desired == "launched" and has_ended(place)) for place in places):
         return None
-    return f"{'runs' if desired == 'launched' else 'is loaded'} on {_machines(found, machines)}"
+    how = "runs" if any(is_as_wanted(place, desired) for place in places) else ENDED + ","
+    return f"{'is loaded' if desired == 'loaded' else how} on {_machines(found, machines)}"
+
+
+def has_ended(place: "Place") -> bool:
+    """Whether its machine says that it was started as wanted and is through with its work."""
+    return place.state is not None and place.state.ended and place.state.text == place.text
 
 
 def is_as_wanted(place: "Place", desired: "Desired") -> bool:

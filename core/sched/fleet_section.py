@@ -106,6 +106,12 @@ def is_global(text: UnitText) -> bool:
     return text_flag([option.value for option in text.options if (option.section, option.name) == (SECTION, "Global")])
 
 
+def replicas(text: UnitText) -> int:
+    """How many instances of a template its text keeps; 0 if it says nothing of it that could be read."""
+    value = text.last(SECTION, "Replicas") or ""
+    return min(int(value), MOST_REPLICAS) if value.isdecimal() and len(value) < len(str(MOST_REPLICAS)) + 1 else 0
+
+
 def text_flag(given: list[str]) -> bool:
     """fleet's reading of a boolean: the last word counts, and what is no yes is no."""
     return bool(given) and given[-1].lower() in _YES

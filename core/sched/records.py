@@ -126,6 +126,8 @@ class UnitState(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     restarts: Whole = 0
     """How often it was restarted since it was started."""
     pid: Whole = 0
+    ended: bool = False
+    """It was started as asked, and has come to its end without having failed."""
 
 
 class Rollout(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

@@ -138,14 +138,22 @@ async def test_a_unit_shows_all_it_is_on(fleet: World) -> None:
     await fleet.write(keys.state(ONE, "t@1.service"), UnitState(digest(TEMPLATE), "loaded", "active", "running"))
     await fleet.write(keys.state(TWO, "gone.service"), UnitState("", "loaded", "active", "running"))
     found = await fleet.good("GET", f"{OWN}/units")
-    assert [unit["name"] for unit in found["units"]] == ["gone.service", "t@.service", "t@1.service"]
+    names = ["gone.service", "t@.service", "t@1.service", "t@2.service"]
+    assert [unit["name"] for unit in found["units"]] == names, "what waits for a machine is there, too"
+    assert found["units"][3] == await fleet.good("GET", f"{OWN}/units/t@2.service")
+    assert (found["units"][3]["of"], found["units"][3]["places"]) == ("t@.service", [])
     instance = await fleet.good("GET", f"{OWN}/units/t@1.service")
     assert (instance["of"], instance["desired"], len(instance["places"])) == ("t@.service", "launched", 1)
     place = instance["places"][0]
     assert (place["machine"], place["why"], place["state"]["sub"]) == (ONE, "least loaded", "running")
     assert (await fleet.ask("GET", f"{OWN}/units/t@1.service/text")).body == TEMPLATE
     assert found["units"][0]["desired"] == "inactive"
-    assert (await fleet.refused("GET", f"{OWN}/units/none.service"))[0] == 404
+    for none in ("none.service", "t@3.service"):
+        assert (await fleet.refused("GET", f"{OWN}/units/{none}"))[0] == 404
+    await fleet.good("POST", f"{OWN}/units/t@.service/scale", {"replicas": 3})
+    assert len((await fleet.good("GET", f"{OWN}/units"))["units"]) == 5
+    await fleet.good("POST", f"{OWN}/units/t@.service/state", {"desired": "inactive"})
+    assert len((await fleet.good("GET", f"{OWN}/units"))["units"]) == 3
 
 
 # Machines

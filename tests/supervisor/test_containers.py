@@ -4,10 +4,13 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from core.agent.supervisor import host
 from core.agent.supervisor.cgroups import Cgroups
@@ -67,6 +70,91 @@ async def test_a_container_runs_says_something_and_is_stopped_with_its_unit(tmp_
         up = await w.until_sub(f"{name}.service", "running")
         written = await w.until_log(f"{name}.service", lambda lines: any(line.startswith("hello") for line in lines))
         assert written[-1] == "hello from crun, process 1"
+        await w.supervisor.stop(f"{name}.service")
+        assert "bye" in await w.log(f"{name}.service")
+        assert not alive(up.pid)
+        assert (await w.supervisor.adopt())[f"{name}.service"].active == "inactive"
+
+
+@ROOT
+@pytest.mark.slow
+async def test_a_container_of_nspawn_ends_when_it_is_told_to(tmp_path: Path) -> None:
+    """The example, from a root directory made here."""
+    if missing := [program for program in ("systemd-nspawn", "busybox") if shutil.which(program) is None]:
+        pytest.skip(f"needs {', '.join(missing)}")
+    name = f"hello-{os.getpid()}"
+    for part in ("bin", "etc", "proc", "sys", "dev", "tmp", "run", "usr/lib"):
+        (tmp_path / name / part).mkdir(parents=True)
+    for program in ("sh", "sleep"):
+        shutil.copy("/bin/busybox", tmp_path / name / "bin" / program)
+    (tmp_path / name / "usr/lib/os-release").write_text("ID=hello\n")
+    example = next(path for path in EXAMPLES if path.stem == "hello-nspawn").read_text()
+    unit = example.replace("/var/lib/machines", str(tmp_path)).replace("KillMode", "TimeoutStopSec=60\nKillMode")
+    async with world(tmp_path / "supervisor") as w:
+        await w.supervisor.load(f"{name}.service", unit.encode())
+        await w.supervisor.start(f"{name}.service")
+        up = await w.until_sub(f"{name}.service", "running")
+        await w.until_log(f"{name}.service", lambda lines: "Hello" in [line.strip() for line in lines])
+        with trio.fail_after(30):  # half of its time: it ends by itself, and is not killed
+            await w.supervisor.stop(f"{name}.service")
+        assert not alive(up.pid)
+        down = (await w.supervisor.adopt())[f"{name}.service"]
+        assert (down.active, down.result) == ("inactive", "")
+
+
+CONTAINERFILE = """FROM scratch
+COPY busybox /bin/busybox
+COPY busybox /bin/sh
+CMD ["/bin/sh", "-c", "trap 'echo bye; exit 0' TERM; echo hello; while :; do /bin/busybox sleep 0.1; done"]
+"""
+CONFINED = "--cgroups=disabled --network=none --ulimit=nofile=1024 --ulimit=nproc=1024"
+"""What a host allows that is a container itself."""
+
+
+@pytest.fixture
+def store() -> Iterator[Path]:
+    """A directory of podman's own: it wants one with a short name."""
+    with tempfile.TemporaryDirectory(prefix="podman-") as place:
+        yield Path(place)
+
+
+def podman_of(place: Path) -> Path:
+    """podman with a store there, in a view of the mounts that crun accepts."""
+    store = f"--root {place}/root --runroot {place}/run --tmpdir {place}/tmp --storage-driver vfs"
+    program = place / "podman"
+    program.write_text(
+        "#!/bin/sh\n"
+        '[ "$OWN_MOUNTS" ] || OWN_MOUNTS=1 exec unshare --mount "$0" "$@"\n'
+        f"if mountpoint -q {UNIFIED}; then umount {UNIFIED}; fi\n"
+        f'exec /usr/bin/podman {store} --cgroup-manager cgroupfs --events-backend file "$@"\n'
+    )
+    program.chmod(0o755)
+    return program
+
+
+def build_image(podman: Path, folder: Path) -> None:
+    folder.mkdir()
+    shutil.copy("/bin/busybox", folder / "busybox")
+    (folder / "Containerfile").write_text(CONTAINERFILE)
+    build = [str(podman), "build", "--quiet", "--isolation", "chroot", "-t", "localhost/hello", str(folder)]
+    subprocess.run(build, check=True, capture_output=True, timeout=120)
+
+
+@ROOT
+@pytest.mark.slow
+async def test_a_container_of_podman_from_an_image_built_of_a_folder(tmp_path: Path, store: Path) -> None:
+    """The example, with a store of its own and what a confined host allows."""
+    if missing := [program for program in ("podman", "conmon", *NEEDED) if shutil.which(program) is None]:
+        pytest.skip(f"needs {', '.join(missing)}")
+    name, podman, folder = f"hello-{os.getpid()}", podman_of(store), tmp_path / "folder"
+    build_image(podman, folder)
+    example = next(path for path in EXAMPLES if path.stem == "hello-podman").read_text()
+    unit = example.replace("--cgroups=split", CONFINED).replace("/usr/bin/podman", str(podman))
+    async with world(tmp_path / "supervisor") as w:
+        await w.supervisor.load(f"{name}.service", unit.encode())
+        await w.supervisor.start(f"{name}.service")
+        up = await w.until_sub(f"{name}.service", "running")
+        await w.until_log(f"{name}.service", lambda lines: "hello" in lines)
         await w.supervisor.stop(f"{name}.service")
         assert "bye" in await w.log(f"{name}.service")
         assert not alive(up.pid)

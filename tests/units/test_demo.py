@@ -61,8 +61,10 @@ def test_ctrl_c_ends_the_hosts_and_their_units(tmp_path: Path) -> None:
     demo = Demo(tmp_path)
     try:
         demo.until("waited for three hosts", lambda: demo.present() == {"host1", "host2", "host3"})
-        (demo.home / "hello.service").write_bytes(HELLO)
+        marked = HELLO.replace(b"echo hello", b"echo hello from " + bytes(demo.home / "demo"))
+        (demo.home / "hello.service").write_bytes(marked)
         assert demo.host.run("unit", "start", "hello.service").returncode == 0
+        assert "echo hello" in left_of(demo), "the unit's own shell would be seen"
         demo.process.send_signal(signal.SIGINT)
         _, said = demo.process.communicate(timeout=60)
     finally:
@@ -74,7 +76,7 @@ def test_ctrl_c_ends_the_hosts_and_their_units(tmp_path: Path) -> None:
 def left_of(demo: Demo) -> str:
     """The processes that still name its directory."""
     mark = str(demo.home / "demo")
-    return subprocess.run(["pgrep", "-f", mark], capture_output=True, text=True, check=False).stdout
+    return subprocess.run(["pgrep", "-af", mark], capture_output=True, text=True, check=False).stdout
 
 
 @pytest.fixture

@@ -82,7 +82,8 @@ class Three(Demo):
 
     def clear(self) -> None:
         for unit in self.units():
-            self.destroy(unit["name"])
+            if not unit["of"]:
+                self.destroy(unit["name"])
         self.until("nothing is left", lambda: self.units() == [])
 
     def all_there(self) -> bool:

@@ -206,7 +206,7 @@ class Wanted:
                     404,
                     f"there is no unit {name.text}, but {name.template}: scale that, or submit an instance",
                 )
-        return Refused(404, "unit does not exist")
+        return Refused(404, f"there is no unit {name.text}")
 
     async def _unit(self, name: UnitName) -> tuple[KeyValue | None, UnitRecord | None]:
         seen = (await self._store.range(keys.unit(name.text))).first

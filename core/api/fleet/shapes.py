@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from contextlib import suppress
 
 import msgspec
 import trio
@@ -25,6 +26,8 @@ class Shape(msgspec.Struct, frozen=True):
     sha1: str = ""
     """fleet's name of it."""
     is_global: bool = False
+    replicas: int = 0
+    """How many instances it keeps, if it is a template's."""
     size: int = 0
     """Bytes of the text."""
 
@@ -67,8 +70,8 @@ def shape_of(data: bytes) -> Shape:
         options = tuple(fleet_options.options(data.decode()))
     except ValueError:
         options = ()
-    try:
-        is_global = fleet_section.is_global(unit_text.parse(data))
-    except unit_text.UnitTextError:
-        is_global = False
-    return Shape(options, fleet_options.sha1(list(options)) if options else "", is_global, len(data))
+    is_global, replicas = False, 0
+    with suppress(unit_text.UnitTextError):
+        text = unit_text.parse(data)
+        is_global, replicas = fleet_section.is_global(text), fleet_section.replicas(text)
+    return Shape(options, fleet_options.sha1(list(options)) if options else "", is_global, replicas, len(data))

@@ -3,10 +3,12 @@
 from typing import TypeVar
 
 import msgspec
+import trio
 
 from core.api.fleet.answers import Refused, flag, parameter, whole
 from core.api.fleet.desired import Wanted, check, name_of, remarks_of
 from core.api.fleet.index import Index
+from core.api.fleet.shapes import Shape, Shapes
 from core.api.fleet.tables import Tables, in_slices, read
 from core.api.http.message import Request, Response
 from core.api.plain import JSON, json_answer
@@ -63,20 +65,35 @@ class UnitsHandlers:
         self._store = store
         self._index = index
         self._wanted = wanted
+        self._shapes = Shapes(store)
 
     async def list_units(self, request: Request) -> Response:
         """All units, those too that a template keeps, as of one revision."""
         tables = await read(self._store, keys.UNITS, keys.PLACEMENTS, keys.STATES, keys.ROLLOUTS)
-        found = set(tables.units) | set(tables.placements) | set(tables.states)
+        found = set(tables.units) | set(tables.placements) | set(tables.states) | await self._kept(tables)
         units = await in_slices(sorted(found), lambda name: _encode(_shown(tables, name)))
         return Response(200, JSON, b'{"revision":%d,"units":[%b]}\n' % (tables.revision, b",".join(units)))
+
+    async def _kept(self, tables: Tables) -> set[str]:
+        """The instances that templates keep, those too that have no machine yet."""
+        wanted = [(name, record) for name, record in tables.units.items() if record.desired != "inactive"]
+        templates = {name: record for name, record in wanted if "@." in name}
+        shapes = await self._shapes.of(record.text for record in templates.values() if record.replicas is None)
+        found: set[str] = set()
+        for name, record in templates.items():
+            shape, parsed = shapes.get(record.text, Shape()), names.parse(name)
+            number = shape.replicas if record.replicas is None else record.replicas
+            found.update(parsed.of(str(each)).text for each in range(1, number + 1))
+            await trio.lowlevel.checkpoint()
+        return found
 
     async def get(self, name: str) -> Response:
         """One unit."""
         parsed = name_of(name)
         template = [] if parsed.template is None else [keys.unit(parsed.template)]
         tables = await self._index.read(name, keys.rollout(name), *template)
-        if name not in tables.units and name not in tables.placements and name not in tables.states:
+        known = name in tables.units or name in tables.placements or name in tables.states
+        if not known and name not in await self._kept(tables):
             raise Refused(404, f"there is no unit {name}")
         return json_answer(_shown(tables, name), end=b"\n")
 

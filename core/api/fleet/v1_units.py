@@ -133,7 +133,10 @@ class UnitsV1:
 
     async def delete(self, name: str) -> Response:
         """Forget a unit."""
-        await self._wanted.destroy(name_of(name))
+        parsed = name_of(name)
+        if parsed.template is None and await self._wanted.unit(parsed) is None:
+            raise Refused(404, "unit does not exist")
+        await self._wanted.destroy(parsed)
         return _NOTHING
 
     async def list_states(self, request: Request) -> Response:

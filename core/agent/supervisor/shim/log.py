@@ -38,6 +38,12 @@ class Log:
         self._column = 0
         self._write(start + _stamp() + b"-- " + " ".join(text.split()).encode("utf-8", "replace") + b"\n")
 
+    def end_line(self) -> None:
+        """Who wrote the last line has ended: readers wait for its end no longer."""
+        if self._column:
+            self._column = 0
+            self._write(b"\n")
+
     def take(self, data: bytes) -> None:
         """Append what the unit wrote, as it came from the pipe."""
         if self._column > LINE:

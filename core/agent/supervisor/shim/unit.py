@@ -148,6 +148,7 @@ class Unit:
         if pid == self.main:
             self.main = 0
             self.main_status = results.word(status)
+            self.drain_all()
             self._status.write(code=results.sentence(status))
             oneshot = self.job.text("type") == "oneshot"
             if results.clean(status, self.job.row("success"), gentle=not oneshot) or self.main_ignored:
@@ -226,6 +227,7 @@ class Unit:
             try:
                 data = os.read(self._log_end, CHUNK)
             except BlockingIOError:
+                self.log.end_line()
                 return
             self.log.take(data)
 
