@@ -6,7 +6,7 @@ all processors. They belong to one call, and have ended when it returns or fails
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -17,7 +17,9 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-def in_order(work: Callable[[_Item], _Result], items: Iterable[_Item], threads: int = THREADS) -> Iterator[_Result]:
+def in_order(
+    work: Callable[[_Item], _Result], items: Iterable[_Item], threads: int = THREADS
+) -> Generator[_Result, None, None]:
     """Results of `work`, of which no more than twice as many are under way as there are threads.
 
     Items are taken in the caller's own thread. The first failure is raised, and what was not begun is left.
