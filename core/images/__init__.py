@@ -21,6 +21,6 @@ moves all that follows; for a small change of a compressed squashfs nearly every
 
 All is synchronous and blocks, so tasks call it in a thread. Threads of its own end with the call; sources and progress
 are asked and told in the caller's thread, unless it gives its source to several `readers`. A directory of chunks
-belongs to who made it; an install holds the disk by `Disk`. No space is a DeviceError or ImageError with the slot unbootable; the next install
-starts anew.
+belongs to who made it; an install holds the disk by `Disk`. No space is a DeviceError or ImageError with the slot
+unbootable; the next install starts anew.
 """
