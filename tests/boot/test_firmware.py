@@ -16,7 +16,7 @@ import pytest
 
 from core.partitions.disk import Disk
 from tests.boot.guest import Kind, Made, make
-from tests.boot.machine import missing, run
+from tests.boot.machine import StuckError, missing, run
 from tests.cli.programs import Host
 from tests.hosts.cluster import build as build_program
 from tests.hosts.image import missing as hosts_missing
@@ -130,3 +130,12 @@ def test_an_image_that_hangs(made: Made, tmp_path: Path, record_property: Callab
     assert len(outcome.found("^guest: (hangs)")) == TRIES
     assert not outcome.found("(Kernel panic)")
     record_property("checked", f"{len(outcome.starts())} starts in {outcome.seconds:.0f} s")
+
+
+def test_a_machine_that_does_not_end_is_stopped(tmp_path: Path) -> None:
+    if why := missing():
+        pytest.skip(why)
+    (tmp_path / "disk").write_bytes(bytes(1 << 20))
+    with pytest.raises(StuckError, match="did not switch itself off within 5 s"):
+        run(tmp_path / "disk", None, 5)
+    assert (tmp_path / "disk.log").exists()
