@@ -1,8 +1,11 @@
-"""An install of an image beside `dd` with sync of the same bytes to the same disk file, in alternation.
+"""An install of an image beside `dd` with sync of the same bytes to the same disk file, and RAUC, in alternation.
 
-    .venv/bin/python bench/install.py [--mib 512] [--rounds 3]
+    .venv/bin/python -m bench.install [--mib 512] [--rounds 3]
 
-Also what a small change costs in bytes fetched. The image is of random bytes, as those of a compressed one look.
+RAUC's column is there where it can be run (`bench/rauc.py`). Seconds of CPU beside those of the clock tell what a busy
+machine distorts. Also what a small change costs in bytes fetched.
+
+The image is of random bytes, as those of a compressed one look.
 """
 
 import argparse
@@ -14,9 +17,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from uuid import UUID
 
+from bench import rauc
 from core.images.build import Parts, Release, build, load
 from core.images.install import install
 from core.images.lanes import THREADS
@@ -59,13 +64,18 @@ def installed(image: Path, disk: Path) -> None:
         boot = GptControl(opened)
         install(opened, boot, boot.status()[1], manifest, store, readers=THREADS)
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    print(usage.ru_maxrss)
+    print(usage.ru_maxrss, usage.ru_utime + usage.ru_stime)
 
 
 def fresh_bytes(old: Manifest, new: Manifest) -> tuple[int, int]:
     """Compressed bytes of chunks that only the new one has, and of all."""
     known, chunks = old.chunks(), new.chunks()
     return sum(c.stored for name, c in chunks.items() if name not in known), sum(c.stored for c in chunks.values())
+
+
+def _fresh(path: Path) -> Path:
+    path.mkdir()
+    return path
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -86,16 +96,25 @@ def compare(home: Path, mib: int, rounds: int) -> None:
     make_disk(disk, (mib << 20) + ROOM)
     seek = ((START * SECTOR) + (mib << 20) + ROOM) >> 20
     dd = ("dd", f"if={usr}", f"of={disk}", "bs=1M", f"seek={seek}", "conv=notrunc,fsync", "status=none")
-    ours = (sys.executable, __file__, "--run", str(image), str(disk))
-    memory, ratios = 0, []
-    for _ in range(rounds):
-        plain = timed(lambda: subprocess.run(dd, check=True))
-        start = time.monotonic()
-        memory = max(memory, int(subprocess.run(ours, check=True, capture_output=True).stdout))
-        whole = time.monotonic() - start
-        ratios.append(whole / plain)
-        print(f"dd {plain:.2f} s, install with read back {whole:.2f} s: {whole / plain:.2f}x")
-    print(f"install: {statistics.median(ratios):.2f}x of dd (median of {rounds}), at most {memory >> 10} MiB of memory")
+    ours = (sys.executable, "-m", "bench.install", "--run", str(image), str(disk))
+    with ExitStack() as stack:
+        why = rauc.missing()
+        peer = None if why else stack.enter_context(rauc.running(_fresh(home / "rauc"), usr))
+        print(f"RAUC is not measured: it {why}" if why else "RAUC verifies and writes; it does not read back")
+        memory, cpu, ratios = 0, 0.0, []
+        for _ in range(rounds):
+            plain = timed(lambda: subprocess.run(dd, check=True))
+            start = time.monotonic()
+            told = subprocess.run(ours, check=True, capture_output=True, text=True).stdout.split()
+            whole = time.monotonic() - start
+            memory, cpu = max(memory, int(told[0])), cpu + float(told[1])
+            ratios.append(whole / plain)
+            beside = f", RAUC {timed(peer.install):.2f} s" if peer else ""
+            print(f"dd {plain:.2f} s, install with read back {whole:.2f} s: {whole / plain:.2f}x{beside}")
+        ratio = f"{statistics.median(ratios):.2f}x of dd (median of {rounds})"
+        print(f"install: {ratio}, at most {memory >> 10} MiB of memory, {cpu / rounds:.2f} s of CPU")
+        if peer:
+            print(f"RAUC: at most {peer.memory() >> 10} MiB of memory, {peer.cpu() / rounds:.2f} s of CPU")
     with usr.open("r+b") as file:
         for _ in range(20):
             file.seek(chance.randrange(mib << 20))
@@ -114,7 +133,7 @@ def main() -> None:
     if options.run:
         installed(*options.run)
         return
-    with tempfile.TemporaryDirectory(dir=".") as home:
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as home:
         compare(Path(home), options.mib, options.rounds)
 
 

@@ -3,7 +3,8 @@
 Purpose. `build` makes a directory from a root folder or an image file: a manifest and chunks named by the hash of what
 is in them. `install` writes such an image into the slot that is not in use. `manifest` is the value that tells all
 bytes of a release; `cutting` says where a chunk ends; `store` is the directory of chunks; `reuse` says which chunks the
-two slots of a host already have; `verity` is the tree of hashes by which a kernel checks each block it reads.
+two slots of a host already have; `verity` is the tree of hashes by which a kernel checks each block it reads. `disk`
+fills a whole disk from an image; `lanes` is the same work in several threads.
 
 Promises
 - The same tree, with any mtimes and in any directory, gives the same bytes, given the same mksquashfs and libzstd.
@@ -18,7 +19,8 @@ Refused: a journal of what is done. The slot itself tells, and by hashes, so it 
 finds what was already written, and only the rest is fetched. Refused too: fixed blocks as chunks (one insertion
 moves all that follows; for a small change of a compressed squashfs nearly everything is fetched again).
 
-All is synchronous and blocks, so tasks call it in a thread. A directory of chunks belongs to who made it; an
-install holds the disk by `Disk`. No space is a DeviceError or ImageError with the slot unbootable; the next install
-starts anew.
+All is synchronous and blocks, so tasks call it in a thread. Threads of its own end with the call; sources and progress
+are asked and told in the caller's thread, unless it gives its source to several `readers`. A directory of chunks
+belongs to who made it; an install holds the disk by `Disk`. No space is a DeviceError or ImageError with the slot
+unbootable; the next install starts anew.
 """

@@ -84,12 +84,20 @@ def load(directory: Path) -> tuple[Manifest, ChunkStore]:
 def verify(manifest: Manifest, store: ChunkStore, progress: Progress = lambda _: None) -> None:
     """Read all chunks. ImageError at the first that is not what the manifest says, or if a blob as a whole is not."""
     for name, blob in manifest.blobs().items():
-        whole = hashlib.sha256()
-        for data in in_order(store.read, blob.chunks):
-            whole.update(data)
-            progress(len(data))
-        if whole.hexdigest() != blob.sha256:
-            raise ImageError(f"{name} has the hash {whole.hexdigest()}, and the manifest says {blob.sha256}")
+        found = _hash(blob, store, progress)
+        if found != blob.sha256:
+            raise ImageError(f"{name} has the hash {found}, and the manifest says {blob.sha256}")
+
+
+def _hash(blob: Blob, store: ChunkStore, progress: Progress) -> str:
+    whole = hashlib.sha256()
+
+    def take(data: bytes) -> None:
+        whole.update(data)
+        progress(len(data))
+
+    in_order(store.read, blob.chunks, take)
+    return whole.hexdigest()
 
 
 def _usr(parts: Parts, scratch: Path) -> tuple[Path, Verity | None]:

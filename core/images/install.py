@@ -87,12 +87,10 @@ def write(area: Area, blob: Blob, source: Source, progress: Progress = lambda _:
         return offset - start
 
     if readers > 1:
-        done = in_order(lambda run: put(run.offset, map(source.read, run.chunks)), _runs(blob), readers)
+        in_order(lambda run: put(run.offset, map(source.read, run.chunks)), _runs(blob), progress, readers)
     else:
         read = ((run.offset, [source.read(chunk) for chunk in run.chunks]) for run in _runs(blob))
-        done = in_order(lambda found: put(*found), read, 1)
-    for count in done:
-        progress(count)
+        in_order(lambda found: put(*found), read, progress, 1)
     area.sync()
 
 
@@ -112,8 +110,7 @@ def compare(area: Area, blob: Blob, progress: Progress = lambda _: None) -> None
             offset += chunk.size
         return len(data)
 
-    for count in in_order(read_back, _runs(blob)):
-        progress(count)
+    in_order(read_back, _runs(blob), progress)
 
 
 class _Run(NamedTuple):

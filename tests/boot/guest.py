@@ -6,6 +6,7 @@ system partition mounted. `bare` is `old` without all that. `panics` has a /usr 
 """
 
 import gzip
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -25,6 +26,7 @@ PARTS = Path(__file__).parent / "parts"
 SHIPPED = ("corenode.service", "corenode-healthy.service", "corenode-mark-good.service")
 _PROGRAMS = "bash sh dash env python3 python3.11 systemctl cat echo sleep mount umount mkdir grep sync"
 _UNITS = ("*.target", "*.slice", "systemd-journald*", "systemd-reboot.service", "systemd-poweroff.service")
+_WORDS = "console=ttyS0 quiet systemd.show_status=0"
 # it carries out systemd.wants= and systemd.mask=
 _GENERATOR = "lib/systemd/system-generators/systemd-debug-generator"
 _LEFT_OUT = shutil.ignore_patterns(
@@ -52,26 +54,24 @@ class Made(msgspec.Struct, frozen=True):
         return made
 
 
-def make(home: Path, program: Path, words: str) -> Made:
-    """All of them. `words` end the command lines of their kernels."""
+def make(home: Path, program: Path, watchdog: str) -> Made:
+    """All of them. `watchdog`: words for the kernel of the one that hangs."""
     linux = kernel()
     initrd = home / "initrd"
     initrd.write_bytes(gzip.compress(_archive(_first_files(linux)), mtime=0))
     tree = home / "root/usr"
     _copy_usr(tree, program)
     made = Made(home)
-    words = f"console=ttyS0 quiet systemd.show_status=0 systemd.default_standard_output=kmsg+console {words}".strip()
 
     def built(kind: Kind, version: str, usr: Path) -> None:
-        release = Release("guest", version, "x86_64", cmdline=words)
+        release = Release("guest", version, "x86_64", cmdline=_WORDS)
         build(Parts(usr, linux / "vmlinuz", initrd), release, made.image(kind))
 
     def varied(kind: Kind, of: Kind, more: str) -> None:
         """The same bytes with another command line."""
         manifest, store = load(made.image(of))
-        made.image(kind).mkdir()
-        (made.image(kind) / CHUNKS).symlink_to(store.path)
-        fresh = msgspec.structs.replace(manifest, cmdline=f"{words} {more}")
+        shutil.copytree(store.path, made.image(kind) / CHUNKS, copy_function=os.link)
+        fresh = msgspec.structs.replace(manifest, cmdline=f"{_WORDS} {more}")
         (made.image(kind) / MANIFEST).write_bytes(encode(fresh))
 
     versions: tuple[tuple[Kind, str], ...] = (("old", "1.0.0"), ("good", "2.0.0"))
@@ -79,7 +79,7 @@ def make(home: Path, program: Path, words: str) -> Made:
         (tree / "lib/os-release").write_text(f"ID=guest\nVERSION_ID={version}\n")
         built(kind, version, tree)
     varied("bare", "old", " ".join(f"systemd.mask={unit}" for unit in (*SHIPPED, "efi.service")))
-    varied("hangs", "good", "systemd.wants=hang.service")
+    varied("hangs", "good", f"systemd.wants=hang.service {watchdog}".strip())
     (home / "empty").mkdir()
     built("panics", "2.0.0", home / "empty")
     return made

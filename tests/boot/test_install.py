@@ -18,6 +18,8 @@ from tests.cli.programs import PROGRAM, Host
 from tests.images.recorded import RELEASE
 from tests.partitions.test_device import loop_device
 
+pytestmark = pytest.mark.slow
+
 SMALL = ("--esp", "36", "--slot", "4")
 NEEDED = 2 + 36 + 2 * 4 + 64
 """MiB."""

@@ -84,3 +84,13 @@ def test_a_permission_that_nobody_needs_is_found() -> None:
     files = [Source("core/disk/a.py", "import lmdb\n"), Source("core/api/a.py", "import trio\nimport core.rules.b\n")]
     house = {name: HOUSE[name] for name in ("core.disk", "core.api", "core.rules")}
     assert unused_edges(files, house) == ["core.disk -> core.rules", "core.rules -> msgspec"]
+
+
+def test_only_a_room_that_says_why_has_threads() -> None:
+    files = [Source(f"core/{room}/a.py", "import concurrent.futures\nimport threading\n") for room in ("images", "tls")]
+    found = violations(files, {"core.images": Room(1), "core.tls": Room(1)})
+    assert [problem.partition(": ")[0] for problem in found] == [
+        "core/images/a.py:2",
+        "core/tls/a.py:1",
+        "core/tls/a.py:2",
+    ]
