@@ -37,7 +37,7 @@ SETTINGS = {
     "UPDATE_ROOT": ROOT,
     "UPDATE_CHECK": f"sh -c '! grep bad {RUNNING}'",
     "UPDATE_HEALTHY": "2s",
-    "UPDATE_PATIENCE": "40s",
+    "UPDATE_PATIENCE": "25s",
 }
 WEB = "[Service]\nExecStart=/usr/bin/python3 -m http.server --directory /etc/systemd 80%i\n"
 HEALTH = "Health=http://127.0.0.1:80%i/ interval=1s"
