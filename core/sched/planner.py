@@ -13,7 +13,7 @@ machine is gone or drained, it no longer meets the unit's rules, the unit follow
 or stands twice.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Literal
 
 import msgspec
@@ -141,6 +141,7 @@ class Planner:
         if drain is None:
             return
         late = 0 < drain.deadline <= view.now
+        moving: set[str] = set() if late else (yield from self._families_moving(slot))
         under_way = sum(not self._arrived(name) for name in view.drained.get(slot.id, ()))
         left = 0
         for name in sorted(slot.units):
@@ -152,15 +153,33 @@ class Planner:
             left += 1
             if any(peer in slot.units for peer in unit.rules.machine_of):
                 continue  # it follows
+            if unit.replica and unit.family in moving:
+                view.wake(view.now + 1, slot.id)  # another instance is not up again yet where it went
+                continue
             if (under_way < drain.at_once or late) and not view.is_pending(name):
                 if self._drain_unit(unit, slot, late=late):
                     under_way += 1
                     left -= 1
+                    if not late:
+                        moving.add(unit.family)
                 yield from self._slice()
         if left == 0 or late:
             for name in sorted(slot.units):
                 if name in view.board.globals and (slot.id, name) not in view.pending:
                     self._do(Unplace(name, slot.id, "the machine is drained, and its other units have left"))
+
+    def _families_moving(self, slot: Slot) -> Generator[Step, None, set[str]]:
+        """The families of a machine's units of which an instance had to leave a machine, whichever, and is not up yet.
+        Of those no other one is moved meanwhile, or nobody would be left that serves."""
+        found: set[str] = set()
+        units = self.view.board.units
+        for left in list(self.view.drained.values()):
+            for name in list(left):
+                unit = units.get(name)
+                if unit is not None and unit.replica and unit.family in slot.families and not self._arrived(name):
+                    found.add(unit.family)
+            yield from self._slice()
+        return found
 
     def _drain_unit(self, unit: Unit, slot: Slot, *, late: bool) -> bool:
         placement = self.view.board.places[unit.name][slot.id]

@@ -152,6 +152,32 @@ def test_a_drain_moves_so_many_at_a_time_and_what_is_everywhere_last() -> None:
     assert world.standing(1) == []
 
 
+def test_two_replicas_are_never_moved_at_the_same_time_by_one_drain_or_by_two() -> None:
+    world = World(4)
+    world.submit("web@.service", "Replicas=2\nConflicts=web@*.service")
+    world.plan()
+    world.run_all()
+    first, second = (world.on(f"web@{i}.service")[0] for i in (1, 2))
+    world.drain(first, at_once=9)
+    world.plan()
+    assert world.on("web@1.service") != [first]
+    world.drain(second, at_once=9)
+    assert world.plan() == [], "the first one does not serve yet where it went"
+    world.run_all()
+    world.view.advance(world.view.now + 2)
+    world.plan()
+    assert world.on("web@2.service") != [second]
+    world.submit("pair@.service", "Replicas=2\nMachineMetadata=pair=yes")
+    both = world.machine(7, pair="yes")
+    world.plan()
+    world.run_all()
+    assert world.on("pair@1.service") == world.on("pair@2.service") == [7]
+    world.machine(8, pair="yes")
+    world.drain(7, at_once=9)
+    moved = world.plan()
+    assert [type(task) for task in moved] == [Move], f"{both}: one of the two stays until the other one is up"
+
+
 def test_at_its_deadline_a_drain_moves_everything_and_stops_what_cannot_move() -> None:
     world = World(2)
     world.submit("pinned.service", f"MachineID={machine_id(1)}")
