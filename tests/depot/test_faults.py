@@ -14,7 +14,6 @@ import trio
 
 from core.client import Store
 from core.client.inside import InsideStore
-from core.depot import publishing
 from core.depot import shelf as shelf_module
 from core.depot.catalogue import Catalogue, Held, Package
 from core.depot.keeper import inside_package
@@ -31,17 +30,14 @@ from tests.trust.makers import NOW
 __all__ = ["member"]
 SOME, MORE = random.Random(1).randbytes(300_000), random.Random(2).randbytes(300_000)
 DISK = 3 << 20
+LITTLE = 1.0
+"""Seconds for which whoever publishes waits for members that do not run."""
 
 
 @pytest.fixture
 async def store(member: LocalStore) -> AsyncIterator[Store]:
     async with InsideStore(member) as store:
         yield store
-
-
-@pytest.fixture(autouse=True)
-def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publishing, "PATIENCE_SECONDS", 1.0)
 
 
 def named(members: Members, package: Package) -> list[Blob]:
@@ -60,7 +56,7 @@ async def test_without_a_majority_nothing_changes(store: Store, tmp_path: Path) 
         members.start(one)
         wanted = Publication(packages=(members.package(SOME),))
         with pytest.raises(RefusedPublicationError, match=r"only 1 of the 2 members that are needed.* 2: it is away"):
-            await members.publish(wanted)
+            await members.publish(wanted, LITTLE)
         await members.until(lambda: one.keeper.staged is None)
         assert one.keeper.served == Catalogue()
         members.start(two)
@@ -83,7 +79,7 @@ async def test_nobody_counts_as_having_it_before_it_has(store: Store, tmp_path: 
         members.all[1].stop()
         members.all[2].stop()
         with pytest.raises(RefusedPublicationError, match="only 1 of the 2"):
-            await members.publish(Publication(packages=(members.package(MORE, "2"),)))
+            await members.publish(Publication(packages=(members.package(MORE, "2"),)), LITTLE)
         served = members.all[0].keeper.served
         assert list(served.packages) == ["os/1/x86_64"], "what was served still is"
 
@@ -150,7 +146,7 @@ async def test_the_reserve_is_left_to_the_store_of_keys(store: Store, tmp_path: 
             members.package(SOME, to=1)
         members.start()
         with pytest.raises(RefusedPublicationError, match=r"only 1 of the 2 .* 2: the disk .* MiB left; 3: the disk"):
-            await members.publish(Publication(packages=(members.package(SOME),)))
+            await members.publish(Publication(packages=(members.package(SOME),)), 5.0)
 
 
 # What nothing names
