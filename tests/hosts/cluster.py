@@ -161,7 +161,10 @@ def ask(host: Host, path: str, method: str = "GET", body: object = None) -> Any:
 def ask_text(host: Host, path: str, method: str = "GET", body: object = None) -> bytes | None:
     """What a host's node answers, as it is."""
     # The path through /proc would be too long for a socket's address without a descriptor in its middle.
-    directory = os.open(f"/proc/{host.leader}/root{DATA}", os.O_PATH)
+    try:
+        directory = os.open(f"/proc/{host.leader}/root{DATA}", os.O_PATH)
+    except OSError:
+        return None  # it goes down in this very moment
     connection = _UnixConnection(f"/proc/self/fd/{directory}/corenode.sock")
     data = body if body is None or isinstance(body, str) else json.dumps(body)
     kind = "application/octet-stream" if isinstance(body, str) else "application/json"
@@ -170,7 +173,7 @@ def ask_text(host: Host, path: str, method: str = "GET", body: object = None) ->
         with connection.getresponse() as response:
             text = response.read()
             return text if response.status < 300 else None
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return None
     finally:
         connection.close()

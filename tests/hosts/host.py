@@ -1,5 +1,6 @@
 """One host: Debian with systemd as its first process, a disk of its own, and one interface on the switch."""
 
+import contextlib
 import hashlib
 import os
 import signal
@@ -99,13 +100,21 @@ class Host:
 
     def kill(self) -> None:
         """Pull the plug: every process of it dies at once. Its disk stays for the next `boot`."""
-        os.kill(self.leader, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it went down by itself
+            os.kill(self.leader, signal.SIGKILL)
         self._gone()
 
     def shutdown(self) -> None:
         """Power it off in order, units stopped."""
         os.kill(self.leader, _POWER_OFF)
         self._gone()
+
+    def rebooted(self, code: int) -> bool:
+        """Whether it has restarted by itself, which nspawn says by this exit code; then it is off."""
+        if self._machine is None or self._machine.poll() != code:
+            return False
+        self._gone()
+        return True
 
     def _gone(self) -> None:
         self.leader = 0
@@ -139,10 +148,14 @@ class Host:
         spaces = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
         return ("nsenter", "--target", str(self.leader), *spaces, f"--wdns={directory}", "--")
 
+    def path(self, path: str) -> Path:
+        """Where a file of it is, as seen from here, while it is on or off."""
+        root = Path(f"/proc/{self.leader}/root") if self.leader else self._disk / "root"
+        return root / path.lstrip("/")
+
     def write(self, path: str, data: str | bytes, mode: int = 0o644) -> None:
         """Put a file there, while it is on or off."""
-        root = Path(f"/proc/{self.leader}/root") if self.leader else self._disk / "root"
-        file = root / path.lstrip("/")
+        file = self.path(path)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data.encode() if isinstance(data, str) else data)
         file.chmod(mode)

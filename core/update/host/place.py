@@ -36,7 +36,7 @@ def find(
 ) -> Place:
     """The place, asked of the kernel where it is not given. UpdateError says why there is none. Blocks."""
     try:
-        here = None if disk is not None and used is not None else running()
+        here = None if disk is not None and used is not None else _running_from(running)
         if here is not None and disk is not None and not (here.disk.exists() and here.disk.samefile(disk)):
             raise UpdateError(f"this host does not run from {disk}; say with --update-slot which slot counts as in use")
         path = disk or here.disk if here is not None else disk
@@ -50,6 +50,14 @@ def find(
     if own is None:
         raise UpdateError(f"this host runs from neither slot of {path}")
     return Place(path, own.name, *_running(own, _fields(release)))
+
+
+def _running_from(running: Callable[[], InUse]) -> InUse:
+    try:
+        return running()
+    except DeviceError as error:
+        why = str(error).partition(";")[0]
+        raise UpdateError(f"{why}; name a disk with --update-disk, and the slot with --update-slot") from error
 
 
 def read(disk: Path) -> tuple[Slot, Slot]:
