@@ -33,6 +33,7 @@ def command() -> None:
       corenode update group set default --channel stable --at-once 2
       corenode update group pause default --why "release party"
       corenode update group resume default
+      corenode update group forget default
     """
 
 
@@ -194,6 +195,39 @@ def resume(group: str, connection: Connection) -> None:
 
     _change(connection, group, make)
     output.note(f"{group} goes on")
+
+
+@command.command()
+@_name
+@click.argument("machines", metavar="[MACHINE]...", nargs=-1)
+@connection_options
+def forget(group: str, machines: tuple[str, ...], connection: Connection) -> None:
+    """Forget what hosts of a group reported: those named, or all that are away. One that comes back reports anew.
+
+    \b
+    Examples:
+      corenode update group forget web
+      corenode update group forget flatcar 6d1a2f6d0f4b4fd58f4d1c6bd8c6e0aa
+    """
+
+    async def work(store: "Store") -> int:
+        from core.client import Delete
+
+        found = await read(store)
+        if group not in found.groups:
+            raise _absent(group)
+        here = [machine for machine, report in found.reports.items() if report.group == group]
+        strange = [machine for machine in machines if machine not in here]
+        if strange:
+            raise Failure(
+                f"{strange[0]} is no host of {group}; `corenode update group show {group} -o json` has its hosts."
+            )
+        gone = machines or [machine for machine in here if machine not in found.alive]
+        for machine in gone:
+            await store.txn([], [Delete(key(machine)) for key in (keys.report, keys.offer, keys.alive)])
+        return len(gone)
+
+    output.note(f"{connection.run_store(work)} hosts are forgotten")
 
 
 def _app_id(text: str) -> str:

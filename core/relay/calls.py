@@ -37,6 +37,7 @@ _V3_READS = frozenset(
 OPENED = frozenset(b"/%b/watch" % version for version in (b"v3", b"v3alpha", b"v3beta"))
 """Requests whose body stays open while the answer comes."""
 _V3_WAITS = frozenset((b"/lock/lock", b"/election/campaign", b"/election/observe"))
+_OPERATIONS = (b"/corenode", b"/fleet/", b"/v1-alpha", b"/v1/update", b"/v1/packages", b"/v2/admin", b"/debug")
 _V3_OPERATIONS = (b"/maintenance/", b"/cluster/member/")
 
 
@@ -77,7 +78,7 @@ def refusal_of(request: Request) -> Response | None:
 
 def _is_operation(request: Request) -> bool:
     path = request.path
-    if path.startswith((b"/corenode", b"/fleet/", b"/v1-alpha", b"/v2/admin", b"/debug")):
+    if path.startswith(_OPERATIONS):
         return True
     if path.startswith(b"/v2/members"):
         return request.method not in (b"GET", b"HEAD")

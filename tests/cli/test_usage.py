@@ -162,7 +162,13 @@ def test_version() -> None:
     assert done.stdout.startswith("corenode, version ")
 
 
-FILES_FIRST = {("ca", "rotate"), ("image", "publish"), ("image", "trust", "upload")}
+FILES_FIRST = {
+    ("ca", "rotate"),
+    ("image", "package"),
+    ("image", "publish"),
+    ("image", "trust", "download"),
+    ("image", "trust", "upload"),
+}
 """They look for their files before they look at the connection."""
 CONNECTED = [
     path

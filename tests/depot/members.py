@@ -4,12 +4,14 @@ import hashlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import msgspec
 import trio
 
 from core.client import Store
 from core.client.errors import StrangeAnswerError
+from core.depot import publishing
 from core.depot.catalogue import Package
 from core.depot.keeper import Keeper
 from core.depot.publishing import Progress, Publication, Publisher
@@ -115,9 +117,10 @@ class Members:
         sums = hashlib.sha1(data, usedforsecurity=False).hexdigest(), hashlib.sha256(data).hexdigest()
         return Package("os", version, "x86_64", len(data), *sums, index)
 
-    async def publish(self, wanted: Publication, by: int = 0) -> list[Progress]:
-        with trio.fail_after(30):
-            return [step async for step in self.all[by].publisher().publish(wanted)]
+    async def publish(self, wanted: Publication, patience: float = 60.0) -> list[Progress]:
+        """By the first of them. A test that expects a refusal needs little patience."""
+        with trio.fail_after(60), patch.object(publishing, "PATIENCE_SECONDS", patience):
+            return [step async for step in self.all[0].publisher().publish(wanted)]
 
     async def until(self, condition: Callable[[], bool]) -> None:
         with trio.fail_after(30):

@@ -14,9 +14,8 @@ import trio
 
 from core.client import Store
 from core.client.inside import InsideStore
-from core.depot import publishing
 from core.depot import shelf as shelf_module
-from core.depot.catalogue import Catalogue, Package
+from core.depot.catalogue import Catalogue, Held, Package
 from core.depot.keeper import inside_package
 from core.depot.publishing import Publication, RefusedPublicationError
 from core.depot.resigning import Resigner
@@ -31,6 +30,8 @@ from tests.trust.makers import NOW
 __all__ = ["member"]
 SOME, MORE = random.Random(1).randbytes(300_000), random.Random(2).randbytes(300_000)
 DISK = 3 << 20
+LITTLE = 1.0
+"""Seconds for which whoever publishes waits for members that do not run."""
 
 
 @pytest.fixture
@@ -39,14 +40,14 @@ async def store(member: LocalStore) -> AsyncIterator[Store]:
         yield store
 
 
-@pytest.fixture(autouse=True)
-def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publishing, "PATIENCE_SECONDS", 1.0)
-
-
 def named(members: Members, package: Package) -> list[Blob]:
     """All blobs of a package."""
     return [package.index, *inside_package(members.all[0].keeper.shelf, package.index)]
+
+
+def told(member: Member, name: str) -> Held:
+    """What one of them says that it holds, as another knows it."""
+    return member.keeper.held.get(name, Held())
 
 
 async def test_without_a_majority_nothing_changes(store: Store, tmp_path: Path) -> None:
@@ -55,7 +56,7 @@ async def test_without_a_majority_nothing_changes(store: Store, tmp_path: Path) 
         members.start(one)
         wanted = Publication(packages=(members.package(SOME),))
         with pytest.raises(RefusedPublicationError, match=r"only 1 of the 2 members that are needed.* 2: it is away"):
-            await members.publish(wanted)
+            await members.publish(wanted, LITTLE)
         await members.until(lambda: one.keeper.staged is None)
         assert one.keeper.served == Catalogue()
         members.start(two)
@@ -65,7 +66,7 @@ async def test_without_a_majority_nothing_changes(store: Store, tmp_path: Path) 
         one.stop()
         members.start(three_)
         await members.until(lambda: members.has(2, *named(members, wanted.packages[0])))
-        await members.until(lambda: three_.keeper.held["3"].served == three_.keeper.served_revision)
+        await members.until(lambda: told(three_, "3").served == three_.keeper.served_revision)
 
 
 async def test_nobody_counts_as_having_it_before_it_has(store: Store, tmp_path: Path) -> None:
@@ -78,7 +79,7 @@ async def test_nobody_counts_as_having_it_before_it_has(store: Store, tmp_path: 
         members.all[1].stop()
         members.all[2].stop()
         with pytest.raises(RefusedPublicationError, match="only 1 of the 2"):
-            await members.publish(Publication(packages=(members.package(MORE, "2"),)))
+            await members.publish(Publication(packages=(members.package(MORE, "2"),)), LITTLE)
         served = members.all[0].keeper.served
         assert list(served.packages) == ["os/1/x86_64"], "what was served still is"
 
@@ -123,8 +124,8 @@ async def test_a_full_disk_is_told_and_half_a_file_counts_nowhere(
         (small_disk / "ballast").write_bytes(bytes(DISK - (512 << 10)))
         wanted = Publication(packages=(members.package(SOME + MORE),))
         assert (await members.publish(wanted))[-1].members == 2, "the others are a majority"
-        await members.until(lambda: "No space left on device" in members.all[0].keeper.held["2"].trouble)
-        assert full.held.get("2") is None or full.held["2"].served < full.served_revision
+        await members.until(lambda: "No space left on device" in told(members.all[0], "2").trouble)
+        assert told(members.all[1], "2").served < full.served_revision
         for place in full.shelf.names():
             assert full.shelf.packed(place) is not None, "what is there is whole"
         assert left_over(small_disk) == [], "nothing is left of what was not"
@@ -134,7 +135,7 @@ async def test_a_full_disk_is_told_and_half_a_file_counts_nowhere(
         (small_disk / "ballast").unlink()
         full.doubt()
         await members.until(lambda: members.has(1, *named(members, wanted.packages[0])))
-        await members.until(lambda: full.trouble == members.all[0].keeper.held["2"].trouble == "")
+        await members.until(lambda: full.trouble == told(members.all[0], "2").trouble == "")
 
 
 async def test_the_reserve_is_left_to_the_store_of_keys(store: Store, tmp_path: Path) -> None:
@@ -145,7 +146,7 @@ async def test_the_reserve_is_left_to_the_store_of_keys(store: Store, tmp_path: 
             members.package(SOME, to=1)
         members.start()
         with pytest.raises(RefusedPublicationError, match=r"only 1 of the 2 .* 2: the disk .* MiB left; 3: the disk"):
-            await members.publish(Publication(packages=(members.package(SOME),)))
+            await members.publish(Publication(packages=(members.package(SOME),)), 5.0)
 
 
 # What nothing names

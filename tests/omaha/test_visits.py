@@ -132,6 +132,11 @@ def test_hosts_take_turns_and_a_failure_stops_them(house: House) -> None:
     house.good("update", "group", "pause", "flatcar")
     assert house.tell(CLEO).check == "noupdate", "what was offered is not given out while the group is paused"
     house.good("update", "group", "resume", "flatcar")
+    house.good("update", "group", "forget", "flatcar")
+    assert set(house.hosts()) == {ANN, BEN, CLEO}, "none of them is away"
+    house.good("update", "group", "forget", "flatcar", CLEO)
+    assert set(house.hosts()) == {ANN, BEN}
+    assert house.workshop.host.run("update", "group", "forget", "flatcar", CLEO).returncode == 1
 
 
 def test_floors_come_first(house: House) -> None:

@@ -45,7 +45,7 @@ async def follow(trusted: Trusted, images: Images, now: Callable[[], datetime]) 
         raise next(iter(refused.values()))
     if refused:
         told = {name: str(error) for name, error in refused.items()} | silent
-        raise TrustError("; ".join(f"{name}: {why}" for name, why in told.items()))
+        raise TrustError("; ".join(why if name in why else f"{name}: {why}" for name, why in told.items()))
     raise UnreachableError(silent)
 
 
