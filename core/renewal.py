@@ -60,6 +60,8 @@ class Renewal:
         credentials: Callable[[], ClientCredentials | None],
     ) -> None:
         """`members` are asked where there is no authority; `credentials` are shown to them, and tell whom to trust."""
+        self._asks = config.peer_cert_file is not None
+        """Who has nothing to show as a node is renewed by somebody else."""
         self._members = members
         self._credentials = credentials
         self._authority = config.data_dir / AUTHORITY
@@ -98,7 +100,7 @@ class Renewal:
             if (self._authority / ISSUING_KEY).exists():
                 renewed = self._renew_here(pair, own, due)
             else:
-                renewed = (pair.early or time.time() >= due) and await self._ask(pair, own)
+                renewed = self._asks and (pair.early or time.time() >= due) and await self._ask(pair, own)
             if renewed:
                 own = load_chain(pair.certificate)[0]
                 extra = {"file": str(pair.certificate), "until": str(own.not_valid_after_utc)}
