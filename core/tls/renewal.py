@@ -31,14 +31,15 @@ class Renewable:
         identity = identity_of(certificate)
         self._certificate = certificate
         self.name = identity.name
+        self.serial = certificate.serial_number
         self.key = key
         """SHA-256 of its public key."""
         self.is_own = identity.role is not Role.SERVER
         """Whether it says who its holder is, to members."""
 
-    def renewed(self, authority: Authority, revoked: Collection[int], now: float) -> bytes:
-        """One for the same key, name and addresses at `now` (Unix seconds), with its issuer behind it, PEM.
-        RenewalRefusedError, AuthorityError, OSError."""
+    def renewed(self, authority: Authority, revoked: Collection[int], now: float, before: bytes | None = None) -> bytes:
+        """One for the same key, name and addresses at `now` (Unix seconds), with its issuer behind it, PEM; `before` if
+        that is one, of the present authority. RenewalRefusedError, AuthorityError, OSError."""
         old = self._certificate
         if not authority.made(old):
             raise RenewalRefusedError("it was not made by this cluster's authority, or under a root that is gone")
@@ -49,6 +50,8 @@ class Renewable:
         due = renewal_due(old)
         if authority.is_current(old) and datetime.fromtimestamp(now, UTC) < due:
             raise RenewalRefusedError(f"it is renewed from {due:%Y-%m-%dT%H:%M:%SZ} on, and not before", early=True)
+        if before is not None and authority.is_current(x509.load_pem_x509_certificate(before)):
+            return before
         return authority.renewed(old)[1]
 
 

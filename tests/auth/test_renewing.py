@@ -95,6 +95,13 @@ async def test_a_host_gets_the_same_certificates_anew(world: World) -> None:
         assert new.not_valid_after_utc >= old.not_valid_after_utc
 
 
+async def test_asking_again_makes_no_other_certificate(world: World, tmp_path: Path) -> None:
+    first = await world.ask(world.host, world.key)
+    made = list((tmp_path / "ca" / "issued").iterdir())
+    assert [await world.ask(world.host, world.key) for _ in range(3)] == [first] * 3
+    assert list((tmp_path / "ca" / "issued").iterdir()) == made
+
+
 async def test_a_member_gets_its_own_until_it_is_removed(world: World) -> None:
     own = world.issued(Role.PEER, "one", world.key, "10.0.0.1")
     assert (await world.ask(own, world.key, own))[0] == 200

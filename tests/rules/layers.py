@@ -114,7 +114,7 @@ ROOMS = {
     "core.logs": Room(4, libraries="msgspec"),
     "core.admission": Room(4, "core.kv core.node core.tls core.api.http", "trio"),
     "core.credentials": Room(4, "core.tls core.api.http core.config", "trio"),
-    "core.renewal": Room(4, "core.tls core.client core.config core.credentials", "trio msgspec"),
+    "core.renewal": Room(4, "core.tls core.client core.config core.credentials", "trio msgspec cryptography"),
     "core.runtime_dir": Room(4, libraries="msgspec"),
     "core.service": Room(4, libraries="trio"),
     "core.slowness": Room(4, "core.api core.node", "trio msgspec"),

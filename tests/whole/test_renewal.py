@@ -8,13 +8,14 @@ import pytest
 from cryptography import x509
 
 from core.tls import certificates
-from core.tls.authority import Authority, load_chain
+from core.tls.authority import Authority, load_chain, signed_by
 from core.tls.certificates import shown_names
 from core.tls.identity import identity_of
 from tests.whole.test_join import Machine, World
 
 pytestmark = pytest.mark.slow
 AGE = timedelta(days=80)
+PATIENCE = 90.0
 
 
 class Earlier(datetime):
@@ -44,7 +45,7 @@ def test_token_joined_hosts_renew_by_a_member_with_the_key(tmp_path: Path, monke
         assert len(old) == 4
         member.up("--data-dir", "data")
         worker.up("--data-dir", "data")
-        world.until(lambda: all(new(file, certificate) for file, certificate in old.items()))
+        world.until(lambda: all(new(file, certificate) for file, certificate in old.items()), PATIENCE)
         for file, before in old.items():
             found = load_chain(file)[0]
             assert found.public_key() == before.public_key()
@@ -57,9 +58,25 @@ def test_token_joined_hosts_renew_by_a_member_with_the_key(tmp_path: Path, monke
         # Without a restart they are what is shown, to clients and to members.
         for machine in (member, worker):
             serial = load_chain(machine.data / "tls" / "server.crt")[0].serial_number
-            world.until(partial(shows, machine, serial))
-        world.until(lambda: member.roles() == {"one": "leader", "two": "voter"})
+            world.until(partial(shows, machine, serial), PATIENCE)
+        world.until(lambda: member.roles() == {"one": "leader", "two": "voter"}, PATIENCE)
         assert all(machine.log().count("own certificate renewed") == 2 for machine in (member, worker))
+
+
+def test_a_host_without_the_key_follows_when_a_new_root_takes_over(tmp_path: Path) -> None:
+    with World(tmp_path) as world:
+        world.found("--client-cert-auth")
+        worker = world.machine("two")
+        joined = world.join(worker, world.token("--role", "worker"), "--role", "worker")
+        assert joined.returncode == 0, joined.stderr
+        worker.up("--data-dir", "data")
+        tls = worker.data / "tls"
+        old = {file: load_chain(file)[0] for file in (tls / "host.crt", tls / "server.crt")}
+        world.first.do("ca", "rotate", "--dir", "data/authority")
+        (tls / "ca.crt").write_bytes((world.first.data / "authority" / "ca.crt").read_bytes())
+        world.until(lambda: all(new(file, certificate) for file, certificate in old.items()), PATIENCE)
+        issuing = load_chain(world.first.data / "authority" / "issuing.crt")[0]
+        assert all(signed_by(load_chain(file)[0], issuing) for file in old)
 
 
 def new(file: Path, before: x509.Certificate) -> bool:

@@ -19,7 +19,7 @@ answered. A request reaches the handler whole (`Limits.body_max`), or not at all
 handler's `reply`; if the client has gone, an answer is dropped. Every size and time is bounded (`Limits`), and what
 exceeds a bound costs the connection that does it; when all connections are taken, the oldest that never sent a whole
 request makes room. Who is turned away is a line in the log, so many a minute (`turned_away`). An exception of the
-handler or a producer is a bug and ends `serve`.
+handler or a producer is a bug and ends `serve` (`core.api.router` lets mistakes over one request cost that request).
 
 How. One Trio task serves all connections from one epoll set (`frontend`), edge-triggered and nested in Trio's own; a
 connection (`connection`) is a small object that never waits. Plain requests are read by a lean recogniser

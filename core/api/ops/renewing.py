@@ -32,6 +32,8 @@ from core.tls.renewal import Renewable, RenewalRefusedError, renewable
 
 PATH = b"/corenode/renew"
 MOST_BYTES = 32_768
+KEPT = 1024
+"""Renewals that are known: whoever asks again for the same gets the same, so nobody fills the authority's directory."""
 _JOIN_ANEW = "; join this host again, with a token"
 
 
@@ -71,6 +73,8 @@ class RenewHandler:
         self._place = place
         self._signing = signing
         self._now = now
+        self._done: dict[int, bytes] = {}
+        """What was made for a serial number."""
 
     def __call__(self, request: Request, reply: Reply) -> None:
         caller = request.caller
@@ -96,6 +100,9 @@ class RenewHandler:
 
         def signed(made: bytes | RenewalRefusedError | str) -> None:
             if isinstance(made, bytes):
+                self._done[found.serial] = made
+                if len(self._done) > KEPT:
+                    del self._done[next(iter(self._done))]
                 answer = json_answer({"certificate": made.decode()}, end=b"\n")
                 audit.Audited(reply, who.name, request).send(answer)
             elif isinstance(made, RenewalRefusedError):
@@ -144,7 +151,7 @@ class RenewHandler:
         try:
             if directory is None:
                 return "the issuing authority was taken away a moment ago; ask another member"
-            return found.renewed(Authority.open(directory), revoked, self._now())
+            return found.renewed(Authority.open(directory), revoked, self._now(), self._done.get(found.serial))
         except RenewalRefusedError as error:
             return error
         except (AuthorityError, TlsFilesError, OSError, ValueError) as error:
