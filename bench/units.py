@@ -296,7 +296,6 @@ async def _first_plan(fleet: Fleet, given: Given) -> list[Figure]:
     return [
         Figure(f"{placed:,} units placed and written, from the engine's election", last - began, "s", "1,000 units"),
         Figure("meanwhile: longest hold of the loop", longest_hold(before, after) * 1e3, "ms of CPU", GOAL_HOLD),
-        Figure("meanwhile: longest slice of the plan", after["corenode_engine_longest_slice_seconds"] * 1e3, "ms"),
         Figure("meanwhile: elections", after["corenode_raft_term"] - before["corenode_raft_term"], ""),
     ]
 
