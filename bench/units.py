@@ -234,9 +234,11 @@ async def _return(fleet: Fleet, stores: list[Following]) -> tuple[float, float, 
     node = fleet.door
     node.kill()
     await trio.sleep(3.0)
-    node.start(fleet.cluster.names)
-    began = time.monotonic()
     with trio.fail_after(120):
+        while any(store.open for store in stores):  # noqa: ASYNC110 - some are late to notice
+            await trio.sleep(0.1)
+        node.start(fleet.cluster.names)
+        began = time.monotonic()
         while not all(store.open for store in stores):  # noqa: ASYNC110
             await trio.sleep(0.1)
     return time.monotonic() - began, cpu_seconds(node.pid), longest_hold({}, figures(node))
@@ -294,7 +296,6 @@ async def _first_plan(fleet: Fleet, given: Given) -> list[Figure]:
     return [
         Figure(f"{placed:,} units placed and written, from the engine's election", last - began, "s", "1,000 units"),
         Figure("meanwhile: longest hold of the loop", longest_hold(before, after) * 1e3, "ms of CPU", GOAL_HOLD),
-        Figure("meanwhile: longest slice of the plan", after["corenode_engine_longest_slice_seconds"] * 1e3, "ms"),
         Figure("meanwhile: elections", after["corenode_raft_term"] - before["corenode_raft_term"], ""),
     ]
 

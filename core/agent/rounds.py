@@ -26,7 +26,8 @@ STARTS_AT_ONCE = 8
 STOPS_AT_ONCE = 64
 """Most of a stop is waiting, and those that take their time should not hold up others."""
 SPACING_SECONDS = 0.02
-"""Between two rounds, so that changes which come together are one round, or two."""
+"""Between two rounds, so that changes which come together are one round, or two. And before one that takes units away:
+of an emptied registry the header, without which that is not believed, may vanish last."""
 
 
 class Rounds:
@@ -90,6 +91,8 @@ class Rounds:
                 await trio.sleep(SPACING_SECONDS)
                 with trio.move_on_at(self._wake()):
                     await self._due.wait()
+                if self._misses_any():
+                    await trio.sleep(SPACING_SECONDS)
 
     async def clear(self) -> None:
         """Unload everything, when `run` has ended: the host leaves. What cannot be unloaded is said in the log.
@@ -150,6 +153,11 @@ class Rounds:
         waiting += [self._away.until] if self._away.waits(now) else []
         waiting += [case.revivals.until for case in self.cases.values() if case.revivals.waits(now)]
         return min([self._listed + self._options.listing, *waiting])
+
+    def _misses_any(self) -> bool:
+        """Whether a unit that was wanted is not any more."""
+        wanted = self._orders.wanted
+        return wanted is not None and any(case.order and name not in wanted for name, case in self.cases.items())
 
     async def _round(self, nursery: trio.Nursery) -> None:
         self.rounds += 1
