@@ -138,8 +138,21 @@ def test_what_goes_wrong_is_said(host: Host, words: tuple[str, ...], code: int, 
 
 
 def test_version_and_help(host: Host) -> None:
-    assert run(host, "--version")[1].startswith("fleetctl version 1.0.0 ")
-    assert "list-unit-files" in run(host, "help")[1]
+    """[ClientVersionFlag, ClientVersionHelpOutput, ClientHelpFlag]"""
+    code, version, _ = run(host, "--version")
+    assert (code, version.startswith("fleetctl version 1.0.0 ")) == (0, True)
+    assert run(host, "version") == (0, version, "")
+    for words in (("help",), ("--help",), ("-h",)):
+        code, said, _ = run(host, *words)
+        assert (code, "list-unit-files" in said) == (0, True)
+
+
+def test_a_variable_names_the_node(host: Host) -> None:
+    """[FleetctlWithEnv]"""
+    code, _, error = run(host, "list-machines", FLEETCTL_ENDPOINT="http://127.0.0.1:1")
+    assert (code, "No node answers (http://127.0.0.1:1" in error) == (1, True)
+    here = f"unix://{host.home}/data/corenode.sock"
+    assert run(host, "list-machines", FLEETCTL_ENDPOINT=here) == run(host, "list-machines")
 
 
 def test_a_socket_is_carried_over_standard_input_and_output(host: Host) -> None:
