@@ -166,3 +166,9 @@ def test_a_socket_is_carried_over_standard_input_and_output(host: Host) -> None:
     )
     assert done.stdout.startswith(b"HTTP/1.1 200")
     assert b'"primaryIP":"192.0.2.7"' in done.stdout
+
+
+def test_a_unit_that_ends_at_once_is_not_waited_for(host: Host) -> None:
+    (host.home / "once.service").write_text("[Service]\nType=oneshot\nExecStart=/bin/true\n")
+    assert run(host, "start", "--block-attempts=60", "once.service")[0] == 0
+    assert run(host, "destroy", "once.service")[0] == 0
