@@ -67,8 +67,9 @@ class Hosting:
         self._store = store
         self._executor = executor
         self._agent: Agent | None = None
+        self._on_stop = _ON_STOP[config.on_stop]
         if store is not None and executor is not None:
-            options = Options(machine=machine, on_stop=_ON_STOP[config.on_stop], ttl=config.agent_ttl)
+            options = Options(machine=machine, on_stop=self._on_stop, ttl=config.agent_ttl)
             self._agent = Agent(store, executor, options, JournalFile(config.data_dir / JOURNAL))
         self.updating = Updating(config, store, machine, lambda: self._agent, images, voters)
         self._ended = trio.Event()
@@ -106,6 +107,11 @@ class Hosting:
             await guarded("agent", self._agent.run)
         except DuplicateMachineError as error:
             raise StartError(f"this node ends: {error}") from error
+
+    @property
+    def moves(self) -> bool:
+        """Whether units are to end before this process does, which takes as long as they take."""
+        return self._agent is not None and self._on_stop == "move"
 
     def stop(self) -> None:
         """Leave units running, or move them, as configured."""

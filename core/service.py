@@ -17,6 +17,9 @@ log = logging.getLogger(__name__)
 SEND_SECONDS = 0.1
 """How long a message waits for room in systemd's queue before it is given up and logged."""
 
+EXTENSION_SECONDS = 20.0
+"""How long systemd waits for another word from a node that ends and asks for time."""
+
 
 class StartError(Exception):
     """The node cannot start. The text says what, why, and what to do next; `corenode up` prints it and exits 1."""
@@ -51,6 +54,12 @@ class Notifier:
     def stopping(self) -> None:
         """An orderly end has begun."""
         self._send("STOPPING=1\nSTATUS=stopping")
+
+    async def ask_for_time(self) -> None:
+        """Run beside an end that may take longer than the unit file says; never returns."""
+        while True:
+            self._send(f"EXTEND_TIMEOUT_USEC={int(EXTENSION_SECONDS * 1e6)}")
+            await trio.sleep(EXTENSION_SECONDS / 2)
 
     async def feed_watchdog(self, alive: Callable[[], bool] = lambda: True) -> None:
         """Run beside everything else: a sign of life twice a period, for as long as the loop turns and `alive` agrees.

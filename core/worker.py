@@ -133,6 +133,8 @@ async def _serve(
                 notifier.stopping()
                 _logger.info("stopping", extra={"connections": frontend.statistics().connections})
                 hosting.stop()
+                if hosting.moves:
+                    background.start_soon(notifier.ask_for_time)
                 frontend.drain(DRAIN_SECONDS)
                 background.start_soon(cut_short, signals, serving.cancel_scope)
             background.cancel_scope.cancel()

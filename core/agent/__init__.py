@@ -10,7 +10,9 @@ cluster's, tells an older story (its generation went back) or tells of no units 
 is kept as it is. An agent that starts anew, after a crash or an upgrade, takes over what runs and restarts none of it.
 A unit that fails holds up no other; it is tried again with growing pauses. Only changes are written, several of them in
 one transaction, nothing while nothing changes. Of two agents with one machine id the first goes on and the second ends
-with a sentence that says so. A unit with a health check is not called running before the check says so.
+with a sentence that says so. What another machine may still have is loaded and not started, and a host whose lease may
+have ended starts nothing that it had not started before: its units may be elsewhere by now. A unit with a health check
+is not called running before the check says so.
 
 When the store went back to an older snapshot, the machine record says so (`Machine.follows`), and the engine begins a
 new generation after it has heard what runs.

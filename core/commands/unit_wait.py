@@ -60,9 +60,9 @@ def _reached(found: "list[Unit]", desired: "Desired", machines: "Mapping[str, st
         return None if places else "has no machine"
     if not found or not all(unit.places for unit in found):
         return None
-    if not all(is_as_wanted(place, desired) or (desired == "launched" and has_ended(place)) for place in places):
+    if not all(is_reached(place, desired) for place in places):
         return None
-    how = "runs" if any(is_as_wanted(place, desired) for place in places) else ENDED + ","
+    how = "runs" if any(_is_as_wanted(place, desired) for place in places) else ENDED + ","
     return f"{'is loaded' if desired == 'loaded' else how} on {_machines(found, machines)}"
 
 
@@ -71,7 +71,12 @@ def has_ended(place: "Place") -> bool:
     return place.state is not None and place.state.ended and place.state.text == place.text
 
 
-def is_as_wanted(place: "Place", desired: "Desired") -> bool:
+def is_reached(place: "Place", desired: "Desired") -> bool:
+    """Whether a unit has come on a machine where it should: it is as wanted there, or through with its work."""
+    return _is_as_wanted(place, desired) or (desired == "launched" and has_ended(place))
+
+
+def _is_as_wanted(place: "Place", desired: "Desired") -> bool:
     """Whether a unit is on a machine as it should be: what is to run runs, is healthy, and with the right text."""
     state = place.state
     if state is None or place.desired != desired or state.text != place.text:
@@ -85,7 +90,7 @@ async def _why_not(units: "Units", name: str, desired: "Desired", seconds: float
     for unit in await _family(units, name):
         for place in unit.places:
             state = place.state
-            if state is not None and not is_as_wanted(place, desired):
+            if state is not None and not is_reached(place, desired):
                 health = f", {state.health}" if state.health else ""
                 why = f": {state.why}" if state.why else ""
                 how = f"{state.active} ({state.sub}{health}) on {short(place.machine)}"

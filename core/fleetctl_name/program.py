@@ -8,7 +8,7 @@ from core.commands import unit_access
 from core.commands.connection import Connection
 from core.commands.failure import Failure
 from core.commands.unit_access import local_text, name_of
-from core.commands.unit_wait import is_as_wanted
+from core.commands.unit_wait import is_reached
 
 if TYPE_CHECKING:
     from core.client.units import Unit, Units
@@ -166,7 +166,7 @@ async def _wait(units: "Units", name: str, desired: "Desired", attempts: int) ->
 async def _said(units: "Units", unit: "Unit", desired: "Desired") -> str | None:
     if desired == "inactive":
         return None if unit.places else "inactive"
-    if not unit.places or not all(is_as_wanted(place, desired) for place in unit.places):
+    if not unit.places or not all(is_reached(place, desired) for place in unit.places):
         return None
     first = unit.places[0]
     addresses = {host.id: host.machine.address for host in await units.hosts() if host.machine is not None}

@@ -2,7 +2,8 @@
 
 Purpose. `names`, `unit_text` and `fleet_section` read units; `records` and `keys` say what rests where in the store;
 `view` holds all of it at one revision and is kept up to date change by change; `planner` says what to do next and why;
-`explain` says why a unit is where it is, or nowhere; `rollout` replaces a unit's text step by step.
+`handover` keeps a unit that moves from running twice; `explain` says why a unit is where it is, or nowhere; `rollout`
+replaces a unit's text step by step.
 
 Promises
 - Same inputs, same outputs: no clock, no chance, no I/O. The present time is a number that is passed in.

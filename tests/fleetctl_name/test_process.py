@@ -138,8 +138,21 @@ def test_what_goes_wrong_is_said(host: Host, words: tuple[str, ...], code: int, 
 
 
 def test_version_and_help(host: Host) -> None:
-    assert run(host, "--version")[1].startswith("fleetctl version 1.0.0 ")
-    assert "list-unit-files" in run(host, "help")[1]
+    """[ClientVersionFlag, ClientVersionHelpOutput, ClientHelpFlag]"""
+    code, version, _ = run(host, "--version")
+    assert (code, version.startswith("fleetctl version 1.0.0 ")) == (0, True)
+    assert run(host, "version") == (0, version, "")
+    for words in (("help",), ("--help",), ("-h",)):
+        code, said, _ = run(host, *words)
+        assert (code, "list-unit-files" in said) == (0, True)
+
+
+def test_a_variable_names_the_node(host: Host) -> None:
+    """[FleetctlWithEnv]"""
+    code, _, error = run(host, "list-machines", FLEETCTL_ENDPOINT="http://127.0.0.1:1")
+    assert (code, "No node answers (http://127.0.0.1:1" in error) == (1, True)
+    here = f"unix://{host.home}/data/corenode.sock"
+    assert run(host, "list-machines", FLEETCTL_ENDPOINT=here) == run(host, "list-machines")
 
 
 def test_a_socket_is_carried_over_standard_input_and_output(host: Host) -> None:
@@ -153,3 +166,9 @@ def test_a_socket_is_carried_over_standard_input_and_output(host: Host) -> None:
     )
     assert done.stdout.startswith(b"HTTP/1.1 200")
     assert b'"primaryIP":"192.0.2.7"' in done.stdout
+
+
+def test_a_unit_that_ends_at_once_is_not_waited_for(host: Host) -> None:
+    (host.home / "once.service").write_text("[Service]\nType=oneshot\nExecStart=/bin/true\n")
+    assert run(host, "start", "--block-attempts=60", "once.service")[0] == 0
+    assert run(host, "destroy", "once.service")[0] == 0

@@ -185,7 +185,7 @@ def test_a_unit_takes_the_place_of_another_which_goes_elsewhere(three: Three) ->
 
 
 def test_units_that_replace_each_other_leave_each_other_alone(three: Three) -> None:
-    """[ScheduleCircularReplace]: fleet let the second wait; here neither drives the other away."""
+    """[ScheduleCircularReplace]: neither drives the other away, as in fleet's engine."""
     three.start("replace.0.service", "Replaces=replace.1.service")
     three.until("the first runs", lambda: "replace.0.service" in three.active())
     before, where = three.status("replace.0.service")["MainPID"], three.active()["replace.0.service"]

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.cli.programs import Host
 from tests.v3.compare import UnixConnection
 from tests.whole.servers import NO_UNITS, Server
 from tests.whole.test_join import Machine, World
@@ -74,7 +75,8 @@ def cleared_away(*doors: Door) -> Iterator[list[int]]:
     pids: list[int] = []
     try:
         yield pids
-        doors[0].good("DELETE", OWN)
+        for door in doors:
+            door.good("DELETE", OWN)
         until(lambda: not any(map(alive, pids)), "destroyed units end")
     finally:
         for pid in pids:
@@ -117,6 +119,26 @@ def test_a_stopped_host_takes_its_units_with_it_if_told_so(tmp_path: Path) -> No
             server.start()
             until(lambda: list(door.states().values()) == ["running"], "it runs again", server.output)
             pids.append(door.pid())
+
+
+def test_a_host_that_moves_its_units_asks_systemd_for_the_time_they_take(tmp_path: Path) -> None:
+    """More than TimeoutStopSec= of its own unit file, or it would be killed, and they would run here and elsewhere."""
+    script = f'trap "until test -e {tmp_path}/go; do sleep 0.1; done; exit" TERM; echo >{tmp_path}/up;'
+    script += " while :; do sleep 0.1; done"
+    slow = f"[Service]\nTimeoutStopSec=600\nExecStart=/bin/sh -c '{script}'\n"
+    with Host(tmp_path).node("--on-stop", "move", **UNITS) as node:
+        door = Door(Path(node.file.socket))
+        door.good("PUT", f"{OWN}/text?desired=launched", slow.encode())
+        until((tmp_path / "up").exists, "the unit runs")
+        with cleared_away() as pids:
+            pids.append(door.pid())
+            node.process.send_signal(signal.SIGTERM)
+            assert node.wait_for("EXTEND_TIMEOUT_USEC=20000000")[0].startswith("STOPPING=1")
+            assert alive(pids[0])
+            assert node.process.poll() is None
+            (tmp_path / "go").touch()
+            assert node.process.wait(SECONDS) == 0
+            assert not alive(pids[0])
 
 
 def test_a_worker_runs_units_and_any_member_shows_them(tmp_path: Path) -> None:
