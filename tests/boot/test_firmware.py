@@ -32,6 +32,17 @@ SECONDS = 1800.0 if WHOLE else 600.0
 FIRST: Kind = "old" if WHOLE else "bare"
 """What slot A has: a start without a node takes a third of the time."""
 SIZES = ("--esp", "80", "--slot", "80")
+UNCLEAN = (
+    "There are differences between boot sector and its backup.",
+    "This is mostly harmless. Differences: (offset:original/backup)",
+    "65:01/00",
+    "Not automatically fixing this.",
+    "Dirty bit is set. Fs was not properly unmounted and some data may be corrupt.",
+    "Automatically removing dirty bit.",
+    "",
+    "Leaving filesystem unchanged.",
+)
+"""What fsck.vfat says of one that was mounted when its host was reset, and that is whole."""
 
 
 @pytest.fixture(scope="session")
@@ -81,8 +92,10 @@ class Outcome:
         assert b"No problems found" in judged.stdout
         esp = self.disk.with_suffix(".esp")
         subprocess.run(["dd", f"if={self.disk}", f"of={esp}", "bs=1M", "skip=1", "count=80", "status=none"], check=True)
-        whole = subprocess.run(["fsck.vfat", "-n", esp], capture_output=True, text=True)
-        assert whole.returncode == 0, whole.stdout
+        judged = subprocess.run(["fsck.vfat", "-n", esp], capture_output=True)
+        said = [line.strip() for line in judged.stdout.decode().splitlines()[1:-1]]
+        assert [line for line in said if line not in UNCLEAN] == []
+        assert judged.returncode == bool(said)
         listed = subprocess.run(["mdir", "-b", "-i", esp, "::/loader/entries"], capture_output=True, check=True)
         return sorted(line.rpartition("/")[2] for line in listed.stdout.decode().split())
 
