@@ -57,6 +57,8 @@ class Releases:
         async with self._turn:
             try:
                 return await trio.to_thread.run_sync(work, fetch)
+            except NotFoundError as error:
+                raise UpdateError(f"the cluster serves no images, or not all of one ({error})") from error
             except (TrustError, ImageError, ClientError) as error:
                 raise UpdateError(str(error)) from error
             except OSError as error:
