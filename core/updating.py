@@ -171,11 +171,11 @@ class Updating:
         fitting = {each.version: each for each in found.releases if work.fits(each)}
         offered = work.cluster.order.image.version if work.cluster.order is not None else ""
         chosen = version or offered or max(fitting, key=key, default="")
+        if not version and (not chosen or key(chosen) <= key(work.running)):
+            raise UpdatesRefused(f"nothing is newer than {work.running}; name a version to go back to one")
         if chosen not in fitting:
             have = ", ".join(sorted(fitting, key=key)) or "none"
             raise UpdatesRefused(f"no release {chosen} of {work.place.product} is signed and served; there are: {have}")
-        if not version and key(chosen) <= key(work.running):
-            raise UpdatesRefused(f"nothing is newer than {work.running}; name a version to go back to one")
         each = fitting[chosen]
         return Image(each.product, each.version, each.architecture, each.sha256, each.size)
 

@@ -91,8 +91,6 @@ class Rounds:
                 await trio.sleep(SPACING_SECONDS)
                 with trio.move_on_at(self._wake()):
                     await self._due.wait()
-                if self._misses_any():
-                    await trio.sleep(SPACING_SECONDS)
 
     async def clear(self) -> None:
         """Unload everything, when `run` has ended: the host leaves. What cannot be unloaded is said in the log.
@@ -169,6 +167,8 @@ class Rounds:
         if self._journal.rewound != self._orders.rewound:
             self._journal.rewound = self._orders.rewound
             await self._save()
+        if self._misses_any():
+            await trio.sleep(SPACING_SECONDS)
         wanted = self._orders.wanted
         if wanted is None:
             return

@@ -11,7 +11,7 @@ from core.client.errors import ClientError
 from core.client.images import Images
 from core.images.manifest import ImageError, Manifest, decode
 from core.trust.client import Trusted, Verified
-from core.trust.errors import TrustError
+from core.trust.errors import NotFoundError, TrustError
 from core.update.host.following import follow, manifest_of
 from core.update.host.journal import Image
 from core.update.host.ports import UpdateError
@@ -51,6 +51,8 @@ class Releases:
 def _refused() -> Iterator[None]:
     try:
         yield
+    except NotFoundError as error:
+        raise UpdateError(f"the cluster serves no images, or not all of one ({error})") from error
     except (TrustError, ImageError, ClientError) as error:
         raise UpdateError(str(error)) from error
     except OSError as error:
