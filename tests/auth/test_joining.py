@@ -11,7 +11,7 @@ from cryptography.x509 import load_pem_x509_certificate
 
 from core.api.access.hashing import Hashing
 from core.api.http.message import Caller, Response
-from core.api.ops.joining import MOST_BYTES, JoinHandler, RootHandler, routes
+from core.api.ops.joining import MOST_BYTES, MOST_SIGNED, JoinHandler, RootHandler, routes
 from core.api.ops.tokens import TokensHandler
 from core.api.store import NoLeaderError, ProposalError
 from core.join_token import JoinToken, make
@@ -162,6 +162,13 @@ async def test_a_host_is_let_in_as_a_learner_and_gets_certificates(world: World)
     again = await world.ask(world.asked(key))
     assert again[1]["member"] == granted["member"]
     assert len(world.store.added) == 1
+
+
+async def test_a_host_does_not_get_certificates_without_end(world: World, tmp_path: Path) -> None:
+    key = new_key()
+    found = [(await world.ask(world.asked(key)))[0] for _ in range(MOST_SIGNED + 2)]
+    assert found == [200] * MOST_SIGNED + [429] * 2
+    assert len(list((tmp_path / "ca" / "issued").iterdir())) == 2 * MOST_SIGNED
 
 
 @pytest.mark.parametrize(

@@ -174,6 +174,27 @@ def test_a_worker_runs_units_and_any_member_shows_them(tmp_path: Path) -> None:
             assert door.pid() == pids[0]
 
 
+def test_members_ask_each_other_for_logs_at_their_own_urls(tmp_path: Path) -> None:
+    with World(tmp_path) as world:
+        world.first.environment.update(UNITS)
+        world.found("--client-cert-auth")
+        other = world.machine("two")
+        other.environment.update(UNITS)
+        joined = world.join(other, world.token())
+        assert joined.returncode == 0, joined.stderr
+        other.up("--data-dir", "data")
+        door, log = Door(world.first.data / "corenode.sock"), _logs(world.machines)
+        until(lambda: len(door.good("GET", "/fleet/v1/machines").get("machines", [])) == 2, "both are there", log)
+        machine = (other.data / "machine-id").read_text().strip()
+        with cleared_away(door) as pids:
+            text = HELLO + f"[X-Fleet]\nMachineID={machine}\n".encode()
+            door.good("PUT", f"{OWN}/text?desired=launched", text)
+            until(lambda: door.states() == {machine: "running"}, "the unit runs on the other member", log)
+            until(lambda: door.ask("GET", f"{OWN}/status")[0] == 200, "its member is asked", log)
+            pids.append(door.pid())
+            assert door.ask("GET", f"{OWN}/logs?lines=1")[1].rstrip().endswith(b"hello")
+
+
 def _logs(machines: list[Machine]) -> Callable[[], str]:
     return lambda: "\n".join(machine.log()[-2000:] for machine in machines)
 

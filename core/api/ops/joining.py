@@ -61,6 +61,9 @@ OPEN = frozenset((ROOT, JOIN))
 _MACHINE = re.compile(r"[0-9a-f]{32}")
 MOST_BYTES = 32_768
 """Of a request; two certificate requests have less than one thousand."""
+MOST_SIGNED, SIGNED_SECONDS = 16, 3600.0
+"""How often one host gets certificates in so many seconds."""
+MOST_HOLDERS = 1024
 _LOOPBACK = ("127.0.0.1", "localhost")
 _PEM = b"Content-Type: application/x-pem-file\r\n"
 
@@ -177,6 +180,20 @@ class JoinHandler:
         self.signing = signing
         self.guesses = Guesses()
         self._now = now
+        self._signed: dict[bytes, list[float]] = {}
+        """When a host, by its key, was given certificates lately."""
+
+    def may_sign(self, holder: bytes) -> bool:
+        """Whether a host may have certificates once more, which is noted: each is a file beside the authority."""
+        now = self._now()
+        lately = [when for when in self._signed.pop(holder, ()) if when > now - SIGNED_SECONDS]
+        self._signed[holder] = lately
+        if len(self._signed) > MOST_HOLDERS:
+            del self._signed[next(iter(self._signed))]
+        if len(lately) >= MOST_SIGNED:
+            return False
+        lately.append(now)
+        return True
 
     def __call__(self, request: Request, reply: Reply) -> None:
         if request.method != b"POST":
@@ -326,7 +343,9 @@ class _Joining:
 
     def _issue(self) -> None:
         """Sign, in the thread."""
-        if not self._handler.signing.submit(self._sign, self._signed):
+        if not self._handler.may_sign(self._holder):
+            self._refuse(429, "this host has got certificates again and again; try again in an hour")
+        elif not self._handler.signing.submit(self._sign, self._signed):
             self._refuse(503, "too many hosts join at once; try again")
 
     def _sign(self) -> tuple[str, bytes, bytes] | Exception:
