@@ -127,16 +127,18 @@ class Writer:
                     continue
                 if not done.succeeded:
                     self._still_leading(done)
-                self._fence = done.revision
+                self._fence = max(self._fence, done.revision)
             now = self._fence
         await self._mirror.reached(now)
 
     def _still_leading(self, done: TxnResult) -> None:
-        """NotLeadingError if the election key is gone or another's."""
+        """NotLeadingError if the election key is gone or another's. If it was written since we knew of it, that was a
+        late word of our own, and counts: it is one more reason for lost writes not to come."""
         found = done.responses[0]
         kv = found.first if isinstance(found, RangeResult) else None
         if kv is None or kv.create_revision != self._claim.revision:
             raise NotLeadingError("another engine leads now, or none; this one has stopped")
+        self._fence = max(self._fence, kv.mod_revision)
 
 
 def _changes(task: Task) -> list[Operation]:

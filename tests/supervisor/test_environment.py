@@ -99,7 +99,7 @@ async def test_where_variables_come_from_and_which_count(tmp_path: Path, monkeyp
             assert line in found
         assert not any(line.startswith(("GONE", "NOT_THERE", "HOME", "PYTHON")) for line in found)
         assert any(line.startswith("INVOCATION_ID=") for line in found)
-        assert found[-2:] == ["<two><words><two words><$B><one", "two><>$B"]
+        assert found[-3:] == ["<two><words><two words><$B><one", "two><>", "$B"]
 
 
 @ROOT

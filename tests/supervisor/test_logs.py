@@ -153,3 +153,17 @@ def test_lost_bytes_are_counted(tmp_path: Path, small: Path) -> None:
     assert lines[0] == b"first\n"
     assert lines[-1] == b"last\n"
     assert b"bytes lost: No space left on device" in lines[-2]
+
+
+async def test_the_last_line_of_a_process_needs_no_newline(tmp_path: Path) -> None:
+    """It has ended, although the unit goes on: its line would be waited for in vain, or be taken for another's."""
+    async with world(tmp_path) as w:
+        await w.run(
+            "a.service",
+            "Type=oneshot",
+            "RemainAfterExit=yes",
+            "ExecStart=/usr/bin/printf first",
+            "ExecStart=/usr/bin/printf last",
+        )
+        await w.until_sub("a.service", "exited")
+        assert await w.log("a.service") == ["first", "last"]

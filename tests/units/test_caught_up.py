@@ -3,11 +3,14 @@
 import trio
 from trio.testing import MockClock
 
+from core.client import Operation, Put, Result, Txn
+from core.client.errors import OutcomeUnknownError
 from core.engine.term import Term
 from core.sched import keys
 from core.sched.planner import Planner
 from core.sched.records import Generation, decode
 from tests.units.conftest import Bench
+from tests.units.store import Door, Trouble
 from tests.units.test_engine import engine, submit
 
 
@@ -79,3 +82,37 @@ async def test_an_agent_that_is_started_anew_still_knows_that_the_store_went_bac
         machine = bench.machine(host)
         assert machine is not None
         assert machine.follows == Generation("c1", 2), "the engine is asked for another generation"
+
+
+class LateFence(Door):
+    """Loses a placement; and the first word that forbids it to come later comes behind the second."""
+
+    lost = 0
+
+    async def execute(self, operation: Operation, *, local: bool = False) -> Result:
+        first = operation.then[0] if isinstance(operation, Txn) and operation.then else None
+        key = first.key if isinstance(first, Put) else b""
+        if key.startswith(keys.PLACEMENTS) and not key.endswith(b".header") and self.lost == 0:
+            self.lost = 1
+            raise OutcomeUnknownError("lost")
+        if key.startswith(keys.LEADER + b"/") and self.lost == 1:
+            self.lost = 2
+            self._nursery.start_soon(self._come, operation)
+            raise OutcomeUnknownError("late")
+        return await super().execute(operation, local=local)
+
+    async def _come(self, operation: Operation) -> None:
+        await trio.sleep(5)
+        self.cluster.execute(operation)
+
+
+async def test_an_engine_goes_on_when_its_own_word_comes_late(autojump_clock: MockClock, bench: Bench) -> None:
+    host = bench.host()
+    door = LateFence(bench.cluster, bench.chance, bench.nursery, Trouble())
+    async with engine(bench, door), bench.running(bench.agent(host)):
+        submit(bench, "a.service")
+        await trio.sleep(20)
+        assert (door.lost, host.running()) == (2, {"a.service"})
+        submit(bench, "b.service")
+        await trio.sleep(20)
+        assert host.running() == {"a.service", "b.service"}
