@@ -1,6 +1,6 @@
-"""The slots of this host's disk: what the updater asks of them, done in a thread, for all of it blocks.
+"""The slots of this host's disk: what the updater asks of them, done in threads, for all of it blocks.
 
-Bytes that are read tell the thread whether it is still wanted. What it leaves if not is what a power cut leaves.
+Before each piece they look whether they are still wanted. What they leave if not is what a power cut leaves.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -65,24 +65,30 @@ class DiskSlots:
         tell("fetching", 0, 0)
         manifest = await self._releases.manifest(image)
         failure: UpdateError | None = None
+        teller, patience = _Teller(tell, manifest.usr.size), _Patience()
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(patience.run)
             try:
-                await _in_thread(lambda: self._install(manifest, slot, _Teller(tell, manifest.usr.size), nursery))
+                await _in_thread(lambda: self._install(manifest, slot, teller, patience, nursery))
             except UpdateError as error:
                 failure = error  # a nursery would wrap it
+            except _GivenUpError:
+                await trio.lowlevel.checkpoint_if_cancelled()
             nursery.cancel_scope.cancel()
         if failure is not None:
             raise failure
 
-    def _install(self, manifest: Manifest, name: SlotName, teller: "_Teller", nursery: trio.Nursery) -> None:
+    def _install(
+        self, manifest: Manifest, name: SlotName, teller: "_Teller", patience: "_Patience", nursery: trio.Nursery
+    ) -> None:
         with self._opened() as (disk, boot):
             slots = {slot.name: slot for slot in boot.status()}
             slot, active = slots[name], slots[self._used]
             if manifest.usr.size > slot.size:
                 raise RefusedUpdateError(f"it needs {manifest.usr.size} bytes, and slot {name} has {slot.size}")
             with disk.opened(slot.partition) as fresh, disk.read_only(active.partition) as old:
-                passive = _Watched(fresh)
-                places = reusable(manifest.usr, _Watched(old), passive)
+                passive = _Watched(fresh, patience)
+                places = reusable(manifest.usr, _Watched(old, patience), passive)
                 teller.say("writing")
                 source = Reuse(places, Ahead(self._images, self._pace, _wanted(manifest, places), nursery))
                 start = install.start_of(manifest, source)
@@ -109,19 +115,43 @@ def _wanted(manifest: Manifest, places: Mapping[str, Place]) -> Iterator[Chunk]:
             yield from missing(blob, places)
 
 
-class _Watched:
-    """An area whose thread ends at its next byte when nobody waits for it any more."""
+class _GivenUpError(Exception):
+    """Nobody waits any more for what a thread does."""
 
-    def __init__(self, area: Area) -> None:
+
+class _Patience:
+    """Tells threads whether their task is still there: those that an install starts cannot ask trio."""
+
+    def __init__(self) -> None:
+        self._is_over = False
+
+    async def run(self) -> None:
+        """Until cancelled, and with it the install."""
+        try:
+            await trio.sleep_forever()
+        finally:
+            self._is_over = True
+
+    def check(self) -> None:
+        """In any thread. _GivenUpError."""
+        if self._is_over:
+            raise _GivenUpError
+
+
+class _Watched:
+    """An area whose threads end at their next piece when nobody waits for them any more."""
+
+    def __init__(self, area: Area, patience: _Patience) -> None:
         self._area = area
+        self._patience = patience
         self.size = area.size
 
     def read(self, offset: int, length: int) -> bytes:
-        trio.from_thread.check_cancelled()
+        self._patience.check()
         return self._area.read(offset, length)
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
-        trio.from_thread.check_cancelled()
+        self._patience.check()
         self._area.write(offset, data)
 
     def sync(self) -> None:
