@@ -9,6 +9,7 @@ import trio
 from core.client.endpoints import Endpoint, parse
 from core.client.errors import ClientError, ConnectionLostError
 from core.client.images import Images
+from core.images import install
 from core.images.build import Parts, Release, build
 from core.images.manifest import Chunk, encode
 from core.images.store import ChunkStore
@@ -119,7 +120,10 @@ async def test_an_image_is_installed_and_only_what_is_new_is_fetched(world: Worl
     assert world.content(3, 4096) == bytes(4096), "the slot in use is as it was"
 
 
-async def test_a_failure_leaves_a_slot_that_does_not_start_and_the_next_try_goes_on(world: World) -> None:
+async def test_a_failure_leaves_a_slot_that_does_not_start_and_the_next_try_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(install, "_BLOCK", 64 << 10)  # what is written at a time is small beside this image too
     image = world.release("1.0", DATA)
     world.stop_after = 12
     async with trio.open_nursery() as nursery:
