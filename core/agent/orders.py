@@ -97,6 +97,17 @@ class Orders:
         self._asked += 1
         self._following.cancel()
 
+    async def are_vouched_for(self) -> bool:
+        """Whether the store itself still says that they count, asked before units are taken away: of a registry that is
+        emptied key by key a watch may tell the placements first, and the header long after. If the store does not
+        answer, nobody vouches; there will be another word from the watch then."""
+        try:
+            found = (await self._store.range(self._header_key)).first
+            return found is not None and decode(Header, found.value) == self._header
+        except (ClientError, RecordError) as error:
+            log.info("units are not taken away yet, for nobody vouches for that: %s", error)
+            return False
+
     def heard_of(self, revision: int, reached: int) -> None:
         """The store said that it is at this revision when `reached` had been heard already. If it has been further, its
         story is another now: an older snapshot was restored, and a watch would wait in silence until it has caught

@@ -169,6 +169,8 @@ class Rounds:
             await self._save()
         if self._misses_any():
             await trio.sleep(SPACING_SECONDS)
+            if not await self._orders.are_vouched_for():
+                return
         wanted = self._orders.wanted
         if wanted is None:
             return

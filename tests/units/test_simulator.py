@@ -61,6 +61,10 @@ def caught(kinds: Kinds) -> bool:
     return any(run(seed, kinds)[0] for seed in range(1, ENOUGH))
 
 
+async def anybody(self: Orders) -> bool:
+    return True
+
+
 class WithoutCompare(Writer):
     def fence(self, revision: int) -> list[Compare]:
         return []
@@ -107,6 +111,7 @@ def test_an_agent_that_believes_an_empty_registry_is_found_out(monkeypatch: pyte
         self._changed()
 
     monkeypatch.setattr(Orders, "_judge", believe)
+    monkeypatch.setattr(Orders, "are_vouched_for", anybody)
     assert run(1, Kinds(wipe=True))[0]
 
 
@@ -148,7 +153,7 @@ def test_an_engine_that_hands_nothing_over_is_found_out(monkeypatch: pytest.Monk
 
 def test_an_agent_that_is_not_seen_again_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Presence, "lose", lambda self, why: None)
-    assert caught(Kinds())
+    assert caught(Kinds(misfortunes=("restore", "drain", "operator")))
 
 
 def test_an_agent_that_ends_its_units_when_it_has_no_store_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,5 +167,6 @@ def test_an_agent_that_ends_its_units_when_it_has_no_store_is_found_out(monkeypa
             self._changed()
 
     monkeypatch.setattr(Orders, "_follow", panic)
+    monkeypatch.setattr(Orders, "are_vouched_for", anybody)
     what = ("watches", "shaky")
     assert all(run(seed, Kinds(misfortunes=what, pace=5.0))[0] for seed in (1, 2, 3))
