@@ -16,6 +16,7 @@ Promises
 
 Refused: waiting in a queue at the server; who wants the lock asks again, with growing pauses.
 
-It owns nothing but the conductor's lead: cancelled, it resigns, and a dead one is replaced in ten seconds. A cancelled or interrupted call has had its effect or not, and may be repeated. Crashes leave the lock
-held by who holds it: that is its purpose.
+It owns nothing but the conductor's lead: cancelled, it resigns, and a dead one is replaced in ten seconds. A cancelled
+or interrupted call has had its effect or not, and may be repeated. Crashes leave the lock held by who holds it: that is
+its purpose.
 """
