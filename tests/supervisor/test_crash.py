@@ -65,11 +65,10 @@ async def test_a_killed_daemon_costs_nothing(tmp_path: Path, killed_daemon: Daem
     async with world(tmp_path) as w:
         found = await w.supervisor.adopt()
         assert sorted(found) == sorted(names)
+        w.told |= {name: [actual] for name, actual in found.items()}  # before what comes while one is waited for
         for name in clean:
-            w.told[name] = [found[name]]
             assert (await w.over(name)).active == "inactive"
         for name in failed:
-            w.told[name] = [found[name]]
             up = await w.until(name, lambda actual: actual.active == "active" and actual.restarts == 1)
             assert up.pid != before[name]
         for name in names[10:]:
