@@ -11,6 +11,7 @@ import select
 import shutil
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -90,8 +91,12 @@ auth disable
 
 
 def answered(command: list[str], answer: str) -> tuple[int, str]:
-    """Run a command on a terminal and type an answer."""
+    """Run a command on a terminal and type an answer. What is typed is not shown: it would come before or after the
+    question by chance."""
     main, other = pty.openpty()
+    settings = termios.tcgetattr(other)
+    settings[3] &= ~(termios.ECHO | termios.ECHONL)
+    termios.tcsetattr(other, termios.TCSANOW, settings)
     process = subprocess.Popen(command, stdin=other, stdout=other, stderr=other, env=environment(), close_fds=True)
     os.close(other)
     os.write(main, answer.encode() + b"\n")

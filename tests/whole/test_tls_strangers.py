@@ -113,13 +113,17 @@ def test_a_stranger_is_not_served(
 
 
 def test_a_peer_is_no_client(workshop: Workshop, node: Node, alice: Pair) -> None:
-    """Members ask each other for the logs of units here, and for nothing else."""
+    """Members ask each other for the logs of units here, and for nothing else; who is no member gets nothing."""
     peer = workshop.issue(Role.PEER, "peer1")
     put = workshop.curl(node, "/v2/keys/peer", peer, "-X", "PUT", "-d", "value=1", "-w", "%{http_code}")
     told = run(put).stdout
     assert (told.endswith("403"), "that of a peer" in told) == (True, True)
     assert '"errorCode":100' in run(workshop.curl(node, "/v2/keys/peer", alice)).stdout
-    told = run(workshop.curl(node, "/corenode/host/units/a.service/logs", peer, "-w", "%{http_code}")).stdout
+    logs = "/corenode/host/units/a.service/logs"
+    told = run(workshop.curl(node, logs, peer, "-w", "%{http_code}")).stdout
+    assert (told.endswith("403"), "there is no member 'peer1'" in told) == (True, True)
+    member = workshop.issue(Role.PEER, "default")
+    told = run(workshop.curl(node, logs, member, "-w", "%{http_code}")).stdout
     assert (told.endswith("503"), "nothing runs units on this host" in told) == (True, True)
 
 
