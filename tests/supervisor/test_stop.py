@@ -70,12 +70,13 @@ async def test_what_forks_all_the_time_is_stopped(tmp_path: Path) -> None:
             "Type=forking",
             "GuessMainPID=no",
             f"ExecStart=/usr/bin/env python3 -I {tmp_path}/bomb.py",
-            "TimeoutStopSec=1",
+            "TimeoutStopSec=5",
             "Nice=19",
         )
         await w.until_sub("a.service", "running")
-        with trio.fail_after(20):
+        with trio.fail_after(40):
             await w.supervisor.stop("a.service")
+        assert await down(w, "a.service") == ("failed", "timeout: it did not stop in its time")
 
 
 async def test_mixed_asks_the_main_process_and_kills_the_others(tmp_path: Path) -> None:
